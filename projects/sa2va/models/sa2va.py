@@ -1,0 +1,340 @@
+"""Sa2VA: InternVL reads and writes, SAM 2 draws, ``[SEG]`` joins them (arXiv:2501.04001).
+
+The parts are native transformers classes; sizes come from the config alone, so that the tiny CPU model and the 4B model
+are the same code. Shapes: see :mod:`projects.sa2va.structures`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModel
+from mmengine.registry import MODELS
+from peft import LoraConfig, inject_adapter_in_model
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+from transformers import InternVLConfig, InternVLForConditionalGeneration, StoppingCriteriaList
+
+from projects.sa2va.checkpoints.loading import load_weights
+from projects.sa2va.draws import choose, generator, generators
+from projects.sa2va.errors import ConfigError, did_you_mean
+from projects.sa2va.models import prompts as P
+from projects.sa2va.models.grounding import LanguageSam2, MaskPrediction
+from projects.sa2va.models.losses import language_loss, mask_losses
+from projects.sa2va.models.seg_head import build_seg_head
+from projects.sa2va.models.stop_words import StopWords
+from projects.sa2va.models.tokenizer import load_tokenizer
+from projects.sa2va.structures import Batch, DrawKey, Side
+
+#: What can be trained, and the parameter names that make it up.
+PARTS: dict[str, tuple[str, ...]] = {
+    "lora": ("lora_",),
+    "projector": ("mllm.model.multi_modal_projector.",),
+    "embeddings": ("mllm.model.language_model.embed_tokens.", "mllm.lm_head."),
+    "mask_decoder": ("grounding.sam2.mask_decoder.",),
+    "seg_head": ("text_hidden_fcs.",),
+    "language_model": ("mllm.model.language_model.layers.", "mllm.model.language_model.norm."),
+    "vision_tower": ("mllm.model.vision_tower.",),
+    "sam2": ("grounding.sam2.",),
+}
+LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+class Pictures(NamedTuple):
+    """What the frozen towers make of a batch of pictures; computed once a step, shared by teacher and student."""
+
+    vision: Tensor  #: [B, g * g, C] features before the projector
+    maps: tuple[Tensor, ...]  #: SAM 2 feature maps
+
+
+@MODELS.register_module()
+class Sa2VA(BaseModel):
+    """Referring segmentation and region captioning in one model.
+
+    Args:
+        internvl: keywords of :class:`transformers.InternVLConfig`, with ``vision_config`` and ``text_config``.
+        sam2: keywords of :class:`transformers.Sam2VideoConfig`.
+        tokenizer: directory with a Hugging Face tokenizer; the five tokens of Sa2VA are added to it.
+        weights: safetensors file with all base weights; loaded before LoRA is attached. None: random weights.
+        lora: keywords of :class:`peft.LoraConfig` (``r``, ``lora_alpha``, ``lora_dropout``), or None.
+        trainable: names from :data:`PARTS`; everything else is frozen.
+        attention: ``"sdpa"``, ``"eager"`` or ``"flash_attention_2"`` (needs flash-attn).
+        mask_loss: keywords of :func:`projects.sa2va.models.losses.mask_losses`.
+        max_new_tokens: T, length limit of generated captions and answers.
+        seed: of all random draws.
+
+    Raises:
+        ConfigError: unknown part, or a tokenizer that does not fit.
+        CheckpointError: ``weights`` leave a tensor unexplained.
+    """
+
+    def __init__(
+        self,
+        internvl: dict[str, Any],
+        sam2: dict[str, Any],
+        tokenizer: str,
+        weights: str | None = None,
+        lora: dict[str, Any] | None = None,
+        trainable: Sequence[str] = ("lora", "projector", "embeddings", "mask_decoder", "seg_head"),
+        attention: str = "sdpa",
+        mask_loss: dict[str, Any] | None = None,
+        max_new_tokens: int = 64,
+        seed: int = 0,
+        data_preprocessor: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor)
+        self.tokenizer = load_tokenizer(tokenizer)
+        config = InternVLConfig(**internvl)
+        config.text_config.vocab_size = len(self.tokenizer)
+        config.image_token_id = self.tokenizer.convert_tokens_to_ids(P.IMG_CONTEXT)
+        self.mllm = InternVLForConditionalGeneration._from_config(config, attn_implementation=attention)
+        self.grounding = LanguageSam2(sam2)
+        self.text_hidden_fcs = build_seg_head(config.text_config.hidden_size, self.grounding.prompt_size)
+        side = config.vision_config.image_size[0] // config.vision_config.patch_size[0]
+        self.prompts = P.Prompts(self.tokenizer, int(side * config.downsample_ratio) ** 2)
+        self.mask_loss = dict(mask_loss or {})
+        self.max_new_tokens = max_new_tokens
+        self.seed = seed
+
+        # In this order: weights named after the plain model would not be found once LoRA has renamed its layers.
+        self.load_report = load_weights(self, Path(weights)) if weights else None
+        if lora is not None:
+            inject_adapter_in_model(LoraConfig(target_modules=list(LORA_TARGETS), **lora), self.language_model)
+        self._freeze_all_but(trainable)
+
+    def _freeze_all_but(self, trainable: Sequence[str]) -> None:
+        for part in trainable:
+            if part not in PARTS:
+                raise ConfigError(f"trainable: unknown part {part!r}. {did_you_mean(part, PARTS)}")
+        self.requires_grad_(False)
+        for part in trainable:
+            for parameter in self.part(part):
+                parameter.requires_grad_(True)
+
+    def part(self, name: str) -> list[nn.Parameter]:
+        """Parameters of one of :data:`PARTS`."""
+        return [p for n, p in self.named_parameters() if any(key in n for key in PARTS[name])]
+
+    def gradient_groups(self) -> dict[str, list[nn.Parameter]]:
+        """The trained parameters by part, each under the first of :data:`PARTS` that names it; for monitoring."""
+        groups: dict[str, list[nn.Parameter]] = {}
+        for name, parameter in self.named_parameters():
+            if parameter.requires_grad:
+                part = next(part for part, keys in PARTS.items() if any(key in name for key in keys))
+                groups.setdefault(part, []).append(parameter)
+        return groups
+
+    # -- the pieces that a training step is made of ------------------------------------------------------------
+
+    @property
+    def language_model(self) -> nn.Module:
+        """The Qwen2 backbone, LoRA included, without its output head."""
+        return self.mllm.model.language_model
+
+    @property
+    def embedding(self) -> nn.Module:
+        """The input embedding table [V, D]."""
+        return self.mllm.get_input_embeddings()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Compute type of the weights."""
+        return self.text_hidden_fcs[0].weight.dtype
+
+    @torch.no_grad()
+    def look(self, side: Side, *, grounding: bool = True) -> Pictures:
+        """Run the frozen towers once, without autograd."""
+        vision = self.mllm.model.vision_tower(pixel_values=side.pixel_values.to(self.dtype)).last_hidden_state[:, 1:]
+        cells = int(vision.shape[1] ** 0.5)
+        vision = vision.unflatten(1, (cells, cells))
+        vision = self.mllm.model.pixel_shuffle(vision, scale_factor=self.mllm.config.downsample_ratio).flatten(1, 2)
+        maps = self.grounding.encode(side.grounding_pixels.to(self.dtype)) if grounding else ()
+        return Pictures(vision, maps)
+
+    def visual_tokens(self, vision: Tensor, region: Tensor | None = None) -> list[Tensor]:
+        """Project [B, g*g, C] and append the tokens of ``region`` [B, g, g] -> B tensors [g*g + n_vp, D].
+
+        Not under ``no_grad``: the projector is trained, on the caption side too.
+        """
+        tokens = self.mllm.model.multi_modal_projector(vision)
+        if region is None:
+            return list(tokens)
+        return [torch.cat([t, t[cells]]) for t, cells in zip(tokens, region.flatten(1), strict=True)]
+
+    def hidden_states(self, prompts: P.EmbeddedPrompts) -> Tensor:
+        """Last hidden states [B, L, D] of a left-padded batch."""
+        positions = (prompts.attention_mask.cumsum(1) - 1).clamp(min=0)
+        return self.language_model(
+            inputs_embeds=prompts.inputs_embeds, attention_mask=prompts.attention_mask, position_ids=positions,
+            use_cache=False,
+        ).last_hidden_state  # fmt: skip
+
+    def next_token_logits(self, hidden: Tensor, targets: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Logits at the positions that predict the last tokens of each prompt, and nowhere else.
+
+        Args:
+            hidden: [B, L, D] of a left-padded batch whose rows end with ``targets[i][:-1]``.
+            targets: B id tensors [T_i].
+
+        Returns:
+            logits [B, T, V] and labels [B, T] (:data:`NO_LABEL` past T_i), right-padded.
+        """
+        rows = pad_sequence(
+            [h[len(h) - len(t) :] for h, t in zip(hidden, targets, strict=True)], batch_first=True
+        )
+        labels = pad_sequence(list(targets), batch_first=True, padding_value=P.NO_LABEL).to(hidden.device)
+        return self.mllm.lm_head(rows), labels
+
+    def mask_from(self, hidden: Tensor, ids: Tensor, pictures: Pictures) -> MaskPrediction:
+        """Masks from the hidden states [B, L, D] at ``[SEG]``."""
+        rows = torch.arange(len(hidden), device=hidden.device)
+        at_seg = hidden[rows, self.prompts.seg_positions(ids)]
+        return self.grounding(pictures.maps, self.text_hidden_fcs(at_seg))
+
+    @torch.no_grad()
+    def generate(self, prompts: P.EmbeddedPrompts) -> list[tuple[Tensor, bool]]:
+        """Greedy continuation of each prompt, cut before the stop word: B pairs of ids [T_i] and "did it stop"."""
+        with evaluating(self.mllm):
+            new_ids = self.mllm.generate(
+                inputs_embeds=prompts.inputs_embeds,
+                attention_mask=prompts.attention_mask,
+                max_new_tokens=self.max_new_tokens,
+                do_sample=False,
+                stopping_criteria=StoppingCriteriaList([StopWords(self.tokenizer, P.END)]),
+                pad_token_id=self.prompts.pad_id,
+                eos_token_id=self.tokenizer.eos_token_id,
+            )
+        return [self.prompts.until_stop(row) for row in new_ids.cpu()]
+
+    # -- losses ------------------------------------------------------------------------------------------------
+
+    def forward(self, batch: Batch, mode: Literal["loss", "predict", "tensor"] = "tensor") -> Any:
+        """MMEngine's entry: ``loss`` -> dict of losses, ``predict`` -> list of results, ``tensor`` -> mask logits."""
+        if mode == "loss":
+            return self.loss(batch)
+        if mode == "predict":
+            return self.predict(batch)
+        if mode == "tensor":
+            return self.refer(batch)[0].mask_logits
+        raise ConfigError(f"mode {mode!r} is not one of loss, predict, tensor")
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Supervised losses: a human expression -> its mask, or a region -> its human caption."""
+        if batch.kind == "caption":
+            return {"loss_lm": self.caption_loss(batch)}
+        prediction, loss_lm = self.refer(batch)
+        side = batch.mask_side or batch.caption_side
+        draws = generators(self.seed, batch.keys, "points")
+        return {**mask_losses(prediction.mask_logits, side.mask, draws, **self.mask_loss), "loss_lm": loss_lm}
+
+    def refer(self, batch: Batch) -> tuple[MaskPrediction, Tensor]:
+        """Expression -> mask with the answer given (teacher forcing), and the language loss on that answer."""
+        pictures = self.look(batch.mask_side or batch.caption_side)
+        asked, answers = [], []
+        for text, key in zip(batch.text, batch.keys, strict=True):
+            question, answer = self.choose_wording(key)
+            asked.append(self.prompts.ask_segment(text or "", question))
+            answers.append(self.prompts.answer_segment(answer))
+        rows = [torch.cat([q, a]) for q, a in zip(asked, answers, strict=True)]
+        embedded = self.prompts.embed(self.embedding, rows, self.visual_tokens(pictures.vision))
+        hidden = self.hidden_states(embedded)
+        logits, labels = self.next_token_logits(hidden[:, :-1], answers)
+        return self.mask_from(hidden, embedded.ids, pictures), language_loss(logits, labels)
+
+    def choose_wording(self, key: DrawKey) -> tuple[str, str]:
+        """Question and answer template of a sample."""
+        draw = generator(self.seed, key, "wording")
+        return choose(P.SEGMENT_QUESTIONS, draw), choose(P.SEGMENT_ANSWERS, draw)
+
+    def caption_loss(self, batch: Batch) -> Tensor:
+        """Language loss of human captions, given the region."""
+        captions = [self.prompts.answer_caption(text or "") for text in batch.text]
+        pictures = self.look(batch.caption_side, grounding=False)
+        logits, labels = self.caption_logits(pictures, batch.caption_side.region, captions, captions)
+        return language_loss(logits, labels)
+
+    def caption_prompts(self, region: Tensor) -> list[Tensor]:
+        """One prompt per region [B, g, g]; its slots are counted from the very cells that fill them."""
+        return [self.prompts.ask_caption(int(cells)) for cells in region.sum((1, 2))]
+
+    def caption_logits(
+        self, pictures: Pictures, region: Tensor, fed: Sequence[Tensor], targets: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Logits [B, T, V] at the caption positions, teacher-forced on ``fed``, and labels [B, T] from ``targets``."""
+        rows = [torch.cat([q, ids[:-1]]) for q, ids in zip(self.caption_prompts(region), fed, strict=True)]
+        embedded = self.prompts.embed(self.embedding, rows, self.visual_tokens(pictures.vision, region))
+        return self.next_token_logits(self.hidden_states(embedded), targets)
+
+    # -- inference ---------------------------------------------------------------------------------------------
+
+    def caption(self, pictures: Pictures, region: Tensor) -> list[tuple[Tensor, bool]]:
+        """Greedy captions of regions [B, g, g]: B pairs of ids [T_i] and "did it stop"."""
+        tokens = self.visual_tokens(pictures.vision, region)
+        return self.generate(self.prompts.embed(self.embedding, self.caption_prompts(region), tokens))
+
+    @torch.no_grad()
+    def segment(self, pictures: Pictures, expressions: Sequence[str | Tensor]) -> list[Tensor | None]:
+        """Masks [h, w] (logits) for expressions: generates the answer; None where it holds no single ``[SEG]``."""
+        tokens = self.visual_tokens(pictures.vision)
+        asked = [self.prompts.ask_segment(expression) for expression in expressions]
+        answers = [ids for ids, _ in self.generate(self.prompts.embed(self.embedding, asked, tokens))]
+        found = [i for i, ids in enumerate(answers) if int((ids == self.prompts.seg_id).sum()) == 1]
+        masks: list[Tensor | None] = [None] * len(answers)
+        if found:
+            rows = [torch.cat([asked[i], answers[i]]) for i in found]
+            embedded = self.prompts.embed(self.embedding, rows, [tokens[i] for i in found])
+            subset = Pictures(pictures.vision[found], tuple(m[found] for m in pictures.maps))
+            prediction = self.mask_from(self.hidden_states(embedded), embedded.ids, subset)
+            for i, mask in zip(found, prediction.mask_logits, strict=True):
+                masks[i] = mask
+        return masks
+
+    @torch.no_grad()
+    def predict(self, batch: Batch) -> list[dict[str, Any]]:
+        """Results of a batch, one dict a sample.
+
+        ``refer``: ``pred_mask`` from the human expression. ``cycle`` and ``caption``: a greedy ``caption`` of the region;
+        ``cycle`` also ``cycle_mask``, the mask that this caption, as text, leads back to. Masks are bool at the size of
+        the ground truth; None where the model gave none.
+        """
+        side2 = batch.mask_side or batch.caption_side
+        results: list[dict[str, Any]] = [
+            dict(kind=batch.kind, sample_id=i, attributes=a, text=t, gt_mask=m, caption=None, pred_mask=None, cycle_mask=None)
+            for i, a, t, m in zip(batch.sample_ids, batch.attributes, batch.text, batch.gt_masks, strict=True)
+        ]  # fmt: skip
+        if batch.kind == "refer":
+            self._put_masks(results, "pred_mask", self.segment(self.look(side2), [text or "" for text in batch.text]))
+            return results
+        pictures = self.look(batch.caption_side)
+        captions = [self.prompts.decode(ids) for ids, _ in self.caption(pictures, batch.caption_side.region)]
+        for result, caption in zip(results, captions, strict=True):
+            result["caption"] = caption
+        if batch.kind == "cycle":
+            pictures2 = pictures if batch.mask_side is None else self.look(side2)
+            self._put_masks(results, "cycle_mask", self.segment(pictures2, captions))
+        return results
+
+    @staticmethod
+    def _put_masks(results: list[dict[str, Any]], name: str, masks: Sequence[Tensor | None]) -> None:
+        for result, mask in zip(results, masks, strict=True):
+            if mask is not None:
+                size = result["gt_mask"].shape
+                full = F.interpolate(mask[None, None].float(), size, mode="bilinear", align_corners=False)[0, 0]
+                result[name] = (full > 0).cpu().numpy()
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Switch dropout off for a while, and put each submodule back into its own mode."""
+    modes = {m: m.training for m in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for m, training in modes.items():
+            m.training = training

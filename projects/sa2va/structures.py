@@ -1,0 +1,75 @@
+"""What flows between adapters, transforms, samplers and the model.
+
+Shape legend, used in the whole project::
+
+    B batch             T caption tokens       V vocabulary          K top-k
+    D LLM hidden size   L prompt tokens        S ViT picture side    G SAM 2 picture side
+    g region grid side  h, w low-resolution mask size of SAM 2 (G / 4)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+
+#: ``cycle``: mask without caption; ``refer``: human expression -> mask; ``caption``: mask -> human caption.
+Kind = Literal["cycle", "refer", "caption"]
+
+
+class DrawKey(NamedTuple):
+    """What one sample's random draws depend on, next to the run's seed. Never on rank or worker."""
+
+    step: int  #: micro-step of the whole run, the same on all ranks
+    sample: int  #: position of the sample inside the global batch of that step
+
+
+class Draw(NamedTuple):
+    """What a sampler asks a data set for: which item, and under which key its draws are made."""
+
+    index: int
+    key: DrawKey
+
+
+@dataclass
+class Sample:
+    """One object in one picture (or in two frames), as an adapter reads it: no model knowledge, no resizing.
+
+    ``image`` is uint8 RGB (H, W, 3); ``mask`` is bool (H, W) of the same size. ``image2`` / ``mask2`` are the mask side
+    (another frame of the same object); None for a still picture, whose mask side equals its caption side.
+    """
+
+    sample_id: str  #: where it came from, e.g. ``"instances_train.json#annotation 17"``
+    image: np.ndarray
+    mask: np.ndarray
+    text: str | None = None  #: human expression or caption
+    image2: np.ndarray | None = None
+    mask2: np.ndarray | None = None
+    attributes: dict[str, Any] = field(default_factory=dict)  #: ground truth of generated scenes, for evaluation
+
+
+class Side(NamedTuple):
+    """One side of the cycle: a picture and the object's mask, sized for the towers."""
+
+    pixel_values: torch.Tensor  #: [B, 3, S, S] float32, ImageNet-normalised, for InternViT
+    grounding_pixels: torch.Tensor  #: [B, 3, G, G] float32, ImageNet-normalised, for SAM 2
+    region: torch.Tensor  #: [B, g, g] bool, cells of the ViT token grid that the object covers
+    mask: torch.Tensor  #: [B, h, w] float32 in {0, 1}, nearest-resized
+
+
+class Batch(NamedTuple):
+    """A collated micro-batch; all samples are of one kind, and of the same kind on every rank.
+
+    A named tuple, so that MMEngine's data preprocessor moves it to the device as it is.
+    """
+
+    kind: Kind
+    caption_side: Side  #: image1, mask1
+    mask_side: Side | None  #: image2, mask2; None when the whole batch is still pictures (side 2 = side 1)
+    text: list[str | None]  #: B human expressions or captions; None where the sample has none
+    keys: list[DrawKey]  #: B
+    sample_ids: list[str]  #: B
+    attributes: list[dict[str, Any]]  #: B
+    gt_masks: list[np.ndarray]  #: B bool masks of the mask side at original size; empty while training
