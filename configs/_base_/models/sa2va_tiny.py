@@ -1,16 +1,10 @@
 """Sa2VA at CPU size: the classes of the 4B model with small numbers (128 px, 2.7 M parameters)."""
 
-from mmengine.model import BaseDataPreprocessor
-
 from projects.sa2va.models import Sa2VA
 
-image_size = 128  # ViT and SAM 2 see the same size here
-grid_size = 8  # 128 px / patch 8, pixel-shuffled by 2
-mask_size = 32  # SAM 2's low-resolution masks: 128 / 4
 
 model = dict(
     type=Sa2VA,
-    data_preprocessor=dict(type=BaseDataPreprocessor),
     tokenizer="assets/tiny/tokenizer",
     weights="assets/tiny/sa2va_tiny.safetensors",
     internvl=dict(

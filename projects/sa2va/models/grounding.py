@@ -36,6 +36,11 @@ class LanguageSam2(nn.Module):
         """Width of a language prompt (256 for every released SAM 2)."""
         return self.sam2.config.prompt_encoder_config.hidden_size
 
+    @property
+    def mask_size(self) -> int:
+        """Side of the mask logits, a quarter of the picture's."""
+        return self.sam2.prompt_encoder.mask_input_size[0]
+
     @torch.no_grad()
     def encode(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """Feature maps of pictures [B, 3, G, G]: three levels [B, C, G/4..], [B, C, G/8..], [B, C, G/16..].

@@ -15,9 +15,12 @@ from projects.sa2va.models.prompts import NO_LABEL
 
 
 def sample_points(values: Tensor, points: Tensor) -> Tensor:
-    """Bilinear values of maps [B, h, w] at ``points`` [B, P, 2] (x, y in 0..1) -> [B, P]."""
+    """Bilinear values of maps [B, h, w] at ``points`` [B, P, 2] (x, y in 0..1) -> [B, P].
+
+    Within half a pixel of the border the border's value holds; zeros beyond it would blur masks that touch it.
+    """
     grid = 2 * points[:, :, None] - 1
-    return F.grid_sample(values[:, None], grid.to(values.dtype), align_corners=False)[:, 0, :, 0]
+    return F.grid_sample(values[:, None], grid.to(values.dtype), padding_mode="border", align_corners=False)[:, 0, :, 0]
 
 
 def uncertain_points(

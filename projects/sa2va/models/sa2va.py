@@ -149,12 +149,15 @@ class Sa2VA(BaseModel):
     @torch.no_grad()
     def look(self, side: Side, *, grounding: bool = True) -> Pictures:
         """Run the frozen towers once, without autograd."""
-        vision = self.mllm.model.vision_tower(pixel_values=side.pixel_values.to(self.dtype)).last_hidden_state[:, 1:]
-        cells = int(vision.shape[1] ** 0.5)
-        vision = vision.unflatten(1, (cells, cells))
-        vision = self.mllm.model.pixel_shuffle(vision, scale_factor=self.mllm.config.downsample_ratio).flatten(1, 2)
+        hidden = self.mllm.model.vision_tower(pixel_values=side.pixel_values.to(self.dtype)).last_hidden_state
         maps = self.grounding.encode(side.grounding_pixels.to(self.dtype)) if grounding else ()
-        return Pictures(vision, maps)
+        return Pictures(self.pixel_shuffled(hidden), maps)
+
+    def pixel_shuffled(self, hidden: Tensor) -> Tensor:
+        """ViT states [B, 1 + N, C] -> [B, N / 4, 4 C]: no class token, each 2 x 2 patches one visual token."""
+        cells = int((hidden.shape[1] - 1) ** 0.5)
+        grid = hidden[:, 1:].unflatten(1, (cells, cells))
+        return self.mllm.model.pixel_shuffle(grid, scale_factor=self.mllm.config.downsample_ratio).flatten(1, 2)
 
     def visual_tokens(self, vision: Tensor, region: Tensor | None = None) -> list[Tensor]:
         """Project [B, g*g, C] and append the tokens of ``region`` [B, g, g] -> B tensors [g*g + n_vp, D].
@@ -190,11 +193,14 @@ class Sa2VA(BaseModel):
         labels = pad_sequence(list(targets), batch_first=True, padding_value=P.NO_LABEL).to(hidden.device)
         return self.mllm.lm_head(rows), labels
 
+    def seg_prompts(self, hidden: Tensor, ids: Tensor) -> Tensor:
+        """Prompts [B, C] for SAM 2 from the hidden states [B, L, D] at ``[SEG]``."""
+        rows = torch.arange(len(hidden), device=hidden.device)
+        return self.text_hidden_fcs(hidden[rows, self.prompts.seg_positions(ids)])
+
     def mask_from(self, hidden: Tensor, ids: Tensor, pictures: Pictures) -> MaskPrediction:
         """Masks from the hidden states [B, L, D] at ``[SEG]``."""
-        rows = torch.arange(len(hidden), device=hidden.device)
-        at_seg = hidden[rows, self.prompts.seg_positions(ids)]
-        return self.grounding(pictures.maps, self.text_hidden_fcs(at_seg))
+        return self.grounding(pictures.maps, self.seg_prompts(hidden, ids))
 
     @torch.no_grad()
     def generate(self, prompts: P.EmbeddedPrompts) -> list[tuple[Tensor, bool]]:

@@ -1,0 +1,54 @@
+# Everything runs from .venv in this checkout. It is made once and brought up to date when the requirements change.
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+# The interpreter that .venv is made with: `make install PYTHON=/path/to/python3.11`.
+PYTHON ?= python3.11
+# Test processes side by side.
+JOBS   ?= 2
+# One thread each: on few cores, threads that wait for one another cost more than they bring.
+PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-slow check lint format types clean
+.DELETE_ON_ERROR:
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP)  ## make .venv with everything in it (about 2 minutes, 6 GB)
+
+$(STAMP): setup.py requirements.txt $(wildcard requirements/*.txt)
+	@$(PYTHON) --version >/dev/null || { echo "Needs Python 3.11: install it, or name one with PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/xtuner.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(STAMP)  ## run the whole method on two cores and write work_dirs/demo/report.md
+	$(BIN)/python tools/demo.py
+
+test: $(STAMP)  ## the tests, without the slow ones and those that need a GPU
+	$(PYTEST)
+
+test-slow: $(STAMP)  ## the slow tests: several processes, ZeRO, whole runs
+	$(PYTEST) -m "slow and not gpu"
+
+check: lint types test  ## format, lint, types and tests
+
+lint: $(STAMP)  ## check format and lint
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(STAMP)  ## check types
+	$(BIN)/mypy
+
+format: $(STAMP)  ## format the code and apply the safe lint fixes
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## remove .venv and the caches; work_dirs and data stay
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build *.egg-info
+	find projects tools tests benchmarks configs -name __pycache__ -type d -prune -exec rm -rf {} +

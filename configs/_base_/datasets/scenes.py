@@ -1,0 +1,58 @@
+"""Generated scenes, written to data/scenes at first use: expressions for a few, masks alone for many."""
+
+from mmengine.dataset import DefaultSampler
+
+from projects.sa2va.datasets.collate import collate_batch
+from projects.sa2va.datasets.mixture import MixtureDataset
+from projects.sa2va.datasets.samplers import KindBatchSampler, MixtureBatchSampler
+from projects.sa2va.datasets.scene_adapters import SceneExpressions, SceneMasks
+from projects.sa2va.datasets.transforms import SampleTransform
+from projects.sa2va.evaluation.caption_metric import CaptionMetric
+from projects.sa2va.evaluation.cycle_metric import CycleMetric
+from projects.sa2va.evaluation.referring_metric import ReferringMetric
+
+_data_root = "data/scenes"
+
+_transform = dict(type=SampleTransform, image_size=128, grounding_size=128, grid_size=8, mask_size=32)
+
+_refer_source = dict(kind="refer", dataset=dict(type=SceneExpressions, root=_data_root, split="labelled"))
+_cycle_source = dict(kind="cycle", dataset=dict(type=SceneMasks, root=_data_root, split="mask_only"))
+
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=0,
+    dataset=dict(type=MixtureDataset, sources=[_refer_source], transform=_transform),
+    sampler=dict(type=DefaultSampler, shuffle=False),
+    batch_sampler=dict(type=MixtureBatchSampler, pattern=("refer",)),
+    collate_fn=dict(type=collate_batch),
+)
+
+test_dataloader = dict(
+    batch_size=50,
+    num_workers=0,
+    dataset=dict(
+        type=MixtureDataset,
+        sources=[
+            dict(kind="refer", name="test", dataset=dict(type=SceneExpressions, root=_data_root, split="test")),
+            dict(kind="cycle", name="test", dataset=dict(type=SceneMasks, root=_data_root, split="test")),
+            dict(
+                kind="refer",
+                name="heldout",
+                dataset=dict(type=SceneExpressions, root=_data_root, split="test_heldout"),
+            ),
+            dict(
+                kind="cycle", name="heldout", dataset=dict(type=SceneMasks, root=_data_root, split="test_heldout")
+            ),
+        ],
+        transform=_transform,
+        keep_gt_masks=True,
+    ),
+    sampler=dict(type=DefaultSampler, shuffle=False),
+    batch_sampler=dict(type=KindBatchSampler),
+    collate_fn=dict(type=collate_batch),
+)
+test_evaluator = [
+    dict(type=ReferringMetric),
+    dict(type=CycleMetric),
+    dict(type=CaptionMetric),
+]

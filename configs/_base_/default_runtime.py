@@ -1,0 +1,34 @@
+"""Everything of a run that is not model, data or schedule. Intervals are optimizer steps."""
+
+from mmengine.hooks import DistSamplerSeedHook, IterTimerHook, RuntimeInfoHook
+from mmengine.runner import LogProcessor
+from mmengine.visualization import TensorboardVisBackend, Visualizer
+
+from projects.sa2va.hooks.checkpoint_hook import StepCheckpointHook
+from projects.sa2va.hooks.config_check_hook import ConfigCheckHook
+from projects.sa2va.hooks.logger_hook import StepLoggerHook
+from projects.sa2va.hooks.non_finite_loss_hook import NonFiniteLossHook
+from projects.sa2va.hooks.param_scheduler_hook import StepParamSchedulerHook
+from projects.sa2va.hooks.random_state_hook import RandomStateHook
+
+default_hooks = dict(
+    runtime_info=dict(type=RuntimeInfoHook),
+    timer=dict(type=IterTimerHook),
+    sampler_seed=dict(type=DistSamplerSeedHook),
+    logger=dict(type=StepLoggerHook, interval=10),
+    param_scheduler=dict(type=StepParamSchedulerHook),
+    checkpoint=dict(type=StepCheckpointHook, interval=500, max_keep_ckpts=3),
+    random_state=dict(type=RandomStateHook),
+    non_finite=dict(type=NonFiniteLossHook, patience=3),
+    config_check=dict(type=ConfigCheckHook),
+)
+custom_hooks = []
+
+visualizer = dict(type=Visualizer, vis_backends=[dict(type=TensorboardVisBackend)])
+log_processor = dict(type=LogProcessor, by_epoch=False, window_size=10)
+log_level = "INFO"
+
+env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0))
+randomness = dict(seed=0)
+load_from = None
+resume = False

@@ -1,0 +1,10 @@
+"""Control: plain self-training on the teacher's hard captions."""
+
+from mmengine.config import read_base
+
+with read_base():
+    from ..pseudo_gumbel_tiny import *
+
+from projects.pseudo_gumbel.relaxations import TeacherWords
+
+model["words"] = dict(type=TeacherWords)

@@ -1,0 +1,10 @@
+"""Ablation: soft mixtures of words instead of straight-through hard ones."""
+
+from mmengine.config import read_base
+
+with read_base():
+    from ..pseudo_gumbel_tiny import *
+
+from projects.pseudo_gumbel.relaxations import SoftGumbel
+
+model["words"]["type"] = SoftGumbel

@@ -1,0 +1,85 @@
+"""Step 4: differentiable words by a straight-through Gumbel-Softmax over the top K logits.
+
+Gumbel-Softmax: Jang et al., arXiv:1611.01144; straight-through: Bengio et al., arXiv:1308.3432. The restriction to the
+K best logits keeps memory at [B, T, K] and noise away from words that make no sense in the context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from projects.sa2va.errors import ConfigError
+
+
+class Words(NamedTuple):
+    """Words as weights over a few candidates of the vocabulary."""
+
+    candidates: Tensor  #: [B, T, K] ids, best logit first
+    weights: Tensor  #: [B, T, K] float32, rows sum to 1; exactly one-hot when straight-through
+    ids: Tensor  #: [B, T] the hard choice
+
+
+class _StraightThrough(torch.autograd.Function):
+    """Forward: the hard tensor, exactly. Backward: the gradient goes to the soft tensor, unchanged.
+
+    ``hard + soft - soft.detach()`` would be one-hot only up to rounding.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hard: Tensor, soft: Tensor) -> Tensor:
+        return hard.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
+        return None, gradient
+
+
+def gumbel_noise(shape: Sequence[int], draws: Sequence[torch.Generator], device: torch.device) -> Tensor:
+    """Standard Gumbel noise [B, *shape] in float32, one generator a sample.
+
+    In float32 because bfloat16 has 256 values below 1: -log(-log(u)) would lose its tails.
+    """
+    tiny = torch.finfo(torch.float32).tiny
+    uniform = torch.stack([torch.rand(*shape, generator=draw) for draw in draws]).clamp(min=tiny)
+    return -torch.log(-torch.log(uniform)).to(device)
+
+
+def gumbel_words(
+    logits: Tensor,
+    draws: Sequence[torch.Generator],
+    *,
+    temperature: float = 0.7,
+    top_k: int = 128,
+    straight_through: bool = True,
+) -> Words:
+    """Sample one word a position, differentiably.
+
+    Args:
+        logits: [B, T, V], any float type; computed in float32.
+        draws: B generators, one a sample. Noise is drawn position by position, so that padding T does not change it.
+        temperature: tau > 0; small is near one-hot with a sharp gradient.
+        top_k: K candidates a position, 1..V.
+        straight_through: forward exactly one-hot; else the soft distribution itself.
+
+    Raises:
+        ConfigError: ``top_k`` exceeds the vocabulary, or ``temperature`` is not positive.
+    """
+    vocabulary = logits.shape[-1]
+    if not 1 <= top_k <= vocabulary:
+        raise ConfigError(f"top_k={top_k} with a vocabulary of {vocabulary}: choose 1 <= top_k <= {vocabulary}")
+    if temperature <= 0:
+        raise ConfigError(f"temperature={temperature}: must be positive; the method uses 0.7")
+    best, candidates = logits.float().topk(top_k, dim=-1)
+    noise = gumbel_noise(best.shape[1:], draws, logits.device)
+    soft = F.softmax((best + noise) / temperature, dim=-1)
+    choice = soft.argmax(-1, keepdim=True)
+    ids = candidates.gather(-1, choice).squeeze(-1)
+    if not straight_through:
+        return Words(candidates, soft, ids)
+    hard = torch.zeros_like(soft).scatter(-1, choice, 1.0)
+    return Words(candidates, _StraightThrough.apply(hard, soft), ids)

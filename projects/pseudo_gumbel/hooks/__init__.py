@@ -1,0 +1,1 @@
+"""Hooks of the method: EMA teacher, gradient flow, caption panel."""

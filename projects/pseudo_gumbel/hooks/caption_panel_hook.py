@@ -1,0 +1,81 @@
+"""Lets one look at the cycle while it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from PIL import Image
+
+from projects.pseudo_gumbel.caption_stats import caption_statistics
+from projects.pseudo_gumbel.panel import draw_panel
+from projects.sa2va.engine.before_step import accumulation_steps, just_stepped, optimizer_steps
+from projects.sa2va.engine.unwrap import unwrap_model
+
+
+@HOOKS.register_module()
+class CaptionPanelHook(Hook):
+    """Every ``interval`` optimizer steps draws the next cycle batch's first sample, on the main rank.
+
+    Writes ``panels/step_000123.png`` in the work dir and the same picture to the visualizer, and logs ``caption/length``
+    (tokens), ``caption/stop_rate``, ``caption/distinct_1``, ``caption/distinct_2`` and ``caption/agreement`` over that batch.
+
+    Args:
+        interval: optimizer steps between two panels; the first is drawn at the first cycle batch.
+        mean: channel means (R, G, B) that the pictures were normalised with; ImageNet's by default.
+        std: channel standard deviations, likewise.
+    """
+
+    priority = "NORMAL"
+
+    def __init__(
+        self,
+        interval: int = 100,
+        mean: Sequence[float] = (0.485, 0.456, 0.406),
+        std: Sequence[float] = (0.229, 0.224, 0.225),
+    ) -> None:
+        self.interval = interval
+        self.mean, self.std = torch.tensor(mean).view(3, 1, 1), torch.tensor(std).view(3, 1, 1)
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        # Batches of human expressions leave the request standing until a cycle batch serves it.
+        if is_main_process() and runner.iter % (self.interval * accumulation_steps(runner)) == 0:
+            unwrap_model(runner.model).record_next_step = True  # type: ignore[assignment]
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: dict | None = None) -> None:
+        model: Any = unwrap_model(runner.model)
+        step = getattr(model, "last_step", None)
+        if step is None or not is_main_process():
+            return
+        model.last_step = None
+        for name, value in caption_statistics(
+            step["teacher_captions"], step["caption_lengths"], step["stopped"], step["agreement"]
+        ).items():
+            runner.message_hub.update_scalar(f"train/caption/{name}", value)
+        number = optimizer_steps(runner) + (not just_stepped(runner))
+        panel = self.draw(step, number)
+        path = Path(runner.work_dir) / "panels" / f"step_{number:06d}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(panel).save(path)
+        runner.visualizer.add_image("panel", panel, step=runner.iter + 1)
+
+    def draw(self, step: dict[str, Any], number: int) -> np.ndarray:
+        """The panel of one recorded step as (height, width, 3) uint8."""
+        pixels = step["pixel_values"].detach().float().cpu() * self.std + self.mean
+        image = (pixels.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+        masks = [_array(step[key]) for key in ("region_mask", "pred_mask", "gt_mask")]
+        region, pred, true = masks
+        union = ((pred > 0.5) | (true > 0.5)).sum()
+        iou = ((pred > 0.5) & (true > 0.5)).sum() / union if union else 1.0
+        footer = f"step {number}   IoU {iou:.2f}   caption agreement {float(step['agreement']):.2f}"
+        return draw_panel(image, region, pred, true, step["teacher_caption"], step["student_caption"], footer)
+
+
+def _array(mask: Any) -> np.ndarray:
+    return torch.as_tensor(mask).detach().float().cpu().numpy()

@@ -1,0 +1,6 @@
+"""Registries that MMEngine does not have already; models, data sets, hooks and metrics go to MMEngine's own."""
+
+from mmengine.registry import Registry
+
+#: How logits become words (:mod:`projects.pseudo_gumbel.relaxations`).
+WORDS = Registry("words", locations=["projects.pseudo_gumbel.relaxations"])

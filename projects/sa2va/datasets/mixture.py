@@ -1,0 +1,204 @@
+"""Several sources of samples as one data set, with bad samples counted, named and replaced."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from mmengine.dist import get_rank
+from mmengine.registry import DATASETS, TRANSFORMS
+
+from projects.sa2va.datasets.transforms import Sides
+from projects.sa2va.errors import BadSample, ConfigError, DataError, did_you_mean
+from projects.sa2va.structures import Draw, DrawKey, Kind, Sample
+
+KINDS = ("cycle", "refer", "caption")
+#: Kinds whose region is described: a region without a cell of the token grid cannot be.
+DESCRIBED_KINDS = ("cycle", "caption")
+
+_UNKNOWN, _BAD, _NO_CELL = 0, 1, 2
+
+
+class Adapter(Protocol):
+    """Index -> Sample."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Sample: ...
+
+
+class Source(NamedTuple):
+    """One source of a mixture; its items have the mixture's indices ``start .. start + len(items) - 1``."""
+
+    kind: Kind
+    dataset: Adapter
+    items: np.ndarray  #: indices into ``dataset``
+    start: int
+    weight: float
+
+
+class Item(NamedTuple):
+    """One transformed sample, before collation."""
+
+    kind: Kind
+    sides: Sides
+    text: str | None
+    key: DrawKey
+    sample_id: str
+    attributes: dict[str, Any]
+    gt_mask: np.ndarray | None  #: bool mask of the mask side at original size; None while training
+
+
+@DATASETS.register_module()
+class MixtureDataset:
+    """Sources of the three kinds behind one index.
+
+    A sample that cannot be used is counted, reported once and replaced by the next usable item of its source,
+    so the same draw gives the same sample on every rank and in every worker. Two ways to be unusable:
+
+    * *bad*: the adapter raises ``BadSample``. More than ``max_bad_samples`` different ones stop the run.
+    * *no region cell*: an object of a ``cycle`` or ``caption`` source covers no cell of the token grid. Only
+      counted.
+
+    The counts are per rank and shared by its loader workers.
+
+    Args:
+        sources: dicts with ``kind`` (``cycle``, ``refer``, ``caption``), ``dataset`` (an adapter or its
+            config), and optionally ``weight`` (relative, among the sources of its kind; default 1) and
+            ``max_samples`` (a seeded subset of that many items).
+        transform: a ``SampleTransform`` or its config.
+        max_bad_samples: how many bad samples are put up with.
+        report_file: JSON lines of unusable samples, one each, appended; None writes none. Ranks may share it.
+        keep_gt_masks: evaluation: keep the mask of the mask side at its original size.
+        seed: chooses the subset for ``max_samples``.
+
+    Raises:
+        ConfigError: an unknown kind or key.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[dict[str, Any]],
+        transform: Any,
+        max_bad_samples: int = 0,
+        report_file: str | Path | None = None,
+        keep_gt_masks: bool = False,
+        seed: int = 0,
+    ) -> None:
+        if not sources:
+            raise ConfigError("a mixture needs at least one source, got none")
+        self.transform = TRANSFORMS.build(transform) if isinstance(transform, dict) else transform
+        self.max_bad_samples, self.keep_gt_masks = max_bad_samples, keep_gt_masks
+        self.report_file = Path(report_file) if report_file else None
+        self.sources: list[Source] = []
+        for config in sources:
+            self.sources.append(_source(dict(config), start=len(self), seed=seed))
+        # one byte an item in shared memory, so that the workers of a rank count together
+        self._status = torch.zeros(len(self), dtype=torch.uint8).share_memory_()
+
+    def __len__(self) -> int:
+        return self.sources[-1].start + len(self.sources[-1].items) if self.sources else 0
+
+    def __getitem__(self, draw: Draw | int) -> Item:
+        """The sample of a draw; a bare index, as evaluation's sampler gives, is keyed by itself.
+
+        Raises:
+            DataError: too many bad samples, or nothing usable in a source.
+        """
+        if not isinstance(draw, Draw):
+            draw = Draw(int(draw), DrawKey(step=0, sample=int(draw)))
+        if not 0 <= draw.index < len(self):
+            raise IndexError(f"item {draw.index} of {len(self)}")
+        source = next(source for source in reversed(self.sources) if source.start <= draw.index)
+        first = draw.index - source.start
+        for step in range(len(source.items)):
+            item = self._load(source, (first + step) % len(source.items), draw.key)
+            if item is not None:
+                return item
+        raise DataError(
+            f"no usable sample among {len(source.items)} of a '{source.kind}' source "
+            f"({type(source.dataset).__name__}): {self.counts()}. "
+            f"For the reasons see {self.report_file or 'a report_file, if you give one'}."
+        )
+
+    def counts(self) -> dict[str, int]:
+        """How many different samples this rank has met so far that are bad, or without a region cell."""
+        return {
+            "bad": int((self._status == _BAD).sum()),
+            "no region cell": int((self._status == _NO_CELL).sum()),
+        }
+
+    def _load(self, source: Source, position: int, key: DrawKey) -> Item | None:
+        index = source.start + position
+        if self._status[index] != _UNKNOWN:
+            return None
+        try:
+            sample = source.dataset[int(source.items[position])]
+        except BadSample as error:
+            self._set_aside(
+                index, _BAD, str(error), path=error.path, record=error.record, reason=error.reason
+            )
+            return None
+        sides: Sides = self.transform(sample)
+        if source.kind in DESCRIBED_KINDS and not sides.caption_side.region.any():
+            self._set_aside(
+                index, _NO_CELL, sample.sample_id, record=sample.sample_id, reason="no region cell"
+            )
+            return None
+        if source.kind != "cycle" and not sample.text:
+            raise ConfigError(f"{sample.sample_id} has no text, which a '{source.kind}' source needs")
+        gt_mask = sample.mask if sample.mask2 is None else sample.mask2
+        return Item(
+            kind=source.kind,
+            sides=sides,
+            text=sample.text,
+            key=key,
+            sample_id=sample.sample_id,
+            attributes=sample.attributes,
+            gt_mask=gt_mask if self.keep_gt_masks else None,
+        )
+
+    def _set_aside(self, index: int, status: int, description: str, **report: str) -> None:
+        self._status[index] = status
+        if self.report_file:
+            self.report_file.parent.mkdir(parents=True, exist_ok=True)
+            line = json.dumps({**report, "rank": get_rank()}) + "\n"
+            # one write to a file opened with O_APPEND: lines of several workers never mix
+            handle = os.open(self.report_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            try:
+                os.write(handle, line.encode())
+            finally:
+                os.close(handle)
+        bad = self.counts()["bad"]
+        if status == _BAD and bad > self.max_bad_samples:
+            raise DataError(
+                f"{bad} bad samples, more than max_bad_samples={self.max_bad_samples}; "
+                f"the last one: {description}. Mend the data, or raise max_bad_samples."
+            )
+
+
+def _source(config: dict[str, Any], start: int, seed: int) -> Source:
+    known = ("kind", "dataset", "weight", "max_samples")
+    for key in config:
+        if key not in known:
+            raise ConfigError(f"unknown key '{key}' of a mixture source. {did_you_mean(key, known)}")
+    kind, weight = config.get("kind"), config.get("weight", 1.0)
+    if kind not in KINDS:
+        raise ConfigError(f"kind '{kind}' of a mixture source is unknown. {did_you_mean(str(kind), KINDS)}")
+    if weight <= 0:
+        raise ConfigError(f"weight of a mixture source must be above 0, got {weight}")
+    dataset = config["dataset"]
+    if isinstance(dataset, dict):
+        dataset = DATASETS.build(dataset)
+    items = np.arange(len(dataset))
+    max_samples = config.get("max_samples")
+    if max_samples is not None and max_samples < len(items):
+        if max_samples < 1:
+            raise ConfigError(f"max_samples of a mixture source must be at least 1, got {max_samples}")
+        items = np.sort(np.random.default_rng(seed).choice(len(dataset), max_samples, replace=False))
+    return Source(kind, dataset, items, start, float(weight))

@@ -1,0 +1,116 @@
+"""Which samples each rank sees in each micro-iteration: a pure function of seed and iteration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from mmengine.dist import get_dist_info
+from mmengine.registry import DATA_SAMPLERS
+
+from projects.sa2va.datasets.mixture import KINDS, MixtureDataset
+from projects.sa2va.errors import ConfigError
+from projects.sa2va.structures import Draw, DrawKey, Kind
+
+#: Choices among the sources of a kind are drawn in blocks of this many samples.
+_BLOCK = 1024
+
+
+@DATA_SAMPLERS.register_module()
+class MixtureBatchSampler:
+    """Endless batches of one kind each, the same kind on all ranks.
+
+    The global batch of micro-iteration ``i`` (``world_size * batch_size`` draws) depends on ``seed`` and
+    ``i`` only, and rank ``r`` takes the ``r``-th contiguous part of it: 1 rank with batch 2N sees what 2
+    ranks with batch N see. Every source is visited by a seeded permutation per pass, without repetition
+    inside a pass.
+
+    Args:
+        sampler: any sampler over the ``MixtureDataset`` (MMEngine builds one); only its ``dataset`` is used.
+        batch_size: samples per rank and micro-iteration.
+        pattern: kinds of successive micro-iterations, repeated for ever, e.g. ``("cycle", "cycle",
+            "refer")``.
+        seed: seed of the order.
+        start: first micro-iteration to yield; set it before iterating, to resume.
+        rank, world_size: of this process; asked of MMEngine when None.
+
+    Raises:
+        ConfigError: an empty pattern, or a kind without a source.
+    """
+
+    def __init__(
+        self,
+        sampler: Any,
+        batch_size: int,
+        pattern: Sequence[Kind] = ("cycle",),
+        seed: int = 0,
+        start: int = 0,
+        rank: int | None = None,
+        world_size: int | None = None,
+    ) -> None:
+        dataset: MixtureDataset = sampler.dataset
+        present = {source.kind for source in dataset.sources}
+        if not pattern:
+            raise ConfigError("the pattern of kinds is empty; give at least one of " + ", ".join(KINDS))
+        for kind in pattern:
+            if kind not in present:
+                raise ConfigError(
+                    f"kind '{kind}' of the pattern has no source; sources have: {', '.join(sorted(present))}"
+                )
+        this_rank, all_ranks = get_dist_info()
+        self.sampler, self.batch_size, self.pattern = sampler, batch_size, tuple(pattern)
+        self.seed, self.start = seed, start
+        self.rank = this_rank if rank is None else rank
+        self.world_size = all_ranks if world_size is None else world_size
+        self._samples = len(dataset)
+        self._sources = {kind: [s for s in dataset.sources if s.kind == kind] for kind in sorted(present)}
+
+    def __len__(self) -> int:
+        """Micro-iterations that hold as many samples as the mixture; the iteration itself never ends."""
+        return -(-self._samples // (self.batch_size * self.world_size))
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        global_batch = self.batch_size * self.world_size
+        streams = {
+            kind: _item_stream(
+                sources, (self.seed, KINDS.index(kind)), self._batches_before(kind) * global_batch
+            )
+            for kind, sources in self._sources.items()
+        }
+        iteration = self.start
+        while True:
+            stream = streams[self.pattern[iteration % len(self.pattern)]]
+            draws = [Draw(next(stream), DrawKey(iteration, position)) for position in range(global_batch)]
+            yield draws[self.rank * self.batch_size : (self.rank + 1) * self.batch_size]
+            iteration += 1
+
+    def _batches_before(self, kind: Kind) -> int:
+        passes, rest = divmod(self.start, len(self.pattern))
+        return passes * self.pattern.count(kind) + self.pattern[:rest].count(kind)
+
+
+def _item_stream(sources: list[Any], key: tuple[int, int], skip: int) -> Iterator[int]:
+    """Indices into the mixture, from sample ``skip`` of this kind on."""
+    weights = np.array([source.weight for source in sources])
+    visited = np.zeros(len(sources), dtype=np.int64)
+    for block in range(skip // _BLOCK):
+        visited += np.bincount(_choices(weights, key, block), minlength=len(sources))
+    block, offset = divmod(skip, _BLOCK)
+    visited += np.bincount(_choices(weights, key, block)[:offset], minlength=len(sources))
+    orders: dict[int, tuple[int, np.ndarray]] = {}
+    while True:
+        for choice in _choices(weights, key, block)[offset:]:
+            source = sources[choice]
+            which_pass, position = divmod(int(visited[choice]), len(source.items))
+            if choice not in orders or orders[choice][0] != which_pass:
+                rng = np.random.default_rng((*key, 1, int(choice), which_pass))
+                orders[choice] = (which_pass, rng.permutation(len(source.items)))
+            visited[choice] += 1
+            yield source.start + int(orders[choice][1][position])
+        block, offset = block + 1, 0
+
+
+def _choices(weights: np.ndarray, key: tuple[int, int], block: int) -> np.ndarray:
+    rng = np.random.default_rng((*key, 0, block))
+    return rng.choice(len(weights), size=_BLOCK, p=weights / weights.sum())

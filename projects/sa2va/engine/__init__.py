@@ -1,0 +1,1 @@
+"""How a run is driven: strategy, train loop, checkpoints, config check. The only place that imports XTuner and DeepSpeed."""

@@ -1,0 +1,183 @@
+"""A misspelt key in a config is an error before anything is built, not an option that silently has no effect."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Any
+
+from mmengine import registry
+from mmengine.registry import Registry
+
+from projects.sa2va.errors import ConfigError, did_you_mean
+
+#: Top-level keys that XTuner's tools or ours read, besides the arguments of MMEngine's runners.
+_TOOL_KEYS = {
+    "runner_type",
+    "sequence_parallel_size",
+    "framework",
+    "use_varlen_attn",
+    "init_weights_for_test_or_val",
+    "model_wrapper_cfg",
+    "find_unused_parameters",
+    "activation_checkpointing",
+    "efficient_conv_bn_eval",
+    "compile",
+    "sync_bn",
+}
+#: Keys that a builder takes out of a dict before its class sees them.
+_BUILDER_KEYS = {"type", "_scope_", "_delete_"}
+_HOOK_KEYS = {"priority"}
+_DATALOADER_KEYS = {"num_batch_per_epoch"}
+_SCHEDULER_KEYS = {"convert_to_iter_based"}
+_OPTIM_WRAPPER_KEYS = {"optimizer", "constructor", "paramwise_cfg"}
+
+
+def check_config(cfg: Any) -> None:
+    """Refuses unknown keys anywhere in a config.
+
+    Top-level keys are those of MMEngine's runners and XTuner; a variable that only helps to write the config starts with an
+    underscore. In every dict with a ``type``, each key must be a parameter of that class or function.
+
+    Args:
+        cfg: MMEngine ``Config`` or dict.
+
+    Raises:
+        ConfigError: naming the path of the key, its value and the nearest known name.
+    """
+    cfg = cfg.to_dict() if hasattr(cfg, "to_dict") else dict(cfg)
+    known = _top_level_keys()
+    for key, value in cfg.items():
+        if key.startswith("_"):
+            continue
+        if key not in known:
+            raise ConfigError(
+                f"config key {key} = {_short(value)} is unknown. {did_you_mean(key, known)} "
+                "A helper variable must start with an underscore."
+            )
+        _check_untyped(key, value)
+        for path, entry in _typed_dicts(value, key):
+            _check_dict(path, entry)
+
+
+def parameters_of(target: Callable) -> set[str] | None:
+    """The keywords that a class or function takes; None when it takes any.
+
+    ``**kwargs`` of a constructor are followed to the next constructor up the inheritance.
+    """
+    if not inspect.isclass(target):
+        parameters = inspect.signature(target).parameters.values()
+        return None if any(p.kind is p.VAR_KEYWORD for p in parameters) else {p.name for p in parameters}
+    names: set[str] = set()
+    for cls in target.__mro__:
+        if "__init__" not in vars(cls):
+            continue
+        if cls is object:
+            return names
+        parameters = inspect.signature(cls.__init__).parameters.values()
+        names |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)} - {"self"}
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            return names
+    return None
+
+
+def _check_dict(path: str, entry: dict) -> None:
+    target = _resolve(entry["type"])
+    if target is None:
+        raise ConfigError(
+            f"{path}.type = {entry['type']!r} is not registered and cannot be imported. Import the class in the config and "
+            "give the class itself."
+        )
+    if target is dict:
+        return
+    known = parameters_of(target)
+    if known is None:
+        return
+    known = known | _extra_keys(path, target)
+    for key, value in entry.items():
+        if key not in known:
+            name = getattr(target, "__name__", str(target))
+            near = did_you_mean(key, known - _BUILDER_KEYS) if known - _BUILDER_KEYS else "It takes no options."
+            raise ConfigError(f"config key {path}.{key} = {_short(value)}: {name} has no parameter '{key}'. {near}")
+
+
+def _extra_keys(path: str, target: Callable) -> set[str]:
+    extra = set(_BUILDER_KEYS)
+    if "hooks" in path:
+        extra |= _HOOK_KEYS
+    if "scheduler" in path:
+        extra |= _SCHEDULER_KEYS
+    if path.startswith("optim_wrapper") and path.count(".") == 0:
+        extra |= _OPTIM_WRAPPER_KEYS
+    return extra
+
+
+def _check_untyped(key: str, value: Any) -> None:
+    """The dicts whose class the runner knows without being told."""
+    from mmengine.runner import LogProcessor, Runner, set_random_seed
+    from torch.utils.data import DataLoader
+
+    if not isinstance(value, dict) or "type" in value:
+        return
+    if key.endswith("_dataloader"):
+        known = (parameters_of(DataLoader) or set()) | _DATALOADER_KEYS
+    elif key == "randomness":
+        known = parameters_of(set_random_seed) or set()
+    elif key == "env_cfg":
+        known = (parameters_of(Runner.setup_env) or set()) | {"cudnn_benchmark", "mp_cfg", "dist_cfg", "resource_limit"}
+        known -= {"self", "env_cfg"}
+    elif key == "log_processor":
+        known = parameters_of(LogProcessor) or set()
+    elif key == "optim_wrapper":
+        from mmengine.optim import OptimWrapper
+
+        known = (parameters_of(OptimWrapper) or set()) | _OPTIM_WRAPPER_KEYS
+    else:
+        return
+    for name, entry in value.items():
+        if name not in known:
+            raise ConfigError(f"config key {key}.{name} = {_short(entry)} is unknown. {did_you_mean(name, known)}")
+
+
+def _typed_dicts(value: Any, path: str) -> Iterator[tuple[str, dict]]:
+    if isinstance(value, dict):
+        if "type" in value:
+            yield path, value
+        for key, entry in value.items():
+            yield from _typed_dicts(entry, f"{path}.{key}")
+    elif isinstance(value, (list, tuple)):
+        for index, entry in enumerate(value):
+            yield from _typed_dicts(entry, f"{path}[{index}]")
+
+
+@lru_cache
+def _top_level_keys() -> frozenset[str]:
+    from mmengine.runner import FlexibleRunner, Runner
+
+    arguments = {name for cls in (Runner, FlexibleRunner) for name in inspect.signature(cls.__init__).parameters}
+    return frozenset((arguments | _TOOL_KEYS) - {"self", "cfg"})
+
+
+def _resolve(type_: Any) -> Callable | None:
+    """The class or function behind a ``type``: itself, a lazy import, a dotted path, or a registered name."""
+    if type(type_).__name__ in ("LazyObject", "LazyAttr"):
+        type_ = type_.build()
+    if not isinstance(type_, str):
+        return type_
+    if "." in type_:
+        module, _, name = type_.rpartition(".")
+        try:
+            return getattr(importlib.import_module(module), name, None)
+        except ImportError:
+            return None
+    for root in vars(registry).values():
+        if isinstance(root, Registry) and (found := root.get(type_)) is not None:
+            return found
+    return None
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,41 @@
+"""Process groups that also work on machines without a GPU."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+import torch.distributed as dist
+
+
+def init_cpu_process_group(use_deepspeed: bool = True) -> None:
+    """Joins the process group over gloo. MMEngine's ``init_dist`` selects a CUDA device whatever the backend.
+
+    A run of one process without a launcher gets a group of one, which DeepSpeed needs.
+    """
+    os.environ.setdefault("RANK", "0")
+    os.environ.setdefault("LOCAL_RANK", "0")
+    os.environ.setdefault("WORLD_SIZE", "1")
+    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
+    os.environ.setdefault("MASTER_PORT", str(_free_port()))
+    if use_deepspeed:
+        import deepspeed
+
+        # Would compile a C++ all-reduce through shared memory when a compiler is found: half a minute, no gain here.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+        deepspeed.init_distributed(dist_backend="gloo", auto_mpi_discovery=False, verbose=False)
+    elif not dist.is_initialized():
+        dist.init_process_group("gloo")
+
+
+def has_cuda() -> bool:
+    """Whether this process can train on a GPU."""
+    return torch.cuda.is_available() and torch.cuda.device_count() > 0
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

@@ -1,0 +1,214 @@
+"""From a config file and command-line options to a run. What the tools share."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from projects.sa2va.engine.config_check import check_config
+from projects.sa2va.errors import ConfigError, Sa2VAError, did_you_mean
+from projects.sa2va.paths import ROOT
+
+_DEEPSPEED_CONFIGS = ROOT / "configs" / "deepspeed"
+
+
+def load_config(path: str, options: dict[str, Any] | None = None, work_dir: str | None = None) -> Any:
+    """Reads a config, applies ``--cfg-options`` and settles the work dir.
+
+    The work dir is, in this order: the argument, the config's ``work_dir``, ``work_dirs/<name of the config>``.
+
+    Raises:
+        ConfigError: the file is missing or a key is unknown.
+    """
+    from mmengine.config import Config
+
+    if not Path(path).is_file():
+        raise ConfigError(f"config {path} does not exist. Give a file of configs/, e.g. configs/sa2va_tiny.py.")
+    cfg = Config.fromfile(path)
+    if options:
+        cfg.merge_from_dict(options)
+    check_config(cfg)
+    cfg.work_dir = work_dir or cfg.get("work_dir") or str(Path("work_dirs") / Path(path).stem)
+    return cfg
+
+
+def require_writable(work_dir: str) -> None:
+    """Makes the work dir and writes to it, before minutes are spent on a model that could not be saved.
+
+    Raises:
+        ConfigError: it cannot be made or written to.
+    """
+    probe = Path(work_dir) / f".writable_{os.getpid()}"
+    try:
+        probe.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ConfigError(
+            f"work dir {work_dir} is not writable ({error.strerror}). Choose another one with --work-dir."
+        ) from error
+
+
+def require_ranks(expected: int | None) -> None:
+    """Checks that as many processes run as were asked for.
+
+    Args:
+        expected: None if any number will do.
+
+    Raises:
+        ConfigError: fewer or more processes were started, e.g. by a scheduler that gave fewer GPUs.
+    """
+    from mmengine.dist import infer_launcher
+
+    if expected is None:
+        return
+    variable = {"pytorch": "WORLD_SIZE", "slurm": "SLURM_NTASKS", "mpi": "OMPI_COMM_WORLD_SIZE"}.get(infer_launcher())
+    started = int(os.environ[variable]) if variable else 1
+    if started != expected:
+        raise ConfigError(
+            f"{expected} ranks were asked for and {started} run. Start them with tools/dist_train.sh CONFIG {expected}, "
+            "or ask the scheduler for as many tasks."
+        )
+
+
+def use_deepspeed(cfg: Any, name: str, precision: str | None = None) -> None:
+    """Turns the config of a plain run into one under DeepSpeed, as XTuner's ``train`` does, with our strategy.
+
+    Accumulation, gradient clipping and batch size come from ``optim_wrapper`` and ``train_dataloader``.
+
+    Args:
+        cfg: MMEngine config, changed in place.
+        name: ``zero1``, ``zero2`` or ``zero3`` of configs/deepspeed, or a json file.
+        precision: ``"bf16"`` (with float32 master weights) or ``"fp32"``; None for what the json says.
+
+    Raises:
+        ConfigError: no such json, or it contradicts the config.
+    """
+    import projects.sa2va.engine.strategy  # noqa: F401  registers it
+
+    settings = json.loads(_deepspeed_file(name).read_text())
+    if precision is not None:
+        settings["bf16"] = {"enabled": precision == "bf16"}
+        settings.pop("fp16", None)
+    elif "auto" in [settings.get(key, {}).get("enabled") for key in ("bf16", "fp16")]:
+        from xtuner.tools.utils import auto_dtype_of_deepspeed_config
+
+        settings = auto_dtype_of_deepspeed_config(settings)
+    clip = cfg.optim_wrapper.get("clip_grad") or {}
+    ours = {
+        "gradient_accumulation_steps": cfg.optim_wrapper.get("accumulative_counts", 1),
+        "train_micro_batch_size_per_gpu": cfg.train_dataloader.get("batch_size", 1),
+        "gradient_clipping": clip.get("max_norm", 0.0),  # 0 is off
+    }
+    for key, value in ours.items():
+        if settings.get(key, "auto") not in ("auto", value):
+            raise ConfigError(
+                f"{name}: {key} is {settings[key]} and the config says {value}. "
+                'Write "auto" in the json; the config decides.'
+            )
+    cfg.strategy = dict(
+        type="Sa2VADeepSpeedStrategy", config=settings, exclude_frozen_parameters=True, **ours
+    )
+    cfg.optim_wrapper = dict(type="DeepSpeedOptimWrapper", optimizer=cfg.optim_wrapper.optimizer)
+    cfg.runner_type = "FlexibleRunner"
+
+
+def use_precision(cfg: Any, precision: str) -> None:
+    """Sets the precision of a run without DeepSpeed: ``"bf16"`` is autocast over float32 weights.
+
+    Raises:
+        ConfigError: bf16 without a GPU, which MMEngine's autocast wrapper needs.
+    """
+    from projects.sa2va.engine.distributed import has_cuda
+
+    if precision == "fp32":
+        cfg.optim_wrapper.type = "OptimWrapper"
+        cfg.optim_wrapper.pop("dtype", None)
+        return
+    if not has_cuda():
+        raise ConfigError("--precision bf16 without a GPU needs DeepSpeed: add --deepspeed zero2, or take fp32.")
+    cfg.optim_wrapper.update(type="AmpOptimWrapper", dtype="bfloat16")
+
+
+def use_checkpoint(cfg: Any, resume: str | None, load_from: str | None) -> None:
+    """Settles where the weights come from.
+
+    Args:
+        cfg: MMEngine config, changed in place.
+        resume: path to go on from; ``""`` for the newest complete checkpoint of the work dir (a fresh start if
+            there is none); None not to resume.
+        load_from: checkpoint to take only the weights from.
+
+    Raises:
+        ConfigError: both are given.
+        CheckpointError: the checkpoint is missing or damaged.
+    """
+    from projects.sa2va.engine.checkpointing import find_latest_checkpoint, require_checkpoint
+
+    if resume is not None and load_from is not None:
+        raise ConfigError("--resume and --load-from exclude each other: one goes on with a run, one begins a new one.")
+    if load_from is not None:
+        cfg.load_from, cfg.resume = require_checkpoint(load_from), False
+    if resume is not None:
+        path = require_checkpoint(resume) if resume else find_latest_checkpoint(cfg.work_dir)
+        if path is not None:
+            cfg.load_from, cfg.resume = path, True
+            return
+        print(f"No complete checkpoint in {cfg.work_dir} yet: starting from the beginning.", file=sys.stderr)
+        cfg.resume = False
+
+
+def build_runner(cfg: Any) -> Any:
+    """The MMEngine runner of a config; joins the process group first where MMEngine cannot (ranks without a GPU)."""
+    from mmengine.registry import RUNNERS
+    from mmengine.runner import Runner
+
+    from projects.sa2va.engine.distributed import has_cuda, init_cpu_process_group
+    from projects.sa2va.engine.weights import load_weights
+
+    start_from = None if cfg.get("resume") else cfg.get("load_from")
+    if start_from:
+        cfg.load_from = None
+    if "runner_type" in cfg:
+        if start_from:
+            cfg.strategy.load_from = start_from
+        return RUNNERS.build(cfg)
+    if cfg.get("launcher", "none") != "none" and not has_cuda():
+        init_cpu_process_group(use_deepspeed=False)
+        unused = {"find_unused_parameters": cfg.get("find_unused_parameters", False)}
+        cfg.model_wrapper_cfg = {**unused, **(cfg.get("model_wrapper_cfg") or {}), "device_ids": None}
+    runner = Runner.from_cfg(cfg)
+    if start_from:
+        load_weights(runner.model, start_from)
+    return runner
+
+
+def run_tool(main: Callable[[], None], debug: bool) -> None:
+    """Runs a tool; a known error becomes one line of the main rank and exit status 1.
+
+    Args:
+        main: the tool.
+        debug: show the traceback instead.
+    """
+    try:
+        main()
+    except Sa2VAError as error:
+        if debug:
+            raise
+        if os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0":
+            print(f"\n{type(error).__name__}: {error}\n(--debug shows where it was raised)", file=sys.stderr)
+        sys.stderr.flush()
+        os._exit(1)  # other ranks may hang in a collective that this one will not join
+
+
+def _deepspeed_file(name: str) -> Path:
+    if Path(name).is_file():
+        return Path(name)
+    ours = {file.stem: file for file in sorted(_DEEPSPEED_CONFIGS.glob("*.json"))}
+    if name.removeprefix("deepspeed_") in ours:
+        return ours[name.removeprefix("deepspeed_")]
+    raise ConfigError(f"--deepspeed {name}: no such json. {did_you_mean(name, ours)}")

@@ -1,0 +1,67 @@
+"""XTuner's train loop, counted in optimizer steps and resumed without reading old data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.registry import LOOPS
+from mmengine.runner.loops import _InfiniteDataloaderIterator
+from xtuner.engine import TrainLoop as XTunerTrainLoop
+
+from projects.sa2va.engine.before_step import accumulation_steps
+from projects.sa2va.errors import ConfigError
+
+
+@LOOPS.register_module()
+class Sa2VATrainLoop(XTunerTrainLoop):
+    """Trains for ``max_steps`` optimizer steps.
+
+    On resume MMEngine loads and throws away every batch that was already trained on. Here the batch sampler is told where to
+    start (its attribute ``start``, in micro-batches of the whole run), which gives the same next batch at once.
+
+    Args:
+        runner: MMEngine Runner or FlexibleRunner.
+        dataloader: its batch sampler has an attribute ``start``.
+        max_steps: optimizer steps to train for; each takes ``accumulation_steps`` micro-batches.
+        val_interval: optimizer steps between evaluations.
+        **kwargs: those of :class:`xtuner.engine.TrainLoop`.
+    """
+
+    def __init__(self, runner: Any, dataloader: Any, max_steps: int, val_interval: int = 1000, **kwargs: Any) -> None:
+        if max_steps < 1 or val_interval < 1:
+            raise ConfigError(f"train_cfg: max_steps={max_steps}, val_interval={val_interval}: both must be at least 1.")
+        counts = accumulation_steps(runner)
+        super().__init__(
+            runner, dataloader, max_iters=max_steps * counts, val_interval=val_interval * counts, **kwargs
+        )
+
+    def run(self) -> Any:
+        """Trains to the end, from where the run was resumed."""
+        # Before any hook runs: starting the workers draws from torch's random state, which a hook restores.
+        if self._iter > 0:
+            self._start_at(self._iter)
+        self.runner.call_hook("before_train")
+        self.runner.call_hook("before_train_epoch")
+        while self._iter < self._max_iters and not self.stop_training:
+            self.runner.model.train()
+            self.run_iter(next(self.dataloader_iterator))
+            self._decide_current_val_interval()
+            if self.runner.val_loop is not None and self._val_is_due():
+                self.runner.val_loop.run()
+        self.runner.call_hook("after_train_epoch")
+        self.runner.call_hook("after_train")
+        return self.runner.model
+
+    def _start_at(self, iteration: int) -> None:
+        sampler = self.dataloader.batch_sampler
+        if not hasattr(sampler, "start"):
+            raise ConfigError(
+                f"train_dataloader.batch_sampler: {type(sampler).__name__} has no attribute `start`, so the run cannot be "
+                "resumed exactly. Use MixtureBatchSampler."
+            )
+        sampler.start = iteration
+        self.dataloader_iterator = _InfiniteDataloaderIterator(self.dataloader)
+
+    def _val_is_due(self) -> bool:
+        due = self._iter % self.val_interval == 0 or self._iter == self._max_iters
+        return due and self._iter >= self.val_begin

@@ -1,0 +1,51 @@
+"""Mask metrics as pure functions.
+
+A missing prediction is an empty mask, never a skipped sample: skipping inflates every mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+
+def intersection_union(pred_mask: np.ndarray | None, gt_mask: np.ndarray) -> tuple[int, int]:
+    """Pixels in both masks, and in either.
+
+    Args:
+        pred_mask: bool (H, W); None counts as empty.
+        gt_mask: bool (H, W).
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if pred_mask is None:
+        return 0, int(gt_mask.sum())
+    if pred_mask.shape != gt_mask.shape:
+        raise ValueError(f"predicted mask of shape {pred_mask.shape}, true mask of shape {gt_mask.shape}")
+    return int((pred_mask & gt_mask).sum()), int((pred_mask | gt_mask).sum())
+
+
+def cumulative_iou(pairs: Iterable[tuple[int, int]]) -> float:
+    """cIoU: all intersections over all unions, in 0..1, so large objects weigh more.
+
+    1 when every union is empty, NaN without samples.
+
+    Args:
+        pairs: (intersection, union) of each sample.
+    """
+    table = np.array(list(pairs), dtype=np.int64).reshape(-1, 2)
+    if not len(table):
+        return float("nan")
+    intersection, union = table.sum(axis=0)
+    return float(intersection / union) if union else 1.0
+
+
+def mean_iou(pairs: Iterable[tuple[int, int]]) -> float:
+    """gIoU (as in GRES, arXiv 2306.00968): mean of the samples' IoU, in 0..1; NaN without samples.
+
+    By convention a sample with both masks empty has IoU 1: nothing was there and nothing was said.
+    """
+    values = [intersection / union if union else 1.0 for intersection, union in pairs]
+    return float(np.mean(values)) if values else float("nan")

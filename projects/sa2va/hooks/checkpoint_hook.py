@@ -1,0 +1,47 @@
+"""Checkpoints counted in optimizer steps, and never lost to a kill."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.hooks import CheckpointHook
+from mmengine.registry import HOOKS
+
+import projects.sa2va.engine.atomic_backend  # noqa: F401  registers the file backend "atomic"
+from projects.sa2va.engine.before_step import accumulation_steps
+from projects.sa2va.errors import ConfigError
+
+
+@HOOKS.register_module()
+class StepCheckpointHook(CheckpointHook):
+    """MMEngine's checkpoint hook, counting in optimizer steps, so that no half-accumulated gradient is lost on resume.
+
+    Before a checkpoint is written, every hook with a method ``before_checkpoint(runner)`` is called on *all* ranks; the plain
+    Runner calls ``before_save_checkpoint`` on the main rank only, where collectives would hang.
+
+    Args:
+        interval: optimizer steps between checkpoints.
+        max_keep_ckpts: how many to keep, at least 2; -1 keeps all. The oldest goes before the new one is written.
+        **kwargs: those of :class:`mmengine.hooks.CheckpointHook`.
+
+    Raises:
+        ConfigError: ``max_keep_ckpts`` would leave a moment without any checkpoint.
+    """
+
+    def __init__(self, interval: int, max_keep_ckpts: int = -1, **kwargs: Any) -> None:
+        if max_keep_ckpts in (0, 1):
+            raise ConfigError(
+                f"default_hooks.checkpoint.max_keep_ckpts={max_keep_ckpts}: the old checkpoint is deleted before the new one "
+                "is complete, so keep at least 2 (or -1 for all)."
+            )
+        kwargs = {"backend_args": {"backend": "atomic"}, **kwargs}
+        super().__init__(interval=interval, by_epoch=False, max_keep_ckpts=max_keep_ckpts, **kwargs)
+        self.interval_in_steps = interval
+
+    def before_train(self, runner: Any) -> None:
+        super().before_train(runner)
+        self.interval = self.interval_in_steps * accumulation_steps(runner)
+
+    def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict) -> None:
+        runner.call_hook("before_checkpoint")
+        super()._save_checkpoint_with_step(runner, step, meta)

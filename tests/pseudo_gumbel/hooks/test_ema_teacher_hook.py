@@ -1,0 +1,106 @@
+"""The teacher follows the student once per optimizer step, under any sharding, and survives a restart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from projects.pseudo_gumbel.hooks.ema_teacher_hook import EMATeacherHook
+from projects.pseudo_gumbel.schedules import ema_decay
+from projects.sa2va.engine import launch
+from projects.sa2va.engine.before_step import just_stepped
+from projects.sa2va.engine.parameters import gather_slices, local_tensor
+from projects.sa2va.engine.unwrap import unwrap_model
+from projects.sa2va.errors import CheckpointError
+from tests.ranks import run_ranks
+from tests.toy import toy_config
+
+DECAY, WARMUP = 0.9, 2
+HOOK = {"type": "EMATeacherHook", "decay": DECAY, "warmup": WARMUP, "interval": 1}
+assert EMATeacherHook  # registered by its import
+
+
+def _student(runner: Any) -> dict[str, torch.Tensor]:
+    params = unwrap_model(runner.model).named_parameters()
+    return {n: gather_slices(p, local_tensor(p)).detach().clone().float() for n, p in params if p.requires_grad}
+
+
+def _train(work_dir: Path, stage: int, precision: str, ranks: int, steps: int, resume: str | None) -> dict[str, Any]:
+    cfg = toy_config(
+        work_dir, steps, batch_size=4 // ranks, accumulation=2, hooks=[dict(HOOK)], checkpoint_interval=2
+    )
+    cfg.launcher = "pytorch"
+    launch.use_checkpoint(cfg, resume, None)
+    if stage:
+        launch.use_deepspeed(cfg, f"zero{stage}", precision)
+    runner = launch.build_runner(cfg)
+    students: list[dict[str, torch.Tensor]] = []
+
+    class Watch:
+        priority = 100
+
+        def before_train(self, runner: Any) -> None:
+            students.append(_student(runner))
+
+        def after_train_iter(self, runner: Any, batch_idx: int, **_: Any) -> None:
+            if just_stepped(runner):
+                students.append(_student(runner))
+
+    runner._hooks.append(Watch())
+    runner.train()
+    scalars = {key: runner.message_hub.get_scalar(f"train/ema/{key}").current() for key in ("decay", "distance")}
+    return {"students": students, "teacher": unwrap_model(runner.model).teacher.state_dict(), **scalars}
+
+
+@pytest.mark.parametrize(("stage", "precision"), [(0, "fp32"), (1, "fp32"), (2, "bf16"), (3, "fp32"), (3, "bf16")])
+def test_teacher_is_the_closed_form_of_the_students(tmp_path: Path, stage: int, precision: str) -> None:
+    """Red for an update per micro-batch, one in bf16, a slice of another rank, or a decay off by one step."""
+    for result in run_ranks(2, _train, tmp_path, stage, precision, 2, 4, None):
+        expected = result["students"][0]
+        for step, student in enumerate(result["students"][1:]):
+            keep = ema_decay(step, DECAY, WARMUP)
+            expected = {name: keep * expected[name] + (1 - keep) * student[name] for name in expected}
+        assert len(result["students"]) == 5
+        assert result["teacher"].keys() == expected.keys()
+        for name, value in expected.items():
+            torch.testing.assert_close(result["teacher"][name], value, rtol=1e-5, atol=1e-6, msg=name)
+        assert result["decay"] == pytest.approx(ema_decay(3, DECAY, WARMUP))
+        last = result["students"][-1]
+        apart = sum((last[name] - value).square().sum() for name, value in expected.items())
+        size = sum(value.square().sum() for value in expected.values())
+        assert result["distance"] == pytest.approx(float((apart / size).sqrt()), rel=1e-4)
+        assert result["distance"] > 0
+
+
+@pytest.mark.parametrize(("stage", "ranks"), [(0, 2), (2, 2), (3, 2)])
+def test_teacher_survives_a_restart(tmp_path: Path, stage: int, ranks: int) -> None:
+    """Red when the resumed teacher starts over as a copy of the student, or a rank gets another rank's slices."""
+    whole = run_ranks(ranks, _train, tmp_path / "whole", stage, "fp32", ranks, 4, None)
+    run_ranks(ranks, _train, tmp_path / "cut", stage, "fp32", ranks, 2, None)
+    resumed = run_ranks(ranks, _train, tmp_path / "cut", stage, "fp32", ranks, 4, "")
+    for expected, got in zip(whole, resumed, strict=True):
+        for name, value in expected["teacher"].items():
+            assert torch.equal(got["teacher"][name], value), name
+
+
+def _resume_without_teacher(work_dir: Path) -> str:
+    cfg = toy_config(work_dir, 2, checkpoint_interval=1)
+    launch.build_runner(cfg).train()
+    cfg = toy_config(work_dir, 4, hooks=[dict(HOOK)])
+    launch.use_checkpoint(cfg, "", None)
+    runner = launch.build_runner(cfg)
+    try:
+        runner.train()
+    except CheckpointError as error:
+        return str(error)
+    return "no error"
+
+
+def test_resuming_a_run_that_had_no_teacher_is_refused(tmp_path: Path) -> None:
+    """Red when it silently begins with a copy of the trained student."""
+    (message,) = run_ranks(1, _resume_without_teacher, tmp_path)
+    assert "no EMA teacher" in message
+    assert "--load-from" in message

@@ -1,0 +1,102 @@
+"""The logged norms are those of the complete gradient, whatever the sharding, and a dead part raises the alarm."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from projects.pseudo_gumbel.hooks.gradient_flow_hook import GradientFlowHook
+from projects.sa2va.engine import launch
+from projects.sa2va.engine.unwrap import unwrap_model
+from projects.sa2va.errors import ConfigError, TrainingError
+from tests.ranks import run_ranks
+from tests.toy import ToyData, ToyModel, toy_config
+
+assert GradientFlowHook  # registered by its import
+
+
+def _train(work_dir: Path, stage: int, ranks: int, accumulation: int, dead: str | None, options: dict) -> Any:
+    cfg = toy_config(
+        work_dir, 2, 4 // ranks, accumulation, hooks=[{"type": "GradientFlowHook", "interval": 1, **options}]
+    )
+    cfg.launcher = "pytorch"
+    cfg.optim_wrapper.clip_grad = dict(max_norm=1e-3)  # norms are those before clipping
+    if stage:
+        launch.use_deepspeed(cfg, f"zero{stage}", "fp32")
+    runner = launch.build_runner(cfg)
+    norms: list[dict[str, float]] = []
+
+    class Watch:
+        priority = 100
+
+        def before_train(self, runner: Any) -> None:
+            if dead == "adapter":
+                model = unwrap_model(runner.model)
+                model.features = lambda x: model.frozen(x) + model.adapter(x).detach()
+
+        def after_train_iter(self, runner: Any, batch_idx: int, **_: Any) -> None:
+            scalars = runner.message_hub.log_scalars
+            norms.append({k.split("/")[-1]: v.current() for k, v in scalars.items() if "/grad_norm/" in k})
+
+    runner._hooks.append(Watch())
+    try:
+        runner.train()
+    except TrainingError as error:
+        return str(error)
+    return norms
+
+
+def _expected(accumulation: int) -> dict[str, float]:
+    """The first step's norms by plain autograd on the joint batch."""
+    model, data = ToyModel(), ToyData()
+    model.train()
+    for start in range(accumulation):
+        rows = slice(4 * start, 4 * start + 4)
+        (model(data.x[rows], data.y[rows], mode="loss")["loss"] / accumulation).backward()
+    groups = {
+        name: float(torch.cat([p.grad.flatten() for p in params]).norm())
+        for name, params in model.gradient_groups().items()
+    }
+    assert model.text_embeds_grad_norm is not None
+    return {"text_embeds": float(model.text_embeds_grad_norm) * accumulation, **groups}
+
+
+@pytest.mark.parametrize(
+    ("stage", "ranks", "accumulation"), [(0, 1, 1), (0, 2, 1), (1, 2, 2), (2, 1, 2), (2, 2, 2), (3, 2, 2)]
+)
+def test_norms_are_those_of_the_joint_batch(tmp_path: Path, stage: int, ranks: int, accumulation: int) -> None:
+    """Red when a rank's slice or own gradient is measured, after clipping, or with the accumulation's factor."""
+    expected = _expected(accumulation)
+    for norms in run_ranks(ranks, _train, tmp_path, stage, ranks, accumulation, None, {}):
+        assert norms[accumulation - 1] == pytest.approx(expected, rel=1e-4)
+        assert len(norms) == 2 * accumulation
+        if accumulation == 2:
+            assert norms[0] == {}, "measured inside the accumulation window"
+
+
+@pytest.mark.parametrize("stage", [0, 2, 3])
+def test_a_cut_link_ends_the_run_when_asked(tmp_path: Path, stage: int) -> None:
+    """Red when a detached part goes unnoticed, or only one rank stops."""
+    for message in run_ranks(2, _train, tmp_path, stage, 2, 1, "adapter", {"on_dead": "raise"}):
+        assert "optimizer step 1" in message
+        assert "adapter (norm 0.0)" in message
+        assert "head (norm" not in message
+
+
+def test_a_cut_link_only_warns_by_default(tmp_path: Path) -> None:
+    (norms,) = run_ranks(1, _train, tmp_path, 0, 1, 1, "adapter", {})
+    assert len(norms) == 2
+    assert norms[0]["adapter"] == 0
+
+
+def test_interval_counts_optimizer_steps(tmp_path: Path) -> None:
+    (norms,) = run_ranks(1, _train, tmp_path, 0, 1, 2, None, {"interval": 2})
+    assert [bool(step) for step in norms] == [False, False, False, True]
+
+
+def test_unknown_reaction_is_refused() -> None:
+    with pytest.raises(ConfigError, match="on_dead='stop'"):
+        GradientFlowHook(on_dead="stop")  # type: ignore[arg-type]

@@ -1,0 +1,244 @@
+"""The cycle: every link of the gradient chain, frozen work done once, draws that know no ranks."""
+
+from __future__ import annotations
+
+from unittest.mock import patch
+
+import pytest
+import torch
+
+from projects.pseudo_gumbel.relaxations import SoftGumbel, StraightThroughGumbel
+from projects.pseudo_gumbel.teacher import EMATeacher
+from projects.sa2va.errors import ConfigError
+from projects.sa2va.models.losses import mask_losses
+from tests.tiny import part_of, tiny_batch, tiny_pseudo_gumbel
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_pseudo_gumbel()
+
+
+@pytest.fixture(autouse=True)
+def _fresh(model):
+    model.zero_grad(set_to_none=True)
+    model.teacher = None
+    model.words = StraightThroughGumbel(top_k=64)
+
+
+def total(losses):
+    return losses["loss_mask"] + losses["loss_dice"]
+
+
+def parts_with_gradient(model) -> set[str]:
+    groups = model.gradient_groups()
+    return {name for name, ps in groups.items() if any(p.grad is not None and p.grad.abs().sum() > 0 for p in ps)}
+
+
+@pytest.mark.parametrize("two_frames", [False, True])
+def test_gradient_reaches_every_trained_part(model, two_frames):
+    total(model(tiny_batch("cycle", 2, two_frames), mode="loss")).backward()
+    assert parts_with_gradient(model) == {"lora", "projector", "embeddings", "mask_decoder", "seg_head"}
+    assert model.text_embeds_grad_norm > 0
+
+
+def test_unused_tensors_are_the_twelve_of_the_iou_and_object_heads(model):
+    total(model(tiny_batch(), mode="loss")).backward()
+    unused = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert len(unused) == 12
+    assert all("iou_prediction_head" in name or "pred_obj_score_head" in name for name in unused)
+
+
+def test_frozen_towers_stay_without_autograd(model):
+    pictures = model.student.look(tiny_batch().caption_side)
+    assert not pictures.vision.requires_grad
+    assert not any(level.requires_grad for level in pictures.maps)
+
+
+@pytest.mark.parametrize("two_frames", [False, True])
+def test_frozen_towers_run_once_per_picture(model, two_frames):
+    """Red when teacher, student and mask side each encode the picture again (it was three times)."""
+    tower, encoder = model.student.mllm.model.vision_tower, model.student.grounding.sam2.vision_encoder
+    with (
+        patch.object(tower, "forward", wraps=tower.forward) as vision,
+        patch.object(encoder, "forward", wraps=encoder.forward) as maps,
+    ):
+        model(tiny_batch("cycle", 2, two_frames), mode="loss")
+    assert vision.call_count == (2 if two_frames else 1)
+    assert maps.call_count == 1  # SAM 2 sees picture 2 alone
+
+
+def test_vocabulary_logits_only_at_caption_positions(model):
+    seen = []
+    hook = model.student.mllm.lm_head.register_forward_hook(lambda m, args, out: seen.append(out))
+    captions = model.teacher_captions(model.student.look(tiny_batch().caption_side), tiny_batch().caption_side.region)
+    seen.clear()
+    with patch.object(model, "teacher_captions", return_value=captions):
+        model(tiny_batch(), mode="loss")
+    hook.remove()
+    assert [out.shape[1] for out in seen] == [int(captions.lengths.max())]
+
+
+def captioner_gradient(model, batch) -> float:
+    """Norm of the mask loss's gradient at the student's logits."""
+    kept = {}
+    student_logits = model.student_logits
+
+    def keep(*args):
+        kept["logits"] = student_logits(*args)
+        kept["logits"].retain_grad()
+        return kept["logits"]
+
+    with patch.object(model, "student_logits", side_effect=keep):
+        total(model(batch, mode="loss")).backward()
+    return 0.0 if kept["logits"].grad is None else float(kept["logits"].grad.norm())
+
+
+def test_mask_loss_reaches_the_students_logits(model):
+    assert captioner_gradient(model, tiny_batch()) > 0
+
+
+@pytest.mark.parametrize("link", ["words", "embed_words", "masks_from_text"])
+def test_cutting_any_link_of_the_chain_is_seen(model, link):
+    """The test above can fail: each link, when cut, gives no gradient at the logits."""
+    whole = getattr(model, link)
+
+    def cut(*args):
+        args = [a.detach() if torch.is_tensor(a) else a for a in args]
+        if link == "embed_words":
+            args[0] = args[0]._replace(weights=args[0].weights.detach())
+        return whole(*args)
+
+    with patch.object(model, link, side_effect=cut) if link != "words" else patch.object(model, "words", cut):
+        assert captioner_gradient(model, tiny_batch()) == 0.0
+
+
+def test_gradient_of_the_soft_path_matches_finite_differences(model):
+    """d loss / d logits against central differences, in float64, with noise, points and best mask held fixed."""
+    model = tiny_pseudo_gumbel().double().eval()
+    batch = tiny_batch("cycle", 2)
+    batch = batch._replace(caption_side=type(batch.caption_side)(*(t if t.dtype == torch.bool else t.double() for t in batch.caption_side)))
+    model.words = SoftGumbel(temperature=0.7, top_k=8)
+    with torch.no_grad():
+        pictures = model.student.look(batch.caption_side)
+        captions = model.teacher_captions(pictures, batch.caption_side.region)
+        logits = model.student_logits(pictures, batch.caption_side.region, captions, captions.ids)
+
+    def loss(logits):
+        words = model.words(logits, captions.padded, model.draws(batch, "gumbel"))
+        mask_logits = model.masks_from_text(pictures, model.embed_words(words), captions.lengths, batch)
+        # all pixels, since the choice of points is not differentiable; float64 throughout
+        target = batch.caption_side.mask
+        return torch.nn.functional.binary_cross_entropy_with_logits(mask_logits, target)
+
+    # gumbel_words computes in float32 by contract; widen it for this comparison only
+    with patch.object(torch.Tensor, "float", torch.Tensor.double):
+        leaf = logits.clone().requires_grad_()
+        loss(leaf).backward()
+        direction = torch.zeros_like(leaf)
+        best = leaf.topk(8, -1).indices
+        direction.scatter_(-1, best, torch.randn(best.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))
+        epsilon = 1e-5 * float((leaf.max() - leaf.min()).detach())
+        with torch.no_grad():
+            difference = (loss(leaf + epsilon * direction) - loss(leaf - epsilon * direction)) / (2 * epsilon)
+    expected = float((leaf.grad * direction).sum())
+    assert abs(expected) > 0
+    assert float(difference) == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_joint_batch_is_the_mean_of_its_halves(model):
+    """Losses do not depend on how samples are spread over ranks, differing prompt lengths included."""
+    batch = tiny_batch("cycle", 4)
+    whole = model(batch, mode="loss")
+    halves = [model(part_of(batch, rows), mode="loss") for rows in (slice(0, 2), slice(2, 4))]
+    for name in ("loss_mask", "loss_dice"):
+        torch.testing.assert_close(whole[name], (halves[0][name] + halves[1][name]) / 2, rtol=1e-4, atol=1e-5)
+
+
+def test_repeating_a_step_gives_the_same_loss_and_another_step_another(model):
+    batch = tiny_batch()
+    first, again = model(batch, mode="loss"), model(batch, mode="loss")
+    assert torch.equal(first["loss_mask"], again["loss_mask"])
+    later = batch._replace(keys=[key._replace(step=8) for key in batch.keys])
+    assert not torch.equal(first["loss_mask"], model(later, mode="loss")["loss_mask"])
+
+
+def test_words_after_the_end_of_a_caption_have_no_effect(model):
+    """Caption length mask: what stands past T_i in text_embeds reaches neither the mask nor the gradient."""
+    batch = tiny_batch("cycle", 2)
+    pictures = model.student.look(batch.caption_side)
+    embeds = torch.randn(2, 5, 128, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    lengths = torch.tensor([3, 5])
+    masks = model.masks_from_text(pictures, embeds, lengths, batch)
+    masks.sum().backward()
+    assert embeds.grad[0, :3].abs().sum() > 0 and embeds.grad[0, 3:].abs().sum() == 0
+    junk = embeds.detach().clone()
+    junk[0, 3:] = 100.0
+    assert torch.equal(model.masks_from_text(pictures, junk, lengths, batch), masks)
+
+
+def test_an_empty_caption_is_weighed_zero_and_counted(model):
+    batch = tiny_batch("cycle", 2)
+    captions = model.teacher_captions(model.student.look(batch.caption_side), batch.caption_side.region)
+    silent = captions._replace(ids=[captions.ids[0], captions.ids[0][:0]])
+    with patch.object(model, "teacher_captions", return_value=silent):
+        losses = model(batch, mode="loss")
+    assert float(losses["silent_captions"]) == 0.5
+    assert torch.isfinite(total(losses))
+
+
+def test_the_teacher_captions_with_its_own_weights_and_gives_the_student_back(model):
+    batch = tiny_batch()
+    pictures = model.student.look(batch.caption_side)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    own = model.teacher_captions(pictures, batch.caption_side.region)
+    model.teacher = EMATeacher(model)
+    for shadow in model.teacher.shadow.values():
+        shadow.zero_()  # a teacher without projector and head says the same word for ever
+    other = model.teacher_captions(pictures, batch.caption_side.region)
+    assert [ids.tolist() for ids in own.ids] != [ids.tolist() for ids in other.ids]
+    assert all(torch.equal(p, before[name]) for name, p in model.named_parameters())
+
+
+def test_no_gradient_reaches_the_teacher(model):
+    model.teacher = EMATeacher(model)
+    total(model(tiny_batch(), mode="loss")).backward()
+    assert not any(shadow.requires_grad or shadow.grad is not None for shadow in model.teacher.shadow.values())
+
+
+def test_a_human_expression_takes_the_supervised_path(model):
+    batch = tiny_batch("refer")
+    losses, supervised = model(batch, mode="loss"), model.student(batch, mode="loss")
+    assert losses.keys() == {"loss_mask", "loss_dice", "loss_lm"}
+    assert all(torch.equal(losses[name], supervised[name]) for name in losses)
+
+
+def test_losses_are_those_of_the_predicted_mask(model):
+    """Red when the loss is taken on another picture's mask, or on other points than the keyed ones."""
+    batch = tiny_batch("cycle", 2, two_frames=True)
+    with patch.object(model, "masks_from_text", wraps=model.masks_from_text) as spy:
+        seen = {}
+        spy.side_effect = lambda *a: seen.setdefault("masks", type(model).masks_from_text(model, *a))
+        losses = model(batch, mode="loss")
+    expected = mask_losses(
+        seen["masks"], batch.mask_side.mask, model.draws(batch, "points"), **model.student.mask_loss
+    )
+    assert torch.equal(losses["loss_mask"], expected["loss_mask"])
+
+
+def test_recording_for_the_panel(model):
+    model.record_next_step = True
+    model(tiny_batch("cycle", 2), mode="loss")
+    step = model.last_step
+    assert not model.record_next_step and len(step["teacher_captions"]) == 2
+    assert 0 <= step["agreement"] <= 1
+    assert step["pred_mask"].shape == step["gt_mask"].shape == (32, 32)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [(dict(mask_ratio=1.5), "mask_ratio=1.5"), (dict(words=dict(type=StraightThroughGumbel, top_k=10_000)), "top_k=10000")],
+)  # fmt: skip
+def test_settings_that_cannot_work_are_refused(overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        tiny_pseudo_gumbel(**overrides)

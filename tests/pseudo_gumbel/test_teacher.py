@@ -1,0 +1,200 @@
+"""The EMA teacher: its arithmetic, and that the student comes back exactly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from projects.pseudo_gumbel.teacher import EMATeacher
+from projects.sa2va.engine import launch
+from projects.sa2va.engine.parameters import gather_slices, local_tensor
+from projects.sa2va.engine.unwrap import unwrap_model
+from projects.sa2va.errors import CheckpointError, TrainingError
+from tests.ranks import run_ranks
+from tests.toy import ToyModel, toy_config
+
+
+def make_student(dtype: torch.dtype = torch.float32) -> nn.Sequential:
+    student = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2)).to(dtype)
+    student[0].requires_grad_(False)
+    return student
+
+
+def test_shadow_is_float32_and_of_trained_tensors_only() -> None:
+    """Red for a deep copy of the model, or a shadow in the model's type."""
+    teacher = EMATeacher(make_student(torch.bfloat16))
+    assert teacher.shadow.keys() == {"1.weight", "1.bias"}
+    assert {tensor.dtype for tensor in teacher.shadow.values()} == {torch.float32}
+
+
+def test_bf16_student_decay_matches_closed_form() -> None:
+    """Red for an average in bf16, which with decay 0.999 never moves: after n steps 1 - 0.999^n of the way is gone."""
+    student = make_student(torch.bfloat16)
+    teacher = EMATeacher(student)
+    with torch.no_grad():
+        for param in student[1].parameters():
+            param.zero_()
+    start = {name: tensor.clone() for name, tensor in teacher.shadow.items()}
+    for _ in range(1000):
+        teacher.update(0.999)
+    for name, tensor in teacher.shadow.items():
+        torch.testing.assert_close(tensor, start[name] * 0.999**1000, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_student_comes_back_bitwise_also_after_an_error(dtype: torch.dtype) -> None:
+    """Red for add-and-subtract exchanges, for a missing finally, and for an optimizer that lost its tensors."""
+    student = make_student(dtype)
+    teacher = EMATeacher(student)
+    with torch.no_grad():
+        student[1].weight.add_(1.0)
+    before = {name: param.detach().clone() for name, param in student.named_parameters()}
+    places = {name: param.data_ptr() for name, param in student.named_parameters()}
+    x = torch.randn(5, 3, dtype=dtype)
+    with pytest.raises(KeyError), teacher.applied_to(student):
+        expected = nn.functional.linear(student[0](x), teacher.shadow["1.weight"].to(dtype), student[1].bias)
+        assert torch.equal(student(x), expected)
+        assert not torch.equal(student[1].weight, before["1.weight"])
+        raise KeyError
+    for name, param in student.named_parameters():
+        assert torch.equal(param, before[name])
+        assert param.data_ptr() == places[name], "an optimizer or a flat buffer would no longer own the tensor"
+
+
+def test_exchange_between_forward_and_backward_keeps_the_gradient() -> None:
+    """Red when autograd sees the teacher's weights: captioning may happen after the student's forward."""
+    student = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+    teacher = EMATeacher(student)
+    with torch.no_grad():
+        student[2].weight.mul_(3.0)
+    x = torch.randn(5, 3)
+    expected = torch.autograd.grad(student(x).square().sum(), list(student.parameters()))
+    loss = student(x).square().sum()
+    with torch.no_grad(), teacher.applied_to(student):
+        student(x)
+    got = torch.autograd.grad(loss, list(student.parameters()))
+    assert all(torch.equal(a, b) for a, b in zip(expected, got, strict=True))
+    assert not any(tensor.requires_grad for tensor in teacher.shadow.values())
+
+
+def test_state_round_trip() -> None:
+    student = make_student()
+    teacher, other = EMATeacher(student), EMATeacher(make_student())
+    other.load_state_dict(teacher.state_dict())
+    assert all(torch.equal(other.shadow[name], tensor) for name, tensor in teacher.shadow.items())
+    assert other.shadow["1.weight"].data_ptr() != teacher.shadow["1.weight"].data_ptr()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: state.pop("1.bias"), "lacks 1 of the 2 trained tensors, e.g. 1.bias"),
+        (lambda state: state.update({"2.bias": torch.zeros(1)}), "does not train, e.g. 2.bias"),
+        (lambda state: state.update({"1.bias": torch.zeros(7)}), r"1.bias has shape \(7,\) in the checkpoint and \(2,\)"),
+    ],
+)
+def test_state_that_does_not_fit_is_refused_and_changes_nothing(change: Any, message: str) -> None:
+    """Red when two parameter lists are zipped without comparing names."""
+    teacher = EMATeacher(make_student())
+    state = {name: tensor + 1 for name, tensor in teacher.state_dict().items()}
+    change(state)
+    before = {name: tensor.clone() for name, tensor in teacher.shadow.items()}
+    with pytest.raises(CheckpointError, match=message):
+        teacher.load_state_dict(state)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in teacher.shadow.items())
+
+
+class Cycle(ToyModel):
+    """Captions with the teacher inside its forward, before the student's own forward."""
+
+    teacher: EMATeacher
+    shown: torch.Tensor
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor, mode: str = "tensor") -> Any:
+        self.x = x
+        if hasattr(self, "teacher"):
+            with torch.no_grad(), self.teacher.applied_to(self):
+                self.shown = self.head(self.features(x.to(self.frozen.weight.dtype))).detach().clone()
+        return super().forward(x, y, mode)
+
+
+def _cycle(work_dir: Path, stage: int, precision: str, with_teacher: bool) -> dict[str, Any]:
+    cfg = toy_config(work_dir, steps=3, batch_size=2, accumulation=2)
+    cfg.model.type = f"{__name__}.Cycle"
+    cfg.launcher = "pytorch"
+    if stage:
+        launch.use_deepspeed(cfg, f"zero{stage}", precision)
+    runner = launch.build_runner(cfg)
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    class Watch:
+        priority = 100
+
+        def before_train(self, runner: Any) -> None:
+            model: Any = unwrap_model(runner.model)
+            if with_teacher:
+                model.teacher = EMATeacher(model)
+                for shadow in model.teacher.shadow.values():
+                    shadow.mul_(-0.5)
+
+        def after_train_iter(self, runner: Any, batch_idx: int, **_: Any) -> None:
+            model: Any = unwrap_model(runner.model)
+            if not with_teacher:
+                return
+            reference = ToyModel()
+            reference.load_state_dict({**reference.state_dict(), **model.teacher.state_dict()})
+            dtype = model.shown.dtype
+            seen.append((model.shown, reference.to(dtype)(model.x.to(dtype), None).detach()))
+
+    runner._hooks.append(Watch())
+    runner.train()
+    params = unwrap_model(runner.model).named_parameters()
+    return {
+        "seen": [(a.flatten(), b.flatten()) for a, b in seen],
+        "student": {n: gather_slices(p, local_tensor(p)).detach().clone() for n, p in params},
+    }
+
+
+@pytest.mark.parametrize(("stage", "precision"), [(0, "fp32"), (2, "bf16"), (3, "fp32"), (3, "bf16")])
+def test_exchange_inside_the_step_under_sharding(tmp_path: Path, stage: int, precision: str) -> None:
+    """Red when ZeRO-3 computes with a kept whole copy of the student, or the student is trained on after it changed."""
+    with_teacher = run_ranks(2, _cycle, tmp_path, stage, precision, True)
+    without = run_ranks(2, _cycle, tmp_path, stage, precision, False)
+    tolerance = 1e-6 if precision == "fp32" else 2e-2
+    for got, expected in zip(with_teacher, without, strict=True):
+        assert len(got["seen"]) == 6
+        for shown, reference in got["seen"]:
+            torch.testing.assert_close(shown, reference, rtol=tolerance, atol=tolerance)
+        assert all(torch.equal(got["student"][name], value) for name, value in expected["student"].items())
+
+
+def _prefetching(work_dir: Path) -> str:
+    cfg = toy_config(work_dir, steps=3, batch_size=2)
+    cfg.launcher = "pytorch"
+    cfg.model.type = f"{__name__}.Cycle"
+    launch.use_deepspeed(cfg, "zero3", "fp32")
+    cfg.strategy.config.zero_optimization.stage3_prefetch_bucket_size = 1000000
+    runner = launch.build_runner(cfg)
+
+    class Watch:
+        priority = 100
+
+        def before_train(self, runner: Any) -> None:
+            model: Any = unwrap_model(runner.model)
+            model.teacher = EMATeacher(model)
+
+    runner._hooks.append(Watch())
+    try:
+        runner.train()
+    except TrainingError as error:
+        return str(error)
+    return "no error"
+
+
+def test_weights_fetched_ahead_are_refused(tmp_path: Path) -> None:
+    """Red when ZeRO-3's prefetch slips the student's weights into the teacher's forward, as it does by default."""
+    assert all("stage3_prefetch_bucket_size" in message for message in run_ranks(2, _prefetching, tmp_path))

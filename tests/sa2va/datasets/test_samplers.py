@@ -1,0 +1,109 @@
+"""The order of samples follows from seed and iteration: not from ranks, workers or where a run resumed."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from projects.sa2va.datasets.collate import collate_batch
+from projects.sa2va.datasets.mixture import MixtureDataset
+from projects.sa2va.datasets.samplers import MixtureBatchSampler
+from projects.sa2va.errors import ConfigError
+from projects.sa2va.structures import Draw, DrawKey
+from tests.sa2va.datasets.test_mixture import TRANSFORM, Numbers
+
+PATTERN = ("cycle", "cycle", "refer")
+
+
+def dataset() -> MixtureDataset:
+    return MixtureDataset(
+        [
+            {"kind": "cycle", "dataset": Numbers(30), "weight": 3},
+            {"kind": "refer", "dataset": Numbers(12)},
+            {"kind": "cycle", "dataset": Numbers(9), "weight": 1},
+        ],
+        TRANSFORM,
+    )
+
+
+def batches(count: int, batch_size: int = 4, **settings: object) -> list[list[Draw]]:
+    settings = {"pattern": PATTERN, "seed": 3, "rank": 0, "world_size": 1, **settings}
+    sampler = MixtureBatchSampler(SimpleNamespace(dataset=dataset()), batch_size, **settings)
+    return list(itertools.islice(sampler, count))
+
+
+def test_two_ranks_see_what_one_rank_with_twice_the_batch_sees():
+    """Red when ranks shard after shuffling by themselves, or when keys depend on the rank."""
+    joint = batches(40, batch_size=4)
+    parts = [batches(40, batch_size=2, rank=rank, world_size=2) for rank in (0, 1)]
+    assert [first + second for first, second in zip(*parts, strict=True)] == joint
+
+
+def test_keys_name_iteration_and_position_in_the_global_batch():
+    """Red when two samples of a step share their noise, or it changes with the number of ranks."""
+    second_rank = batches(3, batch_size=2, rank=1, world_size=2)
+    assert [draw.key for draw in second_rank[2]] == [DrawKey(2, 2), DrawKey(2, 3)]
+
+
+@pytest.mark.parametrize("start", [1, 2, 3, 7, 601])
+def test_resuming_at_an_iteration_continues_the_same_order(start: int):
+    """Red when a resumed run starts its passes anew. 601 lies beyond the first block of source choices."""
+    assert batches(5, start=start) == batches(start + 5)[start:]
+
+
+def test_the_kind_follows_the_pattern_on_every_rank():
+    """Red when a rank draws its own kind: ranks would run different collectives and hang."""
+    ranges = {"cycle": {*range(30), *range(42, 51)}, "refer": {*range(30, 42)}}
+    for rank in (0, 1):
+        for i, batch in enumerate(batches(30, rank=rank, world_size=2)):
+            assert {draw.index for draw in batch} <= ranges[PATTERN[i % 3]]
+
+
+def test_every_pass_visits_every_item_once_and_in_a_new_order():
+    """Red when sampling is with replacement, or each pass repeats the order of the first."""
+    refer = [draw.index for batch in batches(27)[2::3] for draw in batch]  # 9 batches of 4 = 3 passes of 12
+    passes = [refer[i : i + 12] for i in (0, 12, 24)]
+    assert all(sorted(one) == list(range(30, 42)) for one in passes)
+    assert passes[0] != passes[1] != passes[2]
+
+
+def test_weights_are_relative_shares_of_the_samples_of_a_kind():
+    """Red when weights are ignored or apply across kinds: 3 to 1, though the sources have 30 and 9 items."""
+    drawn = Counter(draw.index < 30 for batch in batches(900) for draw in batch if not 30 <= draw.index < 42)
+    assert drawn[True] / drawn.total() == pytest.approx(0.75, abs=0.03)
+
+
+def test_the_seed_changes_the_order():
+    assert batches(5) != batches(5, seed=4)
+    assert batches(5) == batches(5)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_number_of_workers_changes_nothing(workers: int):
+    """Red when a worker draws anything from its own random state."""
+
+    def load(num_workers: int) -> list:
+        data = dataset()
+        sampler = MixtureBatchSampler(SimpleNamespace(dataset=data), 2, PATTERN, seed=3)
+        loader = DataLoader(data, batch_sampler=sampler, num_workers=num_workers, collate_fn=collate_batch)
+        return [one["batch"] for one in itertools.islice(loader, 9)]
+
+    for expected, batch in zip(load(0), load(workers), strict=True):
+        assert (batch.kind, batch.keys, batch.sample_ids) == (
+            expected.kind,
+            expected.keys,
+            expected.sample_ids,
+        )
+        assert torch.equal(batch.caption_side.pixel_values, expected.caption_side.pixel_values)
+
+
+def test_a_pattern_needs_sources():
+    with pytest.raises(ConfigError, match="'caption' of the pattern has no source"):
+        batches(1, pattern=("cycle", "caption"))
+    with pytest.raises(ConfigError, match="empty"):
+        batches(1, pattern=())

@@ -1,0 +1,60 @@
+"""Sizes, interpolation and alignment of the two sides."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from PIL import Image
+
+from projects.sa2va.datasets.transforms import IMAGENET_MEAN, IMAGENET_STD, SampleTransform, resize_mask
+from projects.sa2va.structures import Sample
+
+
+def make_sample(height: int = 60, width: int = 90, **second: np.ndarray) -> Sample:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    mask = np.zeros((height, width), bool)
+    mask[10:40, 20:70] = True
+    return Sample("a", image, mask, **second)
+
+
+TRANSFORM = SampleTransform(image_size=48, grounding_size=64, grid_size=4, mask_size=16)
+
+
+def test_pictures_are_squashed_with_the_towers_interpolations():
+    """Red when a side is letterboxed, interpolations are swapped, or the normalisation is missing or BGR."""
+    sample = make_sample()
+    side = TRANSFORM(sample).caption_side
+    for pixels, size, resampling in (
+        (side.pixel_values, 48, Image.Resampling.BICUBIC),
+        (side.grounding_pixels, 64, Image.Resampling.BILINEAR),
+    ):
+        squashed = np.asarray(Image.fromarray(sample.image).resize((size, size), resampling)) / 255.0
+        expected = (squashed - IMAGENET_MEAN) / IMAGENET_STD
+        np.testing.assert_allclose(pixels.permute(1, 2, 0).numpy(), expected, atol=1e-5)
+    assert side.pixel_values.dtype == side.mask.dtype == torch.float32
+    assert side.region.dtype == torch.bool
+
+
+def test_masks_stay_binary_and_do_not_shift():
+    """Red when masks are interpolated (grey edges), or sampled at each target's corner (a shift)."""
+    mask = np.zeros((64, 64), bool)
+    mask[16:48, 16:48] = True
+    small = resize_mask(mask, 16)
+    assert set(small.unique().tolist()) == {0.0, 1.0}
+    assert torch.equal(small, small.flip(0, 1))  # a centred object stays centred
+    thin = resize_mask(
+        np.arange(64)[None].repeat(64, 0) % 4 == 2, 16
+    )  # only the pixel right of each target's centre
+    assert thin.all()
+
+
+def test_the_mask_side_is_the_second_frame_and_only_exists_with_one():
+    """Red when side 2 repeats side 1 for a clip, which would make the two-frame case a still picture."""
+    assert TRANSFORM(make_sample()).mask_side is None
+    mask2 = np.zeros((60, 90), bool)
+    mask2[40:60, 0:20] = True
+    sides = TRANSFORM(make_sample(image2=np.zeros((60, 90, 3), np.uint8), mask2=mask2))
+    assert sides.mask_side is not None
+    assert torch.equal(sides.mask_side.mask, resize_mask(mask2, 16))
+    assert not torch.equal(sides.mask_side.pixel_values, sides.caption_side.pixel_values)

@@ -1,0 +1,99 @@
+"""Ranks, ZeRO stages and DistributedDataParallel compute the same training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from projects.sa2va.engine import launch
+from projects.sa2va.engine.parameters import gather_slices, local_tensor
+from projects.sa2va.engine.unwrap import unwrap_model
+from tests.ranks import run_ranks
+from tests.toy import toy_config
+
+STAGES = [0, 1, 2, 3]  # 0: no DeepSpeed
+
+
+def make_runner(work_dir: Path, stage: int, precision: str = "fp32", **options: Any) -> Any:
+    cfg = toy_config(work_dir, **options)
+    cfg.launcher = "pytorch"
+    if stage:
+        launch.use_deepspeed(cfg, f"zero{stage}", precision)
+    return launch.build_runner(cfg)
+
+
+def weights(runner: Any) -> dict[str, torch.Tensor]:
+    params = unwrap_model(runner.model).named_parameters()
+    # a tensor that no loss reaches is left alone by torch and decayed by DeepSpeed
+    return {
+        name: gather_slices(param, local_tensor(param)).detach().clone().float()
+        for name, param in params
+        if not name.startswith("unused")
+    }
+
+
+def train(work_dir: Path, stage: int, options: dict[str, Any]) -> dict[str, torch.Tensor]:
+    runner = make_runner(work_dir, stage, **options)
+    runner.train()
+    return weights(runner)
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
+    """One process, plain torch, joint batch of 4."""
+    options = {"steps": 5, "batch_size": 4, "accumulation": 2}
+    return run_ranks(1, train, tmp_path_factory.mktemp("reference"), 0, options)[0]
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("stage", STAGES)
+def test_weights_do_not_depend_on_ranks_or_stage(
+    reference: dict[str, torch.Tensor], tmp_path: Path, stage: int, ranks: int
+) -> None:
+    """Red when gradients do not synchronise (a forward past the wrapper), or are summed instead of averaged."""
+    options = {"steps": 5, "batch_size": 4 // ranks, "accumulation": 2}
+    for rank_weights in run_ranks(ranks, train, tmp_path, stage, options):
+        for name, value in reference.items():
+            torch.testing.assert_close(rank_weights[name], value, rtol=0, atol=1e-5, msg=f"{name} differs")
+
+
+def _forward_past_the_wrapper(work_dir: Path) -> dict[str, torch.Tensor]:
+    runner = make_runner(work_dir, 0, steps=5, batch_size=2, accumulation=2)
+    wrapper = runner.model
+    wrapper.train_step = wrapper.module.train_step  # the mistake
+    runner.train()
+    return weights(runner)
+
+
+def test_a_forward_past_the_wrapper_is_seen(reference: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    """The comparison above can fail: the known mistake makes the ranks drift apart."""
+    first, second = run_ranks(2, _forward_past_the_wrapper, tmp_path)
+    assert max((first[name] - second[name]).abs().max() for name in reference) > 1e-3
+
+
+def _tiny_update(work_dir: Path, stage: int) -> list[float]:
+    runner = make_runner(work_dir, stage, "bf16", steps=40, lr=1e-5)
+    runner.cfg  # noqa: B018
+    runner.param_schedulers = None
+    runner.train()
+    from deepspeed.utils import safe_get_full_fp32_param
+
+    param = dict(unwrap_model(runner.model).named_parameters())["head.1.weight"]
+    full = gather_slices(param, local_tensor(param))
+    return [full.dtype == torch.bfloat16, float(safe_get_full_fp32_param(param).abs().sum())]
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_bf16_keeps_small_updates_in_float32_master_weights(tmp_path: Path, stage: int) -> None:
+    """Red when AdamW works on bf16 weights: at lr 1e-5 nearly every update would round to nothing."""
+    from tests.toy import ToyModel
+
+    before = dict(ToyModel().named_parameters())["head.1.weight"].detach().bfloat16().float()
+    (is_bf16, after) = run_ranks(1, _tiny_update, tmp_path, stage)[0]
+    assert is_bf16
+    # Adam moves each weight by at most lr a step, and most move nearly that much when the gradient keeps its sign.
+    moved = abs(after - float(before.abs().sum()))
+    assert 1e-5 < moved < 40 * 1e-5 * before.numel() * 1.5

@@ -1,0 +1,84 @@
+"""A run stopped and resumed equals the run that was not stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from projects.sa2va.engine import launch
+from projects.sa2va.engine.checkpointing import find_latest_checkpoint
+from projects.sa2va.engine.parameters import gather_slices, local_tensor
+from projects.sa2va.engine.unwrap import unwrap_model
+from projects.sa2va.errors import CheckpointError
+from tests.ranks import run_ranks
+from tests.toy import toy_config
+
+
+def train(work_dir: Path, stage: int, steps: int, resume: str | None) -> tuple[dict[str, torch.Tensor], list[int]]:
+    cfg = toy_config(
+        work_dir, steps, batch_size=2, accumulation=2, model={"dropout": 0.5}, checkpoint_interval=2
+    )
+    cfg.launcher = "pytorch"
+    launch.use_checkpoint(cfg, resume, None)
+    if stage:
+        launch.use_deepspeed(cfg, f"zero{stage}", "fp32")
+    runner = launch.build_runner(cfg)
+    runner.train()
+    params = unwrap_model(runner.model).named_parameters()
+    values: dict[str, Any] = {
+        name: gather_slices(param, local_tensor(param)).detach().clone() for name, param in params
+    }
+    return values, runner.train_dataloader.dataset.read
+
+
+@pytest.mark.parametrize(("stage", "ranks"), [(0, 1), (0, 2), (1, 2), (2, 2), (3, 2)])
+def test_resume_is_bitwise_equal(tmp_path: Path, stage: int, ranks: int) -> None:
+    """Red when optimizer, schedule, sampler position or any random state (dropout!) is not restored exactly."""
+    whole = run_ranks(ranks, train, tmp_path / "whole", stage, 4, None)
+    run_ranks(ranks, train, tmp_path / "cut", stage, 2, None)
+    resumed = run_ranks(ranks, train, tmp_path / "cut", stage, 4, "")
+    for (expected, _), (got, read) in zip(whole, resumed, strict=True):
+        assert all(torch.equal(expected[name], got[name]) for name in expected)
+        assert len(read) <= 4 * 2, "data of finished steps was read again"
+
+
+def test_other_number_of_ranks_is_refused_by_name(tmp_path: Path) -> None:
+    """Red when DeepSpeed's own error (or a silent fresh optimizer) reaches the user."""
+    run_ranks(2, train, tmp_path, 2, 2, None)
+    with pytest.raises(RuntimeError, match="written by 2 ranks and cannot be resumed by 1"):
+        run_ranks(1, train, tmp_path, 2, 4, "")
+
+
+def _load_from(work_dir: Path, stage: int, path: str) -> dict[str, torch.Tensor]:
+    cfg = toy_config(work_dir, 1, lr=0.0)
+    cfg.launcher = "pytorch"
+    launch.use_checkpoint(cfg, None, path)
+    if stage:
+        launch.use_deepspeed(cfg, f"zero{stage}", "fp32")
+    runner = launch.build_runner(cfg)
+    runner.train()
+    params = unwrap_model(runner.model).named_parameters()
+    return {name: gather_slices(param, local_tensor(param)).detach().clone() for name, param in params}
+
+
+@pytest.mark.parametrize(("wrote", "reads"), [(0, 2), (2, 0), (3, 3), (3, 1)])
+def test_weights_travel_between_stages(tmp_path: Path, wrote: int, reads: int) -> None:
+    """Red when --load-from takes nothing, or 16-bit copies, from a checkpoint of another ZeRO stage."""
+    trained = run_ranks(2, train, tmp_path / "a", wrote, 2, None)[0][0]
+    path = find_latest_checkpoint(tmp_path / "a")
+    loaded = run_ranks(1, _load_from, tmp_path / "b", reads, path)[0]
+    for name, value in trained.items():
+        torch.testing.assert_close(loaded[name], value, rtol=0, atol=0, msg=name)
+
+
+def test_resume_and_load_from_exclude_each_other(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="exclude each other"):
+        launch.use_checkpoint(toy_config(tmp_path), "", "x.pth")
+
+
+def test_missing_checkpoint_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="nowhere.pth does not exist"):
+        launch.use_checkpoint(toy_config(tmp_path), "nowhere.pth", None)

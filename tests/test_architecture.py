@@ -1,0 +1,259 @@
+"""Holds the directions of the imports (ARCHITECTURE.md) by reading the sources; nothing is imported or run.
+
+Every violation is printed as ``file:line: imports what: why not``.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = ("projects", "tools", "configs", "benchmarks", "demo")
+TEXT_SUFFIXES = {".cfg", ".json", ".md", ".py", ".sh", ".toml", ".txt", ".yaml", ".yml", ""}
+NOT_OURS = re.compile(r"\.git|\.venv|\..*_cache|__pycache__|.*\.egg-info|work_dirs|data|build")
+
+
+class Import(NamedTuple):
+    """One imported name; ``from a.b import c`` counts as ``a.b.c``, a module or a member of one."""
+
+    path: Path
+    line: int
+    name: str
+
+
+class Rule(NamedTuple):
+    """Files under ``where`` (outside ``but_not``) must not import anything under ``forbidden``."""
+
+    where: tuple[str, ...]
+    forbidden: tuple[str, ...]
+    why: str
+    but_not: tuple[str, ...] = ()
+
+
+METHOD = "projects/pseudo_gumbel"
+#: The leaves of the method: they test in milliseconds because they load torch and nothing else.
+PURE = ("caption_stats", "corruption", "gumbel", "losses", "schedules")
+RULES = {
+    "base-knows-no-method": Rule(
+        ("projects/sa2va",), ("projects.pseudo_gumbel",), "the base model knows nothing of the method"
+    ),
+    "library-knows-no-scripts": Rule(
+        ("projects",),
+        ("tools", "configs", "benchmarks", "demo", "tests"),
+        "scripts use the library, never the reverse",
+    ),
+    "datasets-know-no-models": Rule(
+        ("projects/sa2va/datasets",),
+        ("projects.sa2va.models", "projects.sa2va.engine", "projects.sa2va.hooks", "peft"),
+        "data are read without building a model",
+    ),
+    "metrics-know-no-models": Rule(
+        ("projects/sa2va/evaluation",),
+        ("projects.sa2va.models", "projects.sa2va.engine", "projects.sa2va.hooks"),
+        "metrics see predictions, not the model that made them",
+    ),
+    "models-know-no-runner": Rule(
+        ("projects/sa2va/models", f"{METHOD}/model.py"),
+        ("projects.sa2va.engine", "projects.sa2va.hooks", "projects.pseudo_gumbel.hooks"),
+        "hooks and engine drive the model, never the reverse",
+    ),
+    "distributed-stack-in-engine": Rule(
+        SOURCES,
+        ("deepspeed", "xtuner"),
+        "XTuner and DeepSpeed are slow to import and change often: use projects.sa2va.engine",
+        but_not=("projects/sa2va/engine",),
+    ),
+    "method-parts-know-no-model": Rule(
+        (*(f"{METHOD}/{name}.py" for name in PURE), f"{METHOD}/teacher.py", f"{METHOD}/text_to_mask.py"),
+        ("projects.pseudo_gumbel.model", "projects.pseudo_gumbel.hooks"),
+        "hooks use the model, the model uses its parts",
+    ),
+    "method-leaves-know-no-parts": Rule(
+        tuple(f"{METHOD}/{name}.py" for name in PURE if name != "losses"),
+        tuple(f"projects.pseudo_gumbel.{name}" for name in ("teacher", "text_to_mask", "losses")),
+        "the leaves are shared by the parts",
+    ),
+    "structures-are-the-bottom": Rule(
+        ("projects/sa2va/structures.py",),
+        (
+            "projects.sa2va.models",
+            "projects.sa2va.datasets",
+            "projects.sa2va.evaluation",
+            "mmengine",
+            "transformers",
+        ),
+        "everything imports the structures",
+    ),
+    "errors-are-the-bottom": Rule(
+        ("projects/sa2va/errors.py",), ("projects", "torch"), "everything imports the errors"
+    ),
+}
+
+
+def python_files(root: Path, where: tuple[str, ...] = SOURCES) -> list[Path]:
+    """All Python files at or below ``where`` (paths relative to ``root``); missing places give none."""
+    places = (root / place for place in where)
+    return sorted(path for place in places for path in ([place] if place.is_file() else place.rglob("*.py")))
+
+
+def imports_of(path: Path, root: Path) -> Iterator[Import]:
+    """Every import statement of a file, also inside functions, with relative names resolved."""
+    package = path.relative_to(root).parent.parts
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+        if isinstance(node, ast.Import):
+            yield from (Import(path, node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            yield from (Import(path, node.lineno, f"{module}.{alias.name}") for alias in node.names)
+
+
+def is_under(name: str, prefixes: tuple[str, ...]) -> bool:
+    return any(name == prefix or name.startswith(prefix + ".") for prefix in prefixes)
+
+
+def violations(rule: Rule, root: Path = ROOT) -> list[str]:
+    """``file:line: imports what: why not`` for each import that breaks the rule."""
+    spared = set(python_files(root, rule.but_not))
+    found = [
+        i for path in python_files(root, rule.where) if path not in spared for i in imports_of(path, root)
+    ]
+    return [
+        f"{i.path.relative_to(root)}:{i.line}: imports {i.name}: {rule.why}"
+        for i in found
+        if is_under(i.name, rule.forbidden)
+    ]
+
+
+def report(lines: list[str]) -> str:
+    return "\n" + "\n".join(lines)
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES.keys())
+def test_imports_point_in_one_direction(rule: Rule) -> None:
+    """Red when a lower layer starts to import an upper one."""
+    found = violations(rule)
+    assert not found, report(found)
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES.keys())
+def test_rules_name_places_that_exist(rule: Rule) -> None:
+    """Red when a file is renamed and its rule silently watches nothing."""
+    missing = [place for place in rule.where if place not in SOURCES and not python_files(ROOT, (place,))]
+    assert not missing, f"no Python file under {', '.join(missing)}"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import projects.pseudo_gumbel.model",
+        "from projects.pseudo_gumbel import model",
+        "from projects import pseudo_gumbel",
+        "from ...pseudo_gumbel.model import PseudoGumbel",
+        "def late():\n    import projects.pseudo_gumbel",
+    ],
+)
+def test_every_form_of_import_is_seen(tmp_path: Path, statement: str) -> None:
+    """Red when the reader of imports misses one of the ways to write a forbidden import."""
+    planted = tmp_path / "projects/sa2va/models/planted.py"
+    planted.parent.mkdir(parents=True)
+    planted.write_text(f"import torch\n{statement}\n", encoding="utf-8")
+    line = 2 + statement.count("\n")
+    (found,) = violations(RULES["base-knows-no-method"], tmp_path)
+    assert found.startswith(f"projects/sa2va/models/planted.py:{line}: imports projects.pseudo_gumbel")
+
+
+def first_party_closure(path: Path) -> list[Path]:
+    """``path`` and all project files that importing it loads, parent packages included."""
+    seen: dict[Path, None] = {}
+    todo = [path]
+    while todo:
+        current = todo.pop()
+        if current in seen:
+            continue
+        seen[current] = None
+        names = [".".join(current.relative_to(ROOT).with_suffix("").parts)]
+        names += [i.name for i in imports_of(current, ROOT) if is_under(i.name, ("projects",))]
+        for name in names:
+            parts = name.split(".")
+            for depth in range(1, len(parts) + 1):
+                stem = ROOT.joinpath(*parts[:depth])
+                todo += [p for p in (stem.with_suffix(".py"), stem / "__init__.py") if p.is_file()]
+    return list(seen)
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_pure_modules_load_torch_only(name: str) -> None:
+    """Red when a module of pure mathematics loads a framework, directly or through its own imports."""
+    path = ROOT / METHOD / f"{name}.py"
+    allowed = {"torch", "numpy", "projects", *sys.stdlib_module_names}
+    found = [
+        f"{i.path.relative_to(ROOT)}:{i.line}: imports {i.name}"
+        for file in first_party_closure(path)
+        for i in imports_of(file, ROOT)
+        if i.name.partition(".")[0] not in allowed
+    ]
+    assert not found, report(found)
+
+
+def test_third_party_imports_are_required() -> None:
+    """Red when code imports a package that only happens to be installed, as something else's dependency."""
+    listed = "\n".join(
+        (ROOT / f"requirements/{name}.txt").read_text() for name in ("runtime", "xtuner", "flash")
+    )
+    required = {name.lower().replace("_", "-") for name in re.findall(r"^([\w.-]+)==", listed, re.MULTILINE)}
+    distributions = packages_distributions()
+    found = []
+    for path in python_files(ROOT):
+        for i in imports_of(path, ROOT):
+            top = i.name.partition(".")[0]
+            if top in {*sys.stdlib_module_names, *SOURCES} or (path.parent / f"{top}.py").exists():
+                continue
+            names = {name.lower().replace("_", "-") for name in distributions.get(top, [top])}
+            if not names & required:
+                found.append(
+                    f"{path.relative_to(ROOT)}:{i.line}: imports {i.name}, not in requirements/runtime.txt"
+                )
+    assert not found, report(found)
+
+
+def text_files() -> Iterator[Path]:
+    """The text files of the checkout, without what .gitignore names."""
+    for path in sorted(ROOT.rglob("*")):
+        inside = path.relative_to(ROOT)
+        if path.is_file() and path.suffix in TEXT_SUFFIXES and not any(map(NOT_OURS.fullmatch, inside.parts)):
+            yield path
+
+
+@pytest.mark.parametrize(
+    ("pattern", "why"),
+    [
+        (
+            r"(?<![\w.}])/(?:home|root|Users|work|mnt|tmp|srv|opt)/\w",
+            "a path that exists on one machine only",
+        ),
+        (
+            r"--(?:extra-)?index-url|--find-links|--trusted-host",
+            "where packages come from is the user's setting",
+        ),
+    ],
+    ids=["absolute-path", "package-source"],
+)
+def test_no_file_is_tied_to_one_machine(pattern: str, why: str) -> None:
+    """Red when a path or a package source of the author's machine is written into the repository."""
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}: {why}"
+        for path in text_files()
+        if path != Path(__file__).resolve()
+        for number, line in enumerate(path.read_text(encoding="utf-8", errors="ignore").splitlines(), 1)
+        if re.search(pattern, line)
+    ]
+    assert not found, report(found)

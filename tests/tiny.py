@@ -1,0 +1,67 @@
+"""The tiny model and batches for it: the real classes with the shipped weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS
+
+from projects.sa2va.paths import ROOT
+from projects.sa2va.structures import Batch, DrawKey, Kind, Side
+
+
+def tiny_sa2va(**overrides: Any):
+    """Sa2VA as ``configs/sa2va_tiny.py`` builds it."""
+    config = Config.fromfile(ROOT / "configs/_base_/models/sa2va_tiny.py").model
+    config.update(overrides)
+    return MODELS.build(config)
+
+
+def tiny_pseudo_gumbel(config: str = "pseudo_gumbel_tiny", sa2va: dict[str, Any] | None = None, **overrides: Any):
+    """The method's model as a config of ``configs/`` builds it."""
+    model = Config.fromfile(ROOT / f"configs/{config}.py").model
+    model.update(overrides)
+    model.sa2va.update(sa2va or {})
+    return MODELS.build(model)
+
+
+def tiny_side(batch: int, seed: int = 0) -> Side:
+    """Noise pictures with one rectangle each; each region has another number of cells, so prompts differ in length."""
+    draw = torch.Generator().manual_seed(seed)
+    region = torch.zeros(batch, 8, 8, dtype=torch.bool)
+    mask = torch.zeros(batch, 32, 32)
+    pictures = torch.randn(batch, 3, 128, 128, generator=draw)
+    for i in range(batch):
+        top, width = (2 * i + seed) % 5, 1 + (i + seed) % 3
+        region[i, top : top + 2, 2 : 2 + width] = True
+        mask[i, 4 * top : 4 * top + 8, 8 : 8 + 4 * width] = 1
+        pictures[i, 0, 16 * top : 16 * top + 32, 32 : 32 + 16 * width] = 2.0
+    return Side(pictures, pictures.clone(), region, mask)
+
+
+def tiny_batch(kind: Kind = "cycle", batch: int = 2, two_frames: bool = False, seed: int = 0) -> Batch:
+    """A batch of any kind."""
+    texts = ["the small red circle", "the large striped blue square left of the green star"] * batch
+    return Batch(
+        kind=kind,
+        caption_side=tiny_side(batch, seed),
+        mask_side=tiny_side(batch, seed + 1) if two_frames else None,
+        text=texts[:batch],
+        keys=[DrawKey(7, i) for i in range(batch)],
+        sample_ids=[f"sample {i}" for i in range(batch)],
+        attributes=[{} for _ in range(batch)],
+        gt_masks=[],
+    )
+
+
+def part_of(batch: Batch, rows: slice) -> Batch:
+    """Some samples of a batch, as another rank would hold them."""
+
+    def cut(side: Side | None) -> Side | None:
+        return side and Side(*(tensor[rows] for tensor in side))
+
+    return Batch(
+        batch.kind, cut(batch.caption_side), cut(batch.mask_side), *(entry[rows] for entry in batch[3:])
+    )

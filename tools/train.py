@@ -1,0 +1,82 @@
+#!/usr/bin/env python3
+"""Train a config in this process, or as one of several ranks."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+EXAMPLES = """\
+examples:
+  one process                        tools/train.py configs/sa2va_tiny.py
+  two ranks, ZeRO-2, bf16            tools/dist_train.sh configs/pseudo_gumbel_tiny.py 2
+  own masks in COCO layout           tools/train.py configs/pseudo_gumbel_tiny.py --data-root /data/coco
+  go on after a stop                 tools/train.py configs/pseudo_gumbel_tiny.py --resume
+  change a value of the config       tools/train.py CONFIG --cfg-options optim_wrapper.optimizer.lr=1e-4
+"""
+
+
+def parse_args() -> argparse.Namespace:
+    from mmengine.config import DictAction
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", help="a file of configs/")
+    parser.add_argument("--work-dir", help="where logs and checkpoints go (default: work_dirs/<config>)")
+    parser.add_argument("--deepspeed", metavar="NAME", help="zero1, zero2, zero3, or a DeepSpeed json")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], help="default: what config or json say")
+    parser.add_argument(
+        "--resume", nargs="?", const="", metavar="PATH", help="go on from PATH, or from the newest checkpoint"
+    )
+    parser.add_argument("--load-from", metavar="PATH", help="begin a new run with the weights of a checkpoint")
+    parser.add_argument("--seed", type=int, help="seed of the run (default: the config's)")
+    parser.add_argument("--max-steps", type=int, help="optimizer steps (default: the config's)")
+    parser.add_argument("--data-root", metavar="PATH", help="COCO-like folder whose masks feed the cycle")
+    parser.add_argument("--ranks", type=int, help="fail unless exactly so many ranks run")
+    parser.add_argument(
+        "--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="who started the ranks"
+    )
+    parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE", help="override the config")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def train(args: argparse.Namespace) -> None:
+    from projects.sa2va.engine import launch
+
+    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    launch.require_ranks(args.ranks)
+    cfg = launch.load_config(args.config, args.cfg_options, args.work_dir)
+    cfg.launcher = args.launcher
+    if args.seed is not None:
+        cfg.merge_from_dict({"randomness.seed": args.seed})
+    if args.max_steps is not None:
+        cfg.merge_from_dict({"train_cfg.max_steps": args.max_steps})
+    if args.data_root is not None:
+        from projects.sa2va.engine.data_root import use_coco_root
+
+        use_coco_root(cfg, args.data_root)
+    launch.require_writable(cfg.work_dir)
+    launch.use_checkpoint(cfg, args.resume, args.load_from)
+    if args.deepspeed is not None:
+        launch.use_deepspeed(cfg, args.deepspeed, args.precision)
+    elif args.precision is not None:
+        launch.use_precision(cfg, args.precision)
+    launch.build_runner(cfg).train()
+
+
+def main() -> None:
+    args = parse_args()
+    from projects.sa2va.engine.launch import run_tool
+
+    run_tool(lambda: train(args), args.debug)
+
+
+if __name__ == "__main__":
+    main()
