@@ -52,6 +52,7 @@ def tiny_batch(kind: Kind = "cycle", batch: int = 2, two_frames: bool = False, s
         keys=[DrawKey(7, i) for i in range(batch)],
         sample_ids=[f"sample {i}" for i in range(batch)],
         attributes=[{} for _ in range(batch)],
+        sources=[""] * batch,
         gt_masks=[],
     )
 

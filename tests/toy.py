@@ -12,7 +12,7 @@ from mmengine.dist import get_rank, get_world_size
 from mmengine.model import BaseModel
 from torch import nn
 
-from projects.sa2va.engine.train_loop import Sa2VATrainLoop
+from projects.sa2va.engine.train_loop import TrainLoop
 from projects.sa2va.hooks.checkpoint_hook import StepCheckpointHook
 from projects.sa2va.hooks.logger_hook import StepLoggerHook
 from projects.sa2va.hooks.param_scheduler_hook import StepParamSchedulerHook
@@ -121,7 +121,7 @@ def toy_config(
                 batch_sampler=dict(type=_path(ToyBatches)),
                 collate_fn=dict(type="default_collate"),
             ),
-            train_cfg=dict(type=_path(Sa2VATrainLoop), max_steps=steps),
+            train_cfg=dict(type=_path(TrainLoop), max_steps=steps),
             optim_wrapper=dict(
                 type="OptimWrapper", optimizer=dict(type=optimizer, lr=lr), accumulative_counts=accumulation
             ),

@@ -20,7 +20,7 @@ class Words(NamedTuple):
     """Words as weights over a few candidates of the vocabulary."""
 
     candidates: Tensor  #: [B, T, K] ids, best logit first
-    weights: Tensor  #: [B, T, K] float32, rows sum to 1; exactly one-hot when straight-through
+    weights: Tensor  #: [B, T, K] float32 or wider, rows sum to 1; exactly one-hot when straight-through
     ids: Tensor  #: [B, T] the hard choice
 
 
@@ -60,7 +60,7 @@ def gumbel_words(
     """Sample one word a position, differentiably.
 
     Args:
-        logits: [B, T, V], any float type; computed in float32.
+        logits: [B, T, V], any float type; computed in float32 at least.
         draws: B generators, one a sample. Noise is drawn position by position, so that padding T does not change it.
         temperature: tau > 0; small is near one-hot with a sharp gradient.
         top_k: K candidates a position, 1..V.
@@ -74,7 +74,7 @@ def gumbel_words(
         raise ConfigError(f"top_k={top_k} with a vocabulary of {vocabulary}: choose 1 <= top_k <= {vocabulary}")
     if temperature <= 0:
         raise ConfigError(f"temperature={temperature}: must be positive; the method uses 0.7")
-    best, candidates = logits.float().topk(top_k, dim=-1)
+    best, candidates = logits.to(torch.promote_types(logits.dtype, torch.float32)).topk(top_k, dim=-1)
     noise = gumbel_noise(best.shape[1:], draws, logits.device)
     soft = F.softmax((best + noise) / temperature, dim=-1)
     choice = soft.argmax(-1, keepdim=True)

@@ -29,7 +29,7 @@ class DrawKey(NamedTuple):
 class Draw(NamedTuple):
     """What a sampler asks a data set for: which item, and under which key its draws are made."""
 
-    index: int
+    item: int  #: position in the data set
     key: DrawKey
 
 
@@ -72,4 +72,5 @@ class Batch(NamedTuple):
     keys: list[DrawKey]  #: B
     sample_ids: list[str]  #: B
     attributes: list[dict[str, Any]]  #: B
+    sources: list[str]  #: B names of the mixture's sources
     gt_masks: list[np.ndarray]  #: B bool masks of the mask side at original size; empty while training

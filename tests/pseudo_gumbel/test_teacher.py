@@ -173,7 +173,7 @@ def test_exchange_inside_the_step_under_sharding(tmp_path: Path, stage: int, pre
 
 
 def _prefetching(work_dir: Path) -> str:
-    cfg = toy_config(work_dir, steps=3, batch_size=2)
+    cfg = toy_config(work_dir, steps=3, batch_size=2, accumulation=2)
     cfg.launcher = "pytorch"
     cfg.model.type = f"{__name__}.Cycle"
     launch.use_deepspeed(cfg, "zero3", "fp32")

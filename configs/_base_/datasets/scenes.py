@@ -4,7 +4,7 @@ from mmengine.dataset import DefaultSampler
 
 from projects.sa2va.datasets.collate import collate_batch
 from projects.sa2va.datasets.mixture import MixtureDataset
-from projects.sa2va.datasets.samplers import KindBatchSampler, MixtureBatchSampler
+from projects.sa2va.datasets.samplers import EvaluationBatchSampler, MixtureBatchSampler
 from projects.sa2va.datasets.scene_adapters import SceneExpressions, SceneMasks
 from projects.sa2va.datasets.transforms import SampleTransform
 from projects.sa2va.evaluation.caption_metric import CaptionMetric
@@ -33,26 +33,19 @@ test_dataloader = dict(
     dataset=dict(
         type=MixtureDataset,
         sources=[
-            dict(kind="refer", name="test", dataset=dict(type=SceneExpressions, root=_data_root, split="test")),
-            dict(kind="cycle", name="test", dataset=dict(type=SceneMasks, root=_data_root, split="test")),
-            dict(
-                kind="refer",
-                name="heldout",
-                dataset=dict(type=SceneExpressions, root=_data_root, split="test_heldout"),
-            ),
-            dict(
-                kind="cycle", name="heldout", dataset=dict(type=SceneMasks, root=_data_root, split="test_heldout")
-            ),
+            dict(kind=kind, name=name, dataset=dict(type=adapter, root=_data_root, split=name))
+            for name in ("test", "test_heldout")
+            for kind, adapter in (("refer", SceneExpressions), ("cycle", SceneMasks))
         ],
         transform=_transform,
         keep_gt_masks=True,
     ),
     sampler=dict(type=DefaultSampler, shuffle=False),
-    batch_sampler=dict(type=KindBatchSampler),
+    batch_sampler=dict(type=EvaluationBatchSampler),
     collate_fn=dict(type=collate_batch),
 )
 test_evaluator = [
-    dict(type=ReferringMetric),
-    dict(type=CycleMetric),
-    dict(type=CaptionMetric),
+    dict(type=metric, source=name)
+    for name in ("test", "test_heldout")
+    for metric in (ReferringMetric, CycleMetric, CaptionMetric)
 ]

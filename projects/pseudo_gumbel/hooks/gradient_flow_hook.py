@@ -79,7 +79,7 @@ def gradient_norm(params: Iterable[nn.Parameter]) -> float:
     return float(torch.stack(squares).sum().sqrt()) if squares else 0.0
 
 
-def _joint_norm(local: torch.Tensor | None, runner: Any) -> float | None:
+def _joint_norm(local: torch.Tensor | float | None, runner: Any) -> float | None:
     """The norm over the joint batch of all ranks: each rank's loss is a mean over its own samples."""
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return None if local is None else float(local)
@@ -87,7 +87,7 @@ def _joint_norm(local: torch.Tensor | None, runner: Any) -> float | None:
     device = engine.device if engine is not None else next(unwrap_model(runner.model).parameters()).device
     pair = torch.zeros(2, device=device)
     if local is not None:
-        pair[0], pair[1] = local.float().square(), 1.0
+        pair[0], pair[1] = float(local) ** 2, 1.0
     dist.all_reduce(pair)
     return float(pair[0].sqrt()) / dist.get_world_size() if pair[1] > 0 else None
 

@@ -71,6 +71,4 @@ def _photographs() -> tuple[Image.Image, ...]:
         return ()
     data = Path(spec.origin).parent / "data"
     names = ("voc/rgb.jpg", "arc2017/rgb.jpg", "middlebury/grove3.png")
-    return tuple(
-        Image.open(data / name).convert("RGB").reduce(2) for name in names if (data / name).is_file()
-    )
+    return tuple(Image.open(data / name).convert("RGB").reduce(2) for name in names if (data / name).is_file())

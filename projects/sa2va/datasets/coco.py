@@ -45,9 +45,7 @@ class CocoInstances:
     ) -> None:
         self.file = CocoFile(ann_file, image_root)
         self.text_key = text_key
-        next_frames = {
-            image["next_image_id"] for image in self.file.images.values() if "next_image_id" in image
-        }
+        next_frames = {image["next_image_id"] for image in self.file.images.values() if "next_image_id" in image}
         self._tracks = {
             (annotation["image_id"], annotation["track_id"]): annotation
             for annotation in self.file.annotations.values()

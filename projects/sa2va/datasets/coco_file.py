@@ -29,13 +29,9 @@ class CocoFile:
         content = read_json(self.path, "Give the path of a COCO instances json as ann_file.")
         self.image_root = require_folder(Path(image_root), f"Give the folder of the pictures of {self.path}.")
         self.images: dict[int, dict[str, Any]] = {image["id"]: image for image in content.get("images", ())}
-        self.annotations: dict[int, dict[str, Any]] = {
-            one["id"]: one for one in content.get("annotations", ())
-        }
+        self.annotations: dict[int, dict[str, Any]] = {one["id"]: one for one in content.get("annotations", ())}
         if not self.annotations:
-            raise DataError(
-                f"{self.path}: no annotations. Give a COCO instances json with at least one annotation."
-            )
+            raise DataError(f"{self.path}: no annotations. Give a COCO instances json with at least one annotation.")
         if not any(annotation.get("segmentation") for annotation in self.annotations.values()):
             raise DataError(
                 f"{self.path}: {len(self.annotations)} annotations, none with a mask ('segmentation'). "
@@ -54,9 +50,7 @@ class CocoFile:
         """
         record, image = self.record(annotation), self.images.get(annotation["image_id"])
         if image is None:
-            raise BadSample(
-                str(self.path), record, f"image_id {annotation['image_id']} is not among the images"
-            )
+            raise BadSample(str(self.path), record, f"image_id {annotation['image_id']} is not among the images")
         return read_picture(self.image_root / image["file_name"], record)
 
     def mask(self, annotation: dict[str, Any], picture: np.ndarray) -> np.ndarray:

@@ -27,8 +27,7 @@ def collate_batch(items: Sequence[Item]) -> dict[str, Batch]:
     kinds = sorted({item.kind for item in items})
     if len(kinds) > 1:
         raise DataError(
-            f"one batch holds kinds {', '.join(kinds)}. "
-            "Train with MixtureBatchSampler; evaluate one kind at a time."
+            f"one batch holds kinds {', '.join(kinds)}. Train with MixtureBatchSampler; evaluate one kind at a time."
         )
     sides = [item.sides for item in items]
     two_frames = any(pair.mask_side is not None for pair in sides)
@@ -41,6 +40,7 @@ def collate_batch(items: Sequence[Item]) -> dict[str, Batch]:
         keys=[item.key for item in items],
         sample_ids=[item.sample_id for item in items],
         attributes=[item.attributes for item in items],
+        sources=[item.source for item in items],
         gt_masks=[item.gt_mask for item in items if item.gt_mask is not None],
     )
     return {"batch": batch}

@@ -41,9 +41,7 @@ class GeneratedScenes:
         if text not in ("expression", "caption", None):
             raise ConfigError(f"text '{text}' is unknown. Known: 'expression', 'caption', None.")
         self.seed, self.split, self.length, self.text, self.two_frames = seed, split, length, text, two_frames
-        self._make = functools.partial(
-            make_scene, side=side, min_objects=min_objects, max_objects=max_objects
-        )
+        self._make = functools.partial(make_scene, side=side, min_objects=min_objects, max_objects=max_objects)
 
     def __len__(self) -> int:
         return self.length

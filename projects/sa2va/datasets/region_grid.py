@@ -14,9 +14,7 @@ Pooling = Literal["nearest", "average", "any"]
 POOLINGS = ("nearest", "average", "any")
 
 
-def region_grid(
-    mask: np.ndarray, grid_size: int, pooling: Pooling = "any", min_share: float = 0.05
-) -> torch.Tensor:
+def region_grid(mask: np.ndarray, grid_size: int, pooling: Pooling = "any", min_share: float = 0.05) -> torch.Tensor:
     """Pool a mask to the token grid; ``n_vp``, the number of region tokens of the prompt, is the grid's sum.
 
     Args:

@@ -73,9 +73,7 @@ class MixtureBatchSampler:
     def __iter__(self) -> Iterator[list[Draw]]:
         global_batch = self.batch_size * self.world_size
         streams = {
-            kind: _item_stream(
-                sources, (self.seed, KINDS.index(kind)), self._batches_before(kind) * global_batch
-            )
+            kind: _item_stream(sources, (self.seed, KINDS.index(kind)), self._batches_before(kind) * global_batch)
             for kind, sources in self._sources.items()
         }
         iteration = self.start
@@ -114,3 +112,36 @@ def _item_stream(sources: list[Any], key: tuple[int, int], skip: int) -> Iterato
 def _choices(weights: np.ndarray, key: tuple[int, int], block: int) -> np.ndarray:
     rng = np.random.default_rng((*key, 0, block))
     return rng.choice(len(weights), size=_BLOCK, p=weights / weights.sum())
+
+
+@DATA_SAMPLERS.register_module()
+class EvaluationBatchSampler:
+    """Every item of a mixture once, in order, in batches of one source; rank ``r`` takes every ``world_size``-th batch.
+
+    Nothing is padded or dropped, so ranks may have different numbers of batches; metrics pool what each rank has.
+
+    Args:
+        sampler: any sampler over the ``MixtureDataset`` (MMEngine builds one); only its ``dataset`` is used.
+        batch_size: samples per batch; the last one of a source may hold fewer.
+        rank, world_size: of this process; asked of MMEngine when None.
+    """
+
+    def __init__(
+        self, sampler: Any, batch_size: int, rank: int | None = None, world_size: int | None = None
+    ) -> None:
+        this_rank, all_ranks = get_dist_info()
+        rank = this_rank if rank is None else rank
+        self.sampler, self.batch_size = sampler, batch_size
+        batches = [
+            [Draw(item, DrawKey(step=0, sample=item)) for item in range(first, min(first + batch_size, end))]
+            for source in sampler.dataset.sources
+            for end in (source.start + len(source.items),)
+            for first in range(source.start, end, batch_size)
+        ]
+        self.batches = batches[rank :: all_ranks if world_size is None else world_size]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        return iter(self.batches)

@@ -85,13 +85,7 @@ def parse_caption(text: str) -> dict[str, str] | None:
     elif len(words) != 5 or words[2] == "plain":
         return None
     article, size, texture, colour, shape = words
-    if (
-        article != "a"
-        or size not in SIZES
-        or texture not in TEXTURES
-        or colour not in COLOURS
-        or shape not in SHAPES
-    ):
+    if article != "a" or size not in SIZES or texture not in TEXTURES or colour not in COLOURS or shape not in SHAPES:
         return None
     return {"size": size, "texture": texture, "colour": colour, "shape": shape}
 
@@ -140,10 +134,7 @@ def _noun_phrases(item: Describable) -> tuple[str, ...]:
 def _phrases(size: str, texture: str, colour: str, shape: str) -> tuple[str, ...]:
     """Every noun phrase that fits these attributes, with "the"."""
     flags = itertools.product((False, True), repeat=3)
-    phrases = (
-        _phrase("the", size if s else "", texture if t else "", colour if c else "", shape)
-        for s, t, c in flags
-    )
+    phrases = (_phrase("the", size if s else "", texture if t else "", colour if c else "", shape) for s, t, c in flags)
     return tuple(dict.fromkeys(phrases))
 
 
@@ -169,9 +160,7 @@ def _denotes_only(objects: Sequence[Describable], target: int, anchor: int, head
 
 def _holds(relation: str, item: Describable, anchor: Describable, *, strict: bool) -> bool:
     dx, dy = anchor.x - item.x, anchor.y - item.y
-    along, across = {"left of": (dx, dy), "right of": (-dx, dy), "above": (dy, dx), "below": (-dy, dx)}[
-        relation
-    ]
+    along, across = {"left of": (dx, dy), "right of": (-dx, dy), "above": (dy, dx), "below": (-dy, dx)}[relation]
     return along >= max(RELATION_MARGIN, abs(across)) if strict else along > 0
 
 

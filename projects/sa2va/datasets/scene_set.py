@@ -183,9 +183,7 @@ def main() -> None:
     parser.add_argument("root", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--side", type=int, default=128, help="height and width in px")
-    parser.add_argument(
-        "--caption-colour-noise", type=float, default=0.0, help="0..1, in labelled captions only"
-    )
+    parser.add_argument("--caption-colour-noise", type=float, default=0.0, help="0..1, in labelled captions only")
     arguments = parser.parse_args()
     print(write_scene_set(**vars(arguments)))
 

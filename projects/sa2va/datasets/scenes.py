@@ -129,9 +129,7 @@ def make_scene(
     if split not in SPLITS:
         raise ConfigError(f"scene split '{split}' is unknown. {did_you_mean(split, SPLITS)}")
     if not 2 <= min_objects <= max_objects <= 4:
-        raise ConfigError(
-            f"scenes have 2 to 4 objects, got min_objects={min_objects}, max_objects={max_objects}"
-        )
+        raise ConfigError(f"scenes have 2 to 4 objects, got min_objects={min_objects}, max_objects={max_objects}")
     key = (seed, SPLITS.index(split), index)
     rng = np.random.default_rng(key)
     while True:
@@ -181,9 +179,7 @@ def _draw_kinds(split: str, count: int, rng: np.random.Generator) -> list[dict[s
     return kinds
 
 
-def _place(
-    kinds: list[dict[str, str]], side: int, rng: np.random.Generator
-) -> tuple[SceneObject, ...] | None:
+def _place(kinds: list[dict[str, str]], side: int, rng: np.random.Generator) -> tuple[SceneObject, ...] | None:
     """Poses at which every object is inside the picture and visible enough; None when 40 tries found none."""
     for _ in range(40):
         objects = []
@@ -211,9 +207,7 @@ def _move(objects: tuple[SceneObject, ...], side: int, rng: np.random.Generator)
             area = float(np.clip(item.area * rng.uniform(0.8, 1.25), low_area, high_area))
             angle = item.angle + float(rng.uniform(-0.2, 0.2))
             low, high = _room(item.shape, area, angle)
-            x, y = (
-                float(v) for v in np.clip(np.array((item.x, item.y)) + rng.uniform(-0.1, 0.1, 2), low, high)
-            )
+            x, y = (float(v) for v in np.clip(np.array((item.x, item.y)) + rng.uniform(-0.1, 0.1, 2), low, high))
             moved.append(dataclasses.replace(item, x=x, y=y, area=area, angle=angle))
         if _visible_enough(tuple(moved), side):
             return tuple(moved)
@@ -309,9 +303,7 @@ def _tile(item: SceneObject, side: int, supersampling: int) -> tuple[Image.Image
     return tile, left, top
 
 
-def _windows(
-    tile: np.ndarray, left: int, top: int, side: int
-) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+def _windows(tile: np.ndarray, left: int, top: int, side: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
     """Where a tile lies in the picture, and which part of the tile that is."""
     y0, x0 = max(top, 0), max(left, 0)
     y1, x1 = min(top + tile.shape[0], side), min(left + tile.shape[1], side)
@@ -326,16 +318,12 @@ def _paint(canvas: np.ndarray, objects: tuple[SceneObject, ...]) -> Frame:
         tile, left, top = _tile(item, side, SUPERSAMPLING)
         inside = _inside(tile, item, side, left, top)
         textured = Image.fromarray(np.where(_texture(item, tile.size, side), np.asarray(inside), np.uint8(0)))
-        layers = [
-            np.asarray(layer.reduce(SUPERSAMPLING), np.float32) / 255 for layer in (tile, inside, textured)
-        ]
+        layers = [np.asarray(layer.reduce(SUPERSAMPLING), np.float32) / 255 for layer in (tile, inside, textured)]
         here, part = _windows(layers[0], left, top, side)
         silhouette, inner, light = (layer[part][..., None] for layer in layers)
         base = np.array(item.rgb, np.float32)
         # a dark rim keeps objects of one colour apart, and bright ones apart from a bright background
-        painted = (
-            (silhouette - inner) * 0.55 * base + (inner - light) * base + light * (0.15 * base + 0.85 * 255)
-        )
+        painted = (silhouette - inner) * 0.55 * base + (inner - light) * base + light * (0.15 * base + 0.85 * 255)
         canvas[here] = canvas[here] * (1 - silhouette) + painted
         whole[(i, *here)] = silhouette[..., 0] > 0.5
     return Frame(canvas.round().clip(0, 255).astype(np.uint8), _hide(whole))

@@ -13,7 +13,7 @@ from projects.sa2va.errors import ConfigError
 
 
 @LOOPS.register_module()
-class Sa2VATrainLoop(XTunerTrainLoop):
+class TrainLoop(XTunerTrainLoop):
     """Trains for ``max_steps`` optimizer steps.
 
     On resume MMEngine loads and throws away every batch that was already trained on. Here the batch sampler is told where to
@@ -23,16 +23,25 @@ class Sa2VATrainLoop(XTunerTrainLoop):
         runner: MMEngine Runner or FlexibleRunner.
         dataloader: its batch sampler has an attribute ``start``.
         max_steps: optimizer steps to train for; each takes ``accumulation_steps`` micro-batches.
+        val_begin: optimizer step from which on the run is evaluated.
         val_interval: optimizer steps between evaluations.
-        **kwargs: those of :class:`xtuner.engine.TrainLoop`.
+
+    Raises:
+        ConfigError: a number below 1; on resume, a batch sampler without ``start``.
     """
 
-    def __init__(self, runner: Any, dataloader: Any, max_steps: int, val_interval: int = 1000, **kwargs: Any) -> None:
-        if max_steps < 1 or val_interval < 1:
-            raise ConfigError(f"train_cfg: max_steps={max_steps}, val_interval={val_interval}: both must be at least 1.")
+    def __init__(
+        self, runner: Any, dataloader: Any, max_steps: int, val_begin: int = 1, val_interval: int = 1000
+    ) -> None:
+        if min(max_steps, val_interval) < 1:
+            raise ConfigError(f"train_cfg: max_steps={max_steps}, val_interval={val_interval}: at least 1 each.")
         counts = accumulation_steps(runner)
         super().__init__(
-            runner, dataloader, max_iters=max_steps * counts, val_interval=val_interval * counts, **kwargs
+            runner,
+            dataloader,
+            max_iters=max_steps * counts,
+            val_begin=val_begin * counts,
+            val_interval=val_interval * counts,
         )
 
     def run(self) -> Any:

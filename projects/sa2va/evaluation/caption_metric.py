@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
 
 from projects.sa2va.evaluation.captions import attribute_accuracy, distinct_n, grammar_rate
+from projects.sa2va.evaluation.pooled_metric import PooledMetric
 
 
 @METRICS.register_module()
-class CaptionMetric(BaseMetric):
+class CaptionMetric(PooledMetric):
     """Caption metrics over samples with known attributes (generated scenes).
 
     Reports, all in 0..1 but the last: ``caption_attribute_accuracy`` (the mean of the next three),
@@ -21,12 +21,10 @@ class CaptionMetric(BaseMetric):
     wrong in everything.
     """
 
-    default_prefix = None
+    kind = "cycle"
 
-    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
-        # one entry for every sample, also without attributes: MMEngine interleaves the ranks' results by
-        # position
-        self.results.extend((one["caption"], one["attributes"]) for one in data_samples)
+    def score(self, sample: dict[str, Any]) -> tuple[str | None, Mapping[str, str]]:
+        return sample["caption"], sample["attributes"]
 
     def compute_metrics(self, results: list[tuple[str | None, Mapping[str, str]]]) -> dict[str, float]:
         scored = [(caption, attributes) for caption, attributes in results if attributes]

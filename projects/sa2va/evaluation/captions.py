@@ -10,9 +10,7 @@ from projects.sa2va.datasets.scene_language import COLOURS, SHAPES, SIZES, parse
 WORDS = {"colour": COLOURS, "shape": SHAPES, "size": SIZES}
 
 
-def attribute_accuracy(
-    captions: Sequence[str | None], attributes: Sequence[Mapping[str, str]]
-) -> dict[str, float]:
+def attribute_accuracy(captions: Sequence[str | None], attributes: Sequence[Mapping[str, str]]) -> dict[str, float]:
     """Share of captions whose word for an attribute is the true one: colour, shape, size, and their mean.
 
     An attribute counts as said when the caption has exactly one distinct word of that kind; grammar is not
@@ -39,9 +37,7 @@ def grammar_rate(captions: Sequence[str | None]) -> float:
     """Share of captions that are sentences of the scene language, in 0..1; NaN without captions."""
     if not captions:
         return float("nan")
-    return sum(bool(caption) and parse_caption(caption or "") is not None for caption in captions) / len(
-        captions
-    )
+    return sum(bool(caption) and parse_caption(caption or "") is not None for caption in captions) / len(captions)
 
 
 def distinct_n(captions: Sequence[str | None], n: int = 1) -> float:

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
 
+from projects.sa2va.evaluation.pooled_metric import PooledMetric
 from projects.sa2va.evaluation.segmentation import cumulative_iou, intersection_union, mean_iou
 
 
 @METRICS.register_module()
-class CycleMetric(BaseMetric):
+class CycleMetric(PooledMetric):
     """IoU of ``cycle_mask`` (mask -> greedy caption as text -> mask) against ``gt_mask``.
 
-    Reports ``cycle_iou`` (cumulative) and ``cycle_giou`` (mean over samples), both 0..1. A missing
-    ``cycle_mask`` is an empty mask. Read it
-    beside the caption metrics: a private code between captioner and referrer raises it too.
+    Reports ``cycle_iou`` (cumulative) and ``cycle_giou`` (mean over samples), both 0..1. A missing ``cycle_mask`` is an
+    empty mask. Read it beside the caption metrics: a private code between captioner and referrer raises it too.
     """
 
-    default_prefix = None
+    kind = "cycle"
 
-    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
-        self.results.extend(
-            intersection_union(sample["cycle_mask"], sample["gt_mask"]) for sample in data_samples
-        )
+    def score(self, sample: dict[str, Any]) -> tuple[int, int]:
+        return intersection_union(sample["cycle_mask"], sample["gt_mask"])
 
     def compute_metrics(self, results: list[tuple[int, int]]) -> dict[str, float]:
         return {"cycle_iou": cumulative_iou(results), "cycle_giou": mean_iou(results)}

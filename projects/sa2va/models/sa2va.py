@@ -310,8 +310,13 @@ class Sa2VA(BaseModel):
         """
         side2 = batch.mask_side or batch.caption_side
         results: list[dict[str, Any]] = [
-            dict(kind=batch.kind, sample_id=i, attributes=a, text=t, gt_mask=m, caption=None, pred_mask=None, cycle_mask=None)
-            for i, a, t, m in zip(batch.sample_ids, batch.attributes, batch.text, batch.gt_masks, strict=True)
+            dict(
+                kind=batch.kind, source=source, sample_id=sample_id, attributes=attributes, text=text, gt_mask=gt_mask,
+                caption=None, pred_mask=None, cycle_mask=None,
+            )
+            for source, sample_id, attributes, text, gt_mask in zip(
+                batch.sources, batch.sample_ids, batch.attributes, batch.text, batch.gt_masks, strict=True
+            )
         ]  # fmt: skip
         if batch.kind == "refer":
             self._put_masks(results, "pred_mask", self.segment(self.look(side2), [text or "" for text in batch.text]))

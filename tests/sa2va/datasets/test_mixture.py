@@ -16,9 +16,7 @@ from projects.sa2va.datasets.transforms import SampleTransform
 from projects.sa2va.errors import BadSample, ConfigError, DataError
 from projects.sa2va.structures import Draw, DrawKey, Sample
 
-TRANSFORM = SampleTransform(
-    image_size=16, grounding_size=16, grid_size=4, mask_size=8, region_pooling="nearest"
-)
+TRANSFORM = SampleTransform(image_size=16, grounding_size=16, grid_size=4, mask_size=8, region_pooling="nearest")
 
 
 class Numbers:
@@ -47,9 +45,7 @@ def mixture(*sources: dict, **settings: object) -> MixtureDataset:
 def test_a_bad_sample_is_counted_once_reported_and_replaced_by_the_next(tmp_path: Path):
     """Red when a bad sample is swallowed, counted twice, or replaced at random (ranks would differ)."""
     report = tmp_path / "logs/bad_samples.jsonl"
-    data = mixture(
-        {"kind": "refer", "dataset": Numbers(5, bad=(2, 3))}, max_bad_samples=2, report_file=report
-    )
+    data = mixture({"kind": "refer", "dataset": Numbers(5, bad=(2, 3))}, max_bad_samples=2, report_file=report)
     for _ in range(2):
         assert data[Draw(2, DrawKey(7, 1))].sample_id == "number 4"
     assert data[2].key == DrawKey(0, 2)
@@ -82,9 +78,7 @@ def test_too_many_bad_samples_stop_the_run_and_name_the_last():
 def test_workers_count_together(workers: int, tmp_path: Path):
     """Red when each worker has a count of its own: 4 bad samples in 2 workers would pass a limit of 3."""
     report = tmp_path / "bad.jsonl"
-    data = mixture(
-        {"kind": "refer", "dataset": Numbers(16, bad=(1, 4, 6, 11))}, max_bad_samples=4, report_file=report
-    )
+    data = mixture({"kind": "refer", "dataset": Numbers(16, bad=(1, 4, 6, 11))}, max_bad_samples=4, report_file=report)
     loader = DataLoader(data, batch_size=2, num_workers=workers, collate_fn=collate_batch)
     ids = [name for batch in loader for name in batch["batch"].sample_ids]
     assert ids == [f"number {i}" for i in (0, 2, 2, 3, 5, 5, 7, 7, 8, 9, 10, 12, 12, 13, 14, 15)]

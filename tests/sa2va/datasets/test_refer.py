@@ -29,7 +29,7 @@ def ref(number: int, *sentences: str, ann_id: int = 1, split: str = "train") -> 
 
 
 def test_every_sentence_of_every_ref_is_an_item(tmp_path: Path):
-    """Red when one expression an image (or a ref) is chosen at load: METHOD's tenth failure."""
+    """Red when one expression an image (or a ref) is chosen at load."""
     refs = [ref(1, "left one", "the small one"), ref(2, "right one", ann_id=2), ref(3, "hidden", split="val")]
     data = ReferExpressions(make_refs(tmp_path, refs), "train")
     assert [sample.text for sample in data] == ["left one", "the small one", "right one"]
@@ -112,8 +112,7 @@ def test_real_expressions_in_refer_layout(realdata_root: Path, tmp_path: Path):
     coco = realdata_root / "tiny_coco"
     (tmp_path / "instances.json").write_bytes((coco / "annotations/instances_val2017.json").read_bytes())
     refs = [
-        {**ref(i, one["expression"], ann_id=one["ann_id"]), "image_id": one["image_id"]}
-        for i, one in enumerate(join)
+        {**ref(i, one["expression"], ann_id=one["ann_id"]), "image_id": one["image_id"]} for i, one in enumerate(join)
     ]
     (tmp_path / "refs(unc).p").write_bytes(pickle.dumps(refs))
     data = ReferExpressions(tmp_path, "train", image_root=coco / "val2017")

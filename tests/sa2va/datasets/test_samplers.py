@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from projects.sa2va.datasets.collate import collate_batch
 from projects.sa2va.datasets.mixture import MixtureDataset
-from projects.sa2va.datasets.samplers import MixtureBatchSampler
+from projects.sa2va.datasets.samplers import EvaluationBatchSampler, MixtureBatchSampler
 from projects.sa2va.errors import ConfigError
 from projects.sa2va.structures import Draw, DrawKey
 from tests.sa2va.datasets.test_mixture import TRANSFORM, Numbers
@@ -61,12 +61,12 @@ def test_the_kind_follows_the_pattern_on_every_rank():
     ranges = {"cycle": {*range(30), *range(42, 51)}, "refer": {*range(30, 42)}}
     for rank in (0, 1):
         for i, batch in enumerate(batches(30, rank=rank, world_size=2)):
-            assert {draw.index for draw in batch} <= ranges[PATTERN[i % 3]]
+            assert {draw.item for draw in batch} <= ranges[PATTERN[i % 3]]
 
 
 def test_every_pass_visits_every_item_once_and_in_a_new_order():
     """Red when sampling is with replacement, or each pass repeats the order of the first."""
-    refer = [draw.index for batch in batches(27)[2::3] for draw in batch]  # 9 batches of 4 = 3 passes of 12
+    refer = [draw.item for batch in batches(27)[2::3] for draw in batch]  # 9 batches of 4 = 3 passes of 12
     passes = [refer[i : i + 12] for i in (0, 12, 24)]
     assert all(sorted(one) == list(range(30, 42)) for one in passes)
     assert passes[0] != passes[1] != passes[2]
@@ -74,7 +74,7 @@ def test_every_pass_visits_every_item_once_and_in_a_new_order():
 
 def test_weights_are_relative_shares_of_the_samples_of_a_kind():
     """Red when weights are ignored or apply across kinds: 3 to 1, though the sources have 30 and 9 items."""
-    drawn = Counter(draw.index < 30 for batch in batches(900) for draw in batch if not 30 <= draw.index < 42)
+    drawn = Counter(draw.item < 30 for batch in batches(900) for draw in batch if not 30 <= draw.item < 42)
     assert drawn[True] / drawn.total() == pytest.approx(0.75, abs=0.03)
 
 
@@ -107,3 +107,14 @@ def test_a_pattern_needs_sources():
         batches(1, pattern=("cycle", "caption"))
     with pytest.raises(ConfigError, match="empty"):
         batches(1, pattern=())
+
+
+@pytest.mark.parametrize("world_size", [1, 3])
+def test_evaluation_sees_every_item_once_and_sources_apart(world_size):
+    """Red when ranks repeat or lose samples to come out even, or a batch mixes sources."""
+    sampler = SimpleNamespace(dataset=dataset())
+    ranks = [EvaluationBatchSampler(sampler, 4, rank, world_size) for rank in range(world_size)]
+    batches = [[draw.item for draw in batch] for rank in ranks for batch in rank]
+    assert sorted(item for batch in batches for item in batch) == list(range(len(sampler.dataset)))
+    ranges = [range(s.start, s.start + len(s.items)) for s in sampler.dataset.sources]
+    assert all(any(set(batch) <= set(one) for one in ranges) for batch in batches)

@@ -20,10 +20,7 @@ def annotations(root: Path, split: str) -> list[dict]:
 def test_held_out_pairs_are_where_they_belong(scene_root: Path):
     """Red when a held-out pair is labelled, or when mask-only scenes carry labels."""
     pairs = {
-        split: [
-            (one["attributes"]["colour"], one["attributes"]["shape"])
-            for one in annotations(scene_root, split)
-        ]
+        split: [(one["attributes"]["colour"], one["attributes"]["shape"]) for one in annotations(scene_root, split)]
         for split in ("labelled", "test", "test_heldout")
     }
     assert HELD_OUT_PAIRS.isdisjoint(pairs["labelled"] + pairs["test"])
@@ -33,9 +30,7 @@ def test_held_out_pairs_are_where_they_belong(scene_root: Path):
 
 
 @pytest.mark.parametrize(("noise", "low", "high"), [(0.0, 0, 0), (0.5, 0.25, 0.62), (1.0, 0.7, 0.98)])
-def test_caption_colour_noise_touches_labelled_captions_only(
-    tmp_path: Path, noise: float, low: float, high: float
-):
+def test_caption_colour_noise_touches_labelled_captions_only(tmp_path: Path, noise: float, low: float, high: float):
     """Red when noise reaches expressions, other words or test captions. 1 of 8 draws is the true colour."""
     sizes = {"labelled": 30, "test": 10}
     root = write_scene_set(tmp_path / "noisy", sizes=sizes, side=48, caption_colour_noise=noise)

@@ -43,9 +43,7 @@ def test_masks_stay_binary_and_do_not_shift():
     small = resize_mask(mask, 16)
     assert set(small.unique().tolist()) == {0.0, 1.0}
     assert torch.equal(small, small.flip(0, 1))  # a centred object stays centred
-    thin = resize_mask(
-        np.arange(64)[None].repeat(64, 0) % 4 == 2, 16
-    )  # only the pixel right of each target's centre
+    thin = resize_mask(np.arange(64)[None].repeat(64, 0) % 4 == 2, 16)  # only the pixel right of each target's centre
     assert thin.all()
 
 

@@ -15,9 +15,7 @@ def test_each_attribute_is_scored_by_itself():
     """Red when one wrong word makes the whole caption wrong, or accuracies are swapped."""
     captions = ["a small red star", "a small blue star", "a large blue star", "a small red ring"]
     accuracy = attribute_accuracy(captions, [TRUE] * 4)
-    assert accuracy == pytest.approx(
-        {"attribute_accuracy": 8 / 12, "colour": 0.5, "shape": 0.75, "size": 0.75}
-    )
+    assert accuracy == pytest.approx({"attribute_accuracy": 8 / 12, "colour": 0.5, "shape": 0.75, "size": 0.75})
 
 
 @pytest.mark.parametrize("caption", [None, "", "a", "a small large red blue star ring"])

@@ -21,7 +21,7 @@ def test_intersection_and_union_count_pixels():
 
 
 def test_a_missing_prediction_is_an_empty_mask():
-    """Red when missing predictions are skipped, which inflates cIoU: METHOD's eleventh failure."""
+    """Red when missing predictions are skipped, which inflates cIoU."""
     pairs = [intersection_union(rows(0, 4), rows(0, 4)), intersection_union(None, rows(0, 6))]
     assert pairs[1] == intersection_union(rows(0, 0), rows(0, 6)) == (0, 60)
     assert cumulative_iou(pairs) == pytest.approx(40 / 100)
