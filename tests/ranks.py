@@ -6,6 +6,7 @@ import os
 import socket
 import traceback
 from collections.abc import Callable
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -23,26 +24,28 @@ def run_ranks(world_size: int, function: Callable[..., Any], *args: Any, timeout
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    ranks = [
-        context.Process(target=_rank, args=(rank, world_size, port, results, function, args)) for rank in range(world_size)
-    ]
-    for rank in ranks:
-        rank.start()
-    returned: dict[int, Any] = {}
-    for rank in ranks:
-        rank.join(timeout)
-    while not results.empty():
-        index, value = results.get()
-        returned[index] = value
-    for index, rank in enumerate(ranks):
-        if rank.is_alive():
-            rank.kill()
-            raise TimeoutError(f"rank {index} still runs after {timeout} s: the ranks wait for each other")
-        if index not in returned:
-            raise RuntimeError(f"rank {index} died with exit code {rank.exitcode}")
-        if isinstance(returned[index], _Raised):
-            raise RuntimeError(f"rank {index}:\n{returned[index].text}")
-    return [torch.load(returned[index], weights_only=False) for index in range(world_size)]
+    with TemporaryDirectory() as folder:
+        ranks = [
+            context.Process(target=_rank, args=(rank, world_size, port, results, function, args, folder))
+            for rank in range(world_size)
+        ]
+        for rank in ranks:
+            rank.start()
+        for rank in ranks:
+            rank.join(timeout)
+        returned: dict[int, Any] = {}
+        while not results.empty():
+            index, value = results.get()
+            returned[index] = value
+        for index, rank in enumerate(ranks):
+            if rank.is_alive():
+                rank.kill()
+                raise TimeoutError(f"rank {index} still runs after {timeout} s: the ranks wait for each other")
+            if index not in returned:
+                raise RuntimeError(f"rank {index} died with exit code {rank.exitcode}")
+            if isinstance(returned[index], _Raised):
+                raise RuntimeError(f"rank {index}:\n{returned[index].text}")
+        return [torch.load(returned[index], weights_only=False) for index in range(world_size)]
 
 
 class _Raised:
@@ -50,7 +53,7 @@ class _Raised:
         self.text = text
 
 
-def _rank(rank: int, world_size: int, port: int, results: Any, function: Callable, args: tuple) -> None:
+def _rank(rank: int, world_size: int, port: int, results: Any, function: Callable, args: tuple, folder: str) -> None:
     os.environ.update(
         RANK=str(rank),
         LOCAL_RANK=str(rank),
@@ -63,7 +66,7 @@ def _rank(rank: int, world_size: int, port: int, results: Any, function: Callabl
     try:
         value = function(*args)
         # Through a file: tensors in a queue need the sender to live on.
-        path = f"/tmp/ranks_{port}_{rank}.pt"
+        path = f"{folder}/{rank}.pt"
         torch.save(value, path)
         results.put((rank, path))
     except BaseException:

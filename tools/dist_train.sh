@@ -40,5 +40,15 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores / ranks > 1 ? cores / ranks :
 port=${MASTER_PORT:-$("$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')}
 
 [[ " $* " == *" --deepspeed"* ]] || set -- "$@" --deepspeed zero2
-exec "$python" -m torch.distributed.run --nproc_per_node "$ranks" --master_addr 127.0.0.1 --master_port "$port" \
+# torchrun, without the traceback of its own that it adds to what the failed rank has said
+launcher='
+import sys
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.run import main
+try:
+    main()
+except ChildFailedError:
+    sys.exit(1)
+'
+exec "$python" -c "$launcher" --nproc_per_node "$ranks" --master_addr 127.0.0.1 --master_port "$port" \
     "$root/tools/train.py" "$config" --launcher pytorch --ranks "$ranks" "$@"

@@ -29,6 +29,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("checkpoint", nargs="?", help="iter_*.pth, or a work dir for its newest one")
     parser.add_argument("--work-dir", help="where the log goes (default: work_dirs/<config>)")
     parser.add_argument("--out", metavar="JSON", help="write the metrics to this file")
+    parser.add_argument(
+        "--predictions", metavar="JSONL", help="write captions and masks, one sample a line, to this file"
+    )
     parser.add_argument("--teacher", action="store_true", help="evaluate the EMA teacher instead of the student")
     parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE", help="override the config")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -47,6 +50,10 @@ def evaluate(args: argparse.Namespace) -> None:
         cfg.pop(key, None)
     for key in ("val_dataloader", "val_cfg", "val_evaluator"):
         cfg.pop(key, None)
+    if args.predictions:
+        import projects.sa2va.evaluation.prediction_writer  # noqa: F401  registers PredictionWriter
+
+        cfg.test_evaluator.append(dict(type="PredictionWriter", path=args.predictions))
     runner = launch.build_runner(cfg)
     if path is not None:
         load_weights(runner.model, path, teacher=args.teacher)

@@ -9,19 +9,19 @@ from torch import Tensor
 
 
 def corrupt(
-    captions: Sequence[Tensor], ratio: float, vocab_size: int, draws: Sequence[torch.Generator]
+    captions: Sequence[Tensor], ratio: float, replacements: Tensor, draws: Sequence[torch.Generator]
 ) -> list[Tensor]:
     """Replace each token with probability ``ratio`` by a uniformly drawn one.
 
     Args:
         captions: B id tensors [T_i]; only real caption tokens, so stop words and padding are never touched.
         ratio: 0 (captions come back unchanged) .. 1.
-        vocab_size: V; random ids lie in 0..V-1.
+        replacements: ids to draw from, [R]: ordinary words. A drawn ``<IMG_CONTEXT>`` would be one more visual slot.
         draws: B generators, one a sample.
     """
     corrupted = []
     for ids, draw in zip(captions, draws, strict=True):
         replaced = torch.rand(len(ids), generator=draw) < ratio
-        random_ids = torch.randint(vocab_size, (len(ids),), generator=draw)
-        corrupted.append(torch.where(replaced, random_ids, ids))
+        chosen = torch.randint(len(replacements), (len(ids),), generator=draw)
+        corrupted.append(torch.where(replaced, replacements[chosen], ids))
     return corrupted

@@ -124,9 +124,8 @@ class PseudoGumbel(BaseModel):
         return Captions(list(ids), list(stopped))
 
     def corrupt(self, captions: Captions, batch: Batch) -> list[Tensor]:
-        """Step 2: captions with a share ``mask_ratio`` of random tokens."""
-        vocabulary = self.student.embedding.num_embeddings
-        return corrupt(captions.ids, self.mask_ratio, vocabulary, self.draws(batch, "corrupt"))
+        """Step 2: captions with a share ``mask_ratio`` of random words."""
+        return corrupt(captions.ids, self.mask_ratio, self.student.prompts.word_ids, self.draws(batch, "corrupt"))
 
     def student_logits(
         self, pictures: Pictures, region: Tensor, captions: Captions, corrupted: Sequence[Tensor]

@@ -46,7 +46,10 @@ def draw_panel(
     tiles = [
         ("Picture and region", _outline(_tint(picture, (region > 0.5) * 0.25, REGION), region, REGION, 5)),
         ("True mask", _outline(_tint(picture, (true > 0.5) * 0.45, TRUE), true, TRUE, 5)),
-        ("Predicted mask", _outline(_outline(_tint(picture, pred * 0.55, PREDICTED), true, TRUE, 3), pred, PREDICTED, 5)),
+        (
+            "Predicted mask",
+            _outline(_outline(_tint(picture, pred * 0.55, PREDICTED), true, TRUE, 3), pred, PREDICTED, 5),
+        ),
     ]
     width = 3 * TILE + 4 * MARGIN
     captions = [("Teacher", _wrap(teacher_caption, width)), ("Student", _wrap(student_caption, width))]

@@ -3,4 +3,4 @@
 from mmengine.registry import Registry
 
 #: How logits become words (:mod:`projects.pseudo_gumbel.relaxations`).
-WORDS = Registry("words", locations=["projects.pseudo_gumbel.relaxations"])
+WORDS = Registry("words", scope="mmengine", locations=["projects.pseudo_gumbel.relaxations"])

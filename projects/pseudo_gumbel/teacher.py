@@ -14,8 +14,10 @@ from projects.sa2va.engine.parameters import (
     is_partitioned,
     local_tensor,
     release_gathered,
+    stop_fetching_ahead,
     take_slice,
     trainable_parameters,
+    without_padding,
 )
 from projects.sa2va.errors import CheckpointError, did_you_mean
 
@@ -23,9 +25,9 @@ from projects.sa2va.errors import CheckpointError, did_you_mean
 class EMATeacher:
     """Exponential moving average of the trained parameters, by name.
 
-    Frozen parameters are shared with the student, so the teacher costs 4 bytes per *trained* parameter. The shadow is float32
-    whatever the student's type: in bfloat16 an average with decay 0.999 never moves. Under ZeRO-3 each rank keeps the
-    shadow of its own slices.
+    Frozen parameters are shared with the student, so the teacher costs 4 bytes per *trained* parameter. The
+    shadow is float32 whatever the student's type: in bfloat16 an average with decay 0.999 never moves. Under
+    ZeRO-3 each rank keeps the shadow of its own slices.
 
     Args:
         student: the bare model; its trained parameters are copied.
@@ -47,13 +49,16 @@ class EMATeacher:
 
     @contextmanager
     def applied_to(self, model: nn.Module) -> Iterator[None]:
-        """The model computes with the teacher's weights inside the context, and is the student again after it, bit for bit.
+        """The model computes with the teacher's weights inside the context, and is the student again after
+        it, bit for bit.
 
-        Tensors are exchanged, not copied. Use it under ``torch.no_grad()``, around whole forwards of submodules, on all ranks.
+        Tensors are exchanged, not copied. Use it under ``torch.no_grad()``, around whole forwards of
+        submodules, on all ranks.
 
         Args:
             model: the student, or any module that has it as submodule.
         """
+        stop_fetching_ahead(self.params.values())
         for param in self.params.values():
             release_gathered(param)
         student = {name: local_tensor(param).data for name, param in self.params.items()}
@@ -64,13 +69,16 @@ class EMATeacher:
         finally:
             for name, param in self.params.items():
                 _owner(param).data = student[name]
-                release_gathered(param, force=True)  # ZeRO-3 may have kept the teacher's whole tensor
+                release_gathered(param)  # ZeRO-3 may have kept the teacher's whole tensor
 
     @torch.no_grad()
     def distance(self) -> torch.Tensor:
         """Relative L2 distance ``|student - teacher| / |teacher|``, a scalar. A collective under ZeRO-3."""
-        apart = [(local_tensor(param).float() - self.shadow[name]).norm() for name, param in self.params.items()]
-        length = [shadow.norm() for shadow in self.shadow.values()]
+        apart, length = [], []
+        for name, param in self.params.items():
+            shadow = without_padding(param, self.shadow[name])
+            apart.append((without_padding(param, local_tensor(param)).float() - shadow).norm())
+            length.append(shadow.norm())
         squares = torch.stack([torch.stack(apart).square().sum(), torch.stack(length).square().sum()])
         if self.is_partitioned:
             torch.distributed.all_reduce(squares)
@@ -95,7 +103,8 @@ class EMATeacher:
         if missing:
             name = sorted(missing)[0]
             raise CheckpointError(
-                f"the checkpoint's teacher lacks {len(missing)} of the {len(self.params)} trained tensors, e.g. {name}. "
+                f"the checkpoint's teacher lacks {len(missing)} of the {len(self.params)} trained "
+                f"tensors, e.g. {name}. "
                 f"{did_you_mean(name, state.keys()) if state else 'It is empty.'} Train the same parts as in that run."
             )
         unexpected = state.keys() - self.params.keys()
@@ -107,7 +116,8 @@ class EMATeacher:
         for name, param in self.params.items():
             if tuple(state[name].shape) != full_shape(param):
                 raise CheckpointError(
-                    f"teacher tensor {name} has shape {tuple(state[name].shape)} in the checkpoint and {full_shape(param)} in "
+                    f"teacher tensor {name} has shape {tuple(state[name].shape)} in the checkpoint and "
+                    f"{full_shape(param)} in "
                     "the model. Use the config that wrote the checkpoint."
                 )
         for name, param in self.params.items():

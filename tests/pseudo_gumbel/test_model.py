@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from projects.pseudo_gumbel.model import Captions
 from projects.pseudo_gumbel.relaxations import SoftGumbel, StraightThroughGumbel
 from projects.pseudo_gumbel.teacher import EMATeacher
 from projects.sa2va.errors import ConfigError
@@ -242,3 +243,19 @@ def test_recording_for_the_panel(model):
 def test_settings_that_cannot_work_are_refused(overrides, message):
     with pytest.raises(ConfigError, match=message):
         tiny_pseudo_gumbel(**overrides)
+
+
+def test_captions_and_corruption_hold_words_only(model):
+    """Red when a random token may be ``<IMG_CONTEXT>`` or ``[SEG]``: slots and embeddings would no longer match."""
+    prompts = model.student.prompts
+    special = {prompts.seg_id, prompts.image_id, prompts.pad_id}
+    assert special.isdisjoint(prompts.word_ids.tolist())
+    batch = tiny_batch()
+    captions = Captions([torch.zeros(200, dtype=torch.long)] * 2, [True, True])
+    with patch.object(model, "mask_ratio", 1.0):
+        assert all(special.isdisjoint(ids.tolist()) for ids in model.corrupt(captions, batch))
+    head = model.student.mllm.lm_head
+    with patch.object(head, "forward", lambda hidden: type(head).forward(head, hidden).index_fill(
+        -1, torch.tensor([prompts.image_id, prompts.seg_id]), 1e4)):  # fmt: skip
+        spoken = model.teacher_captions(model.student.look(batch.caption_side), batch.caption_side.region)
+    assert all(special.isdisjoint(ids.tolist()) for ids in spoken.ids)

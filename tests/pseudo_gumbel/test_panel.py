@@ -36,7 +36,11 @@ def test_each_mask_is_outlined_in_its_tile() -> None:
     upper = np.zeros((28, 28), dtype=np.float32)
     upper[2:8, 4:24] = 1
     panel = make(pred_mask=upper)
-    for index, colour, box in [(0, REGION, (75, 225, 75, 225)), (1, TRUE, (75, 225, 75, 225)), (2, PREDICTED, (21, 86, 43, 257))]:
+    for index, colour, box in [
+        (0, REGION, (75, 225, 75, 225)),
+        (1, TRUE, (75, 225, 75, 225)),
+        (2, PREDICTED, (21, 86, 43, 257)),
+    ]:
         rows, columns = np.nonzero(coloured(tile(panel, index), colour))
         assert np.allclose([rows.min(), rows.max(), columns.min(), columns.max()], box, atol=4)
     assert coloured(tile(panel, 2), TRUE).any(), "the true outline is shown beside the prediction"

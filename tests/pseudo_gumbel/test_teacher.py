@@ -13,7 +13,7 @@ from projects.pseudo_gumbel.teacher import EMATeacher
 from projects.sa2va.engine import launch
 from projects.sa2va.engine.parameters import gather_slices, local_tensor
 from projects.sa2va.engine.unwrap import unwrap_model
-from projects.sa2va.errors import CheckpointError, TrainingError
+from projects.sa2va.errors import CheckpointError
 from tests.ranks import run_ranks
 from tests.toy import ToyModel, toy_config
 
@@ -55,11 +55,16 @@ def test_student_comes_back_bitwise_also_after_an_error(dtype: torch.dtype) -> N
     before = {name: param.detach().clone() for name, param in student.named_parameters()}
     places = {name: param.data_ptr() for name, param in student.named_parameters()}
     x = torch.randn(5, 3, dtype=dtype)
-    with pytest.raises(KeyError), teacher.applied_to(student):
-        expected = nn.functional.linear(student[0](x), teacher.shadow["1.weight"].to(dtype), student[1].bias)
-        assert torch.equal(student(x), expected)
-        assert not torch.equal(student[1].weight, before["1.weight"])
-        raise KeyError
+    expected = nn.functional.linear(student[0](x), teacher.shadow["1.weight"].to(dtype), student[1].bias)
+
+    def caption() -> None:
+        with teacher.applied_to(student):
+            assert torch.equal(student(x), expected)
+            assert not torch.equal(student[1].weight, before["1.weight"])
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        caption()
     for name, param in student.named_parameters():
         assert torch.equal(param, before[name])
         assert param.data_ptr() == places[name], "an optimizer or a flat buffer would no longer own the tensor"
@@ -94,7 +99,10 @@ def test_state_round_trip() -> None:
     [
         (lambda state: state.pop("1.bias"), "lacks 1 of the 2 trained tensors, e.g. 1.bias"),
         (lambda state: state.update({"2.bias": torch.zeros(1)}), "does not train, e.g. 2.bias"),
-        (lambda state: state.update({"1.bias": torch.zeros(7)}), r"1.bias has shape \(7,\) in the checkpoint and \(2,\)"),
+        (
+            lambda state: state.update({"1.bias": torch.zeros(7)}),
+            r"1.bias has shape \(7,\) in the checkpoint and \(2,\)",
+        ),
     ],
 )
 def test_state_that_does_not_fit_is_refused_and_changes_nothing(change: Any, message: str) -> None:
@@ -161,7 +169,8 @@ def _cycle(work_dir: Path, stage: int, precision: str, with_teacher: bool) -> di
 
 @pytest.mark.parametrize(("stage", "precision"), [(0, "fp32"), (2, "bf16"), (3, "fp32"), (3, "bf16")])
 def test_exchange_inside_the_step_under_sharding(tmp_path: Path, stage: int, precision: str) -> None:
-    """Red when ZeRO-3 computes with a kept whole copy of the student, or the student is trained on after it changed."""
+    """Red when ZeRO-3 computes with whole copies of the student that it kept or fetched ahead, or when the student
+    does not come back."""
     with_teacher = run_ranks(2, _cycle, tmp_path, stage, precision, True)
     without = run_ranks(2, _cycle, tmp_path, stage, precision, False)
     tolerance = 1e-6 if precision == "fp32" else 2e-2
@@ -170,31 +179,3 @@ def test_exchange_inside_the_step_under_sharding(tmp_path: Path, stage: int, pre
         for shown, reference in got["seen"]:
             torch.testing.assert_close(shown, reference, rtol=tolerance, atol=tolerance)
         assert all(torch.equal(got["student"][name], value) for name, value in expected["student"].items())
-
-
-def _prefetching(work_dir: Path) -> str:
-    cfg = toy_config(work_dir, steps=3, batch_size=2, accumulation=2)
-    cfg.launcher = "pytorch"
-    cfg.model.type = f"{__name__}.Cycle"
-    launch.use_deepspeed(cfg, "zero3", "fp32")
-    cfg.strategy.config.zero_optimization.stage3_prefetch_bucket_size = 1000000
-    runner = launch.build_runner(cfg)
-
-    class Watch:
-        priority = 100
-
-        def before_train(self, runner: Any) -> None:
-            model: Any = unwrap_model(runner.model)
-            model.teacher = EMATeacher(model)
-
-    runner._hooks.append(Watch())
-    try:
-        runner.train()
-    except TrainingError as error:
-        return str(error)
-    return "no error"
-
-
-def test_weights_fetched_ahead_are_refused(tmp_path: Path) -> None:
-    """Red when ZeRO-3's prefetch slips the student's weights into the teacher's forward, as it does by default."""
-    assert all("stage3_prefetch_bucket_size" in message for message in run_ranks(2, _prefetching, tmp_path))

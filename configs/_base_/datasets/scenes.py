@@ -33,7 +33,7 @@ test_dataloader = dict(
     dataset=dict(
         type=MixtureDataset,
         sources=[
-            dict(kind=kind, name=name, dataset=dict(type=adapter, root=_data_root, split=name))
+            dict(kind=kind, name=name, max_samples=300, dataset=dict(type=adapter, root=_data_root, split=name))
             for name in ("test", "test_heldout")
             for kind, adapter in (("refer", SceneExpressions), ("cycle", SceneMasks))
         ],

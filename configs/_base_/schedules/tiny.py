@@ -6,7 +6,7 @@ from torch.optim import AdamW
 
 from projects.sa2va.engine.train_loop import TrainLoop
 
-train_cfg = dict(type=TrainLoop, max_iters=200)
+train_cfg = dict(type=TrainLoop, max_steps=100)
 test_cfg = dict(type=TestLoop)
 optim_wrapper = dict(
     type=OptimWrapper,

@@ -23,8 +23,9 @@ from projects.sa2va.engine.unwrap import unwrap_model
 class CaptionPanelHook(Hook):
     """Every ``interval`` optimizer steps draws the next cycle batch's first sample, on the main rank.
 
-    Writes ``panels/step_000123.png`` in the work dir and the same picture to the visualizer, and logs ``caption/length``
-    (tokens), ``caption/stop_rate``, ``caption/distinct_1``, ``caption/distinct_2`` and ``caption/agreement`` over that batch.
+    Writes ``panels/step_000123.png`` in the work dir and the same picture to the visualizer, and logs
+    ``caption/length`` (tokens), ``caption/stop_rate``, ``caption/distinct_1``, ``caption/distinct_2`` and
+    ``caption/agreement`` over that batch.
 
     Args:
         interval: optimizer steps between two panels; the first is drawn at the first cycle batch.
@@ -48,7 +49,9 @@ class CaptionPanelHook(Hook):
         if is_main_process() and runner.iter % (self.interval * accumulation_steps(runner)) == 0:
             unwrap_model(runner.model).record_next_step = True  # type: ignore[assignment]
 
-    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: dict | None = None) -> None:
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
+    ) -> None:
         model: Any = unwrap_model(runner.model)
         step = getattr(model, "last_step", None)
         if step is None or not is_main_process():

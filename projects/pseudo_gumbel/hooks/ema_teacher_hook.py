@@ -50,7 +50,9 @@ class EMATeacherHook(Hook):
         if runner.iter > 0:
             self._restore()
 
-    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: dict | None = None) -> None:
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
+    ) -> None:
         if not just_stepped(runner):
             return
         step = optimizer_steps(runner)
@@ -76,7 +78,8 @@ class EMATeacherHook(Hook):
         loaded, self.loaded = self.loaded, None
         if loaded is None:
             raise CheckpointError(
-                "the checkpoint to resume has no EMA teacher: it was written without EMATeacherHook, or by a strategy that "
+                "the checkpoint to resume has no EMA teacher: it was written without EMATeacherHook, or "
+                "by a strategy that "
                 "keeps no hook state. Start a new run from its weights with --load-from."
             )
         if self.teacher.is_partitioned:

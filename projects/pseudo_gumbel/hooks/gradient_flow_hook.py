@@ -22,9 +22,9 @@ from projects.sa2va.errors import ConfigError, TrainingError
 class GradientFlowHook(Hook):
     """Logs the L2 norm of each parameter group's gradient, before clipping, and raises the alarm when one is dead.
 
-    Logs ``grad_norm/<group>`` for every group of ``model.gradient_groups()`` and, when the accumulation window held a cycle
-    batch, ``grad_norm/text_embeds``: the gradient of that micro-batch's loss at the relaxed caption. The values do not depend
-    on the number of ranks, the accumulation (text_embeds) or the ZeRO stage.
+    Logs ``grad_norm/<group>`` for every group of ``model.gradient_groups()`` and, when the accumulation
+    window held a cycle batch, ``grad_norm/text_embeds``: the gradient of that micro-batch's loss at the
+    relaxed caption. The values do not depend on the number of ranks, the accumulation (text_embeds) or the ZeRO stage.
 
     Args:
         interval: optimizer steps between two measurements. Under ZeRO each gathers all gradients once.
@@ -65,7 +65,8 @@ class GradientFlowHook(Hook):
 
     def _alarm(self, runner: Any, step: int, dead: dict[str, float]) -> None:
         text = (
-            f"optimizer step {step}: no usable gradient in " + ", ".join(f"{name} (norm {norm})" for name, norm in dead.items())
+            f"optimizer step {step}: no usable gradient in "
+            + ", ".join(f"{name} (norm {norm})" for name, norm in dead.items())
         ) + ". A zero means that a link of the chain is cut (or that no loss used the part since the last step)."
         if self.on_dead == "raise":
             raise TrainingError(text)

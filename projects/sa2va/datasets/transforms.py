@@ -84,6 +84,13 @@ def normalise(image: np.ndarray) -> torch.Tensor:
     return (pixels - mean) / std
 
 
+def denormalise(pixels: torch.Tensor) -> np.ndarray:
+    """The inverse of :func:`normalise`: float [3, H, W] -> uint8 (H, W, 3)."""
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    shown = (pixels.detach().float().cpu() * std + mean).clamp(0, 1) * 255
+    return shown.round().byte().permute(1, 2, 0).numpy()
+
+
 def resize_mask(mask: np.ndarray, size: int) -> torch.Tensor:
     """bool (H, W) -> float32 [size, size] in {0, 1}: the pixel at each target's centre; nothing shifts."""
     plane = torch.from_numpy(np.ascontiguousarray(mask)).float()[None, None]

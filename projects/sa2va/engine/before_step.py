@@ -72,7 +72,9 @@ def before_optimizer_step(runner: Any, fn: Callable[[Any], Any]) -> None:
             return original(**kwargs)  # the engine only counts the micro-batch
         if fn(runner) is not False:
             return original(**kwargs)
-        if engine is not None:  # the engine must step to count and to free the gradients; overflow makes it skip the rest
+        if (
+            engine is not None
+        ):  # the engine must step to count and to free the gradients; overflow makes it skip the rest
             with _forced_overflow(engine.optimizer):
                 return original(**kwargs)
         return None

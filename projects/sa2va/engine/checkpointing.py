@@ -1,7 +1,7 @@
 """Checkpoints that are either complete or not there, and finding the newest complete one.
 
-A checkpoint is a file (plain runner) or a folder (DeepSpeed). Both are written under a temporary name, flushed to disk and
-renamed, so that a process killed at any moment leaves the checkpoints before it untouched.
+A checkpoint is a file (plain runner) or a folder (DeepSpeed). Both are written under a temporary name,
+flushed to disk and renamed, so that a process killed at any moment leaves the checkpoints before it untouched.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _NAME = re.compile(r"iter_(\d+)\.pth")
 def find_latest_checkpoint(work_dir: str | Path) -> str | None:
     """The newest complete ``iter_*.pth`` of a run, or None if there is none.
 
-    MMEngine's ``last_checkpoint`` file is not consulted: it may be truncated, or name a checkpoint that is gone. A damaged
-    checkpoint is reported in the log and the next older one is taken.
+    MMEngine's ``last_checkpoint`` file is not consulted: it may be truncated, or name a checkpoint that is
+    gone. A damaged checkpoint is reported in the log and the next older one is taken.
     """
     for path in _by_age(Path(work_dir)):
         damage = checkpoint_damage(path)
@@ -54,7 +54,8 @@ def require_checkpoint(path: str | Path) -> str:
 
 
 def checkpoint_damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint file or folder; None if it is complete. Reads sizes and tables only, not tensors."""
+    """What is wrong with a checkpoint file or folder; None if it is complete. Reads sizes and tables "
+    "only, not tensors."""
     if path.is_file():
         return None if zipfile.is_zipfile(path) else f"{path.name} is truncated or not a torch file"
     manifest = path / MANIFEST
@@ -72,7 +73,9 @@ def checkpoint_damage(path: Path) -> str | None:
     # A folder that DeepSpeed wrote without this project's strategy.
     if not list(path.glob("*model_states.pt")):
         return "no *model_states.pt inside"
-    return next((f"{file.name} is truncated" for file in sorted(path.glob("*.pt")) if not zipfile.is_zipfile(file)), None)
+    return next(
+        (f"{file.name} is truncated" for file in sorted(path.glob("*.pt")) if not zipfile.is_zipfile(file)), None
+    )
 
 
 def temporary_name(path: str | Path) -> Path:

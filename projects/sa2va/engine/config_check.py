@@ -38,8 +38,8 @@ _OPTIM_WRAPPER_KEYS = {"optimizer", "constructor", "paramwise_cfg"}
 def check_config(cfg: Any) -> None:
     """Refuses unknown keys anywhere in a config.
 
-    Top-level keys are those of MMEngine's runners and XTuner; a variable that only helps to write the config starts with an
-    underscore. In every dict with a ``type``, each key must be a parameter of that class or function.
+    Top-level keys are those of MMEngine's runners and XTuner; a variable that only helps to write the config
+    starts with an underscore. In every dict with a ``type``, each key must be a parameter of that class or function.
 
     Args:
         cfg: MMEngine ``Config`` or dict.
@@ -76,7 +76,7 @@ def parameters_of(target: Callable) -> set[str] | None:
             continue
         if cls is object:
             return names
-        parameters = inspect.signature(cls.__init__).parameters.values()
+        parameters = inspect.signature(vars(cls)["__init__"]).parameters.values()
         names |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)} - {"self"}
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             return names
@@ -87,7 +87,8 @@ def _check_dict(path: str, entry: dict) -> None:
     target = _resolve(entry["type"])
     if target is None:
         raise ConfigError(
-            f"{path}.type = {entry['type']!r} is not registered and cannot be imported. Import the class in the config and "
+            f"{path}.type = {entry['type']!r} is not registered and cannot be imported. Import the class "
+            f"in the config and "
             "give the class itself."
         )
     if target is dict:

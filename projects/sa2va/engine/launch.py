@@ -70,7 +70,8 @@ def require_ranks(expected: int | None) -> None:
     started = int(os.environ[variable]) if variable else 1
     if started != expected:
         raise ConfigError(
-            f"{expected} ranks were asked for and {started} run. Start them with tools/dist_train.sh CONFIG {expected}, "
+            f"{expected} ranks were asked for and {started} run. Start them with tools/dist_train.sh "
+            f"CONFIG {expected}, "
             "or ask the scheduler for as many tasks."
         )
 
@@ -110,9 +111,7 @@ def use_deepspeed(cfg: Any, name: str, precision: str | None = None) -> None:
                 f"{name}: {key} is {settings[key]} and the config says {value}. "
                 'Write "auto" in the json; the config decides.'
             )
-    cfg.strategy = dict(
-        type="Sa2VADeepSpeedStrategy", config=settings, exclude_frozen_parameters=True, **ours
-    )
+    cfg.strategy = dict(type="Sa2VADeepSpeedStrategy", config=settings, exclude_frozen_parameters=True, **ours)
     cfg.optim_wrapper = dict(type="DeepSpeedOptimWrapper", optimizer=cfg.optim_wrapper.optimizer)
     cfg.runner_type = "FlexibleRunner"
 
@@ -188,7 +187,9 @@ def build_runner(cfg: Any) -> Any:
 
 
 def run_tool(main: Callable[[], None], debug: bool) -> None:
-    """Runs a tool; a known error becomes one line of the main rank and exit status 1.
+    """Runs a tool; a known error becomes one line and exit status 1.
+
+    Every rank prints: an error of one rank alone would otherwise go with it.
 
     Args:
         main: the tool.
@@ -199,8 +200,9 @@ def run_tool(main: Callable[[], None], debug: bool) -> None:
     except Sa2VAError as error:
         if debug:
             raise
-        if os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0":
-            print(f"\n{type(error).__name__}: {error}\n(--debug shows where it was raised)", file=sys.stderr)
+        rank = os.environ.get("RANK", os.environ.get("SLURM_PROCID"))
+        who = "" if rank is None else f"rank {rank}: "
+        print(f"\n{who}{type(error).__name__}: {error}\n(--debug shows where it was raised)", file=sys.stderr)
         sys.stderr.flush()
         os._exit(1)  # other ranks may hang in a collective that this one will not join
 

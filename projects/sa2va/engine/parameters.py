@@ -6,13 +6,12 @@ Everywhere else it is whole on every rank.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import nn
-
-from projects.sa2va.errors import TrainingError
 
 
 def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -30,34 +29,28 @@ def local_tensor(param: nn.Parameter) -> torch.Tensor:
     return param.ds_tensor if is_partitioned(param) else param.data  # type: ignore[attr-defined]
 
 
-def release_gathered(param: nn.Parameter, force: bool = False) -> None:
+def release_gathered(param: nn.Parameter) -> None:
     """Frees the whole copy of a ZeRO-3 parameter, so that the next layer to use it reads the slices again.
 
-    ZeRO-3 keeps small parameters whole all the time; such a copy would hide an exchange of the slices.
-
-    Args:
-        param: any parameter; only whole ZeRO-3 ones are touched.
-        force: free it even if a layer seems to use it, as after an error inside that layer.
-
-    Raises:
-        TrainingError: a running layer uses the parameter, or it is being fetched ahead, and not ``force``.
+    ZeRO-3 keeps small parameters whole all the time; such a copy would hide an exchange of the slices. A layer
+    that is in the middle of its forward finds its own parameters empty afterwards, which torch refuses.
     """
-    if not is_partitioned(param):
-        return
-    if param.ds_status.name == "INFLIGHT":  # type: ignore[attr-defined]
-        raise TrainingError(
-            "ZeRO-3 fetches parameters ahead and would compute with weights from before the exchange. "
-            'Set "stage3_prefetch_bucket_size": 0 in the DeepSpeed json, as configs/deepspeed/zero3.json does.'
-        )
-    if param.ds_status.name != "AVAILABLE":  # type: ignore[attr-defined]
-        return
-    if param.ds_active_sub_modules and not force:  # type: ignore[attr-defined]
-        raise TrainingError(
-            f"a parameter of shape {tuple(param.ds_shape)} is in use by a running layer "  # type: ignore[attr-defined]
-            "and cannot be exchanged; only layers called inside may own trained parameters"
-        )
-    param.ds_active_sub_modules.clear()  # type: ignore[attr-defined]
-    param.partition()  # type: ignore[attr-defined]
+    if is_partitioned(param) and param.ds_status.name == "AVAILABLE":  # type: ignore[attr-defined]
+        param.ds_active_sub_modules.clear()  # type: ignore[attr-defined]  # small ones keep stale entries
+        param.partition()  # type: ignore[attr-defined]
+
+
+def stop_fetching_ahead(params: Iterable[nn.Parameter]) -> None:
+    """Makes ZeRO-3 forget, for this step, which layer comes next, and wait for what it has already requested.
+
+    It records the order of layers in one step and fetches ahead in the next; what is underway when
+    parameters are exchanged would be computed with although it is from before.
+    """
+    sliced = next((param for param in params if is_partitioned(param)), None)
+    if sliced is not None:
+        coordinator = sliced._z3_optimizer.parameter_offload.get_param_coordinator()  # type: ignore[attr-defined]
+        if coordinator.is_complete_trace():
+            coordinator._invalidate_trace()  # what DeepSpeed does itself when it meets another layer than expected
 
 
 def full_shape(param: nn.Parameter) -> tuple[int, ...]:
@@ -88,6 +81,14 @@ def take_slice(param: nn.Parameter, full: torch.Tensor) -> torch.Tensor:
     padded = full.new_zeros(size * dist.get_world_size(param.ds_process_group))  # type: ignore[attr-defined]
     padded[: full.numel()] = full.flatten()
     return padded[rank * size : (rank + 1) * size].clone()
+
+
+def without_padding(param: nn.Parameter, local: torch.Tensor) -> torch.Tensor:
+    """The part of a slice that belongs to the parameter; ZeRO-3 leaves the padding uninitialised."""
+    if not is_partitioned(param):
+        return local
+    first = dist.get_rank(param.ds_process_group) * local.numel()  # type: ignore[attr-defined]
+    return local[: max(0, param.ds_numel - first)]  # type: ignore[attr-defined]
 
 
 def full_gradient(param: nn.Parameter) -> torch.Tensor | None:

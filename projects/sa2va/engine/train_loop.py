@@ -16,8 +16,9 @@ from projects.sa2va.errors import ConfigError
 class TrainLoop(XTunerTrainLoop):
     """Trains for ``max_steps`` optimizer steps.
 
-    On resume MMEngine loads and throws away every batch that was already trained on. Here the batch sampler is told where to
-    start (its attribute ``start``, in micro-batches of the whole run), which gives the same next batch at once.
+    On resume MMEngine loads and throws away every batch that was already trained on. Here the batch sampler
+    is told where to start (its attribute ``start``, in micro-batches of the whole run), which gives the same
+    next batch at once.
 
     Args:
         runner: MMEngine Runner or FlexibleRunner.
@@ -65,7 +66,8 @@ class TrainLoop(XTunerTrainLoop):
         sampler = self.dataloader.batch_sampler
         if not hasattr(sampler, "start"):
             raise ConfigError(
-                f"train_dataloader.batch_sampler: {type(sampler).__name__} has no attribute `start`, so the run cannot be "
+                f"train_dataloader.batch_sampler: {type(sampler).__name__} has no attribute `start`, so "
+                f"the run cannot be "
                 "resumed exactly. Use MixtureBatchSampler."
             )
         sampler.start = iteration

@@ -16,8 +16,8 @@ from projects.sa2va.errors import ConfigError
 class StepCheckpointHook(CheckpointHook):
     """MMEngine's checkpoint hook, counting in optimizer steps, so that no half-accumulated gradient is lost on resume.
 
-    Before a checkpoint is written, every hook with a method ``before_checkpoint(runner)`` is called on *all* ranks; the plain
-    Runner calls ``before_save_checkpoint`` on the main rank only, where collectives would hang.
+    Before a checkpoint is written, every hook with a method ``before_checkpoint(runner)`` is called on *all*
+    ranks; the plain Runner calls ``before_save_checkpoint`` on the main rank only, where collectives would hang.
 
     Args:
         interval: optimizer steps between checkpoints.
@@ -31,7 +31,8 @@ class StepCheckpointHook(CheckpointHook):
     def __init__(self, interval: int, max_keep_ckpts: int = -1, **kwargs: Any) -> None:
         if max_keep_ckpts in (0, 1):
             raise ConfigError(
-                f"default_hooks.checkpoint.max_keep_ckpts={max_keep_ckpts}: the old checkpoint is deleted before the new one "
+                f"default_hooks.checkpoint.max_keep_ckpts={max_keep_ckpts}: the old checkpoint is deleted "
+                f"before the new one "
                 "is complete, so keep at least 2 (or -1 for all)."
             )
         kwargs = {"backend_args": {"backend": "atomic"}, **kwargs}

@@ -18,8 +18,8 @@ from projects.sa2va.errors import TrainingError
 class NonFiniteLossHook(Hook):
     """Skips the update of an optimizer step whose loss or gradient is not finite on any rank.
 
-    Weights, optimizer and teacher stay as they were, so every checkpoint is a good one. After ``patience`` skipped steps in a
-    row the run ends on all ranks. Costs one all-reduce of one number per optimizer step.
+    Weights, optimizer and teacher stay as they were, so every checkpoint is a good one. After ``patience``
+    skipped steps in a row the run ends on all ranks. Costs one all-reduce of one number per optimizer step.
 
     Logs ``skipped_steps``, the number of skipped steps of this run, once it is not 0.
 
@@ -75,7 +75,8 @@ class NonFiniteLossHook(Hook):
         last = find_latest_checkpoint(runner.work_dir)
         kept = f"The last good checkpoint is {last}" if last else "No checkpoint was written yet"
         raise TrainingError(
-            f"{what}, {self.patience} steps in a row. {kept}. Lower the learning rate, look at the samples of these steps, or "
+            f"{what}, {self.patience} steps in a row. {kept}. Lower the learning rate, look at the "
+            f"samples of these steps, or "
             "raise `patience` of NonFiniteLossHook."
         )
 

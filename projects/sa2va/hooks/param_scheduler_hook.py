@@ -17,6 +17,8 @@ class StepParamSchedulerHook(ParamSchedulerHook):
     So ``end`` and ``T_max`` of a scheduler with ``by_epoch=False`` are optimizer steps, whatever the accumulation.
     """
 
-    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: dict | None = None) -> None:
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
+    ) -> None:
         if just_stepped(runner):
             super().after_train_iter(runner, batch_idx, data_batch, outputs)

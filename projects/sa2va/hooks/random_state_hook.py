@@ -14,10 +14,16 @@ from mmengine.registry import HOOKS
 
 def get_random_state() -> dict[str, Any]:
     """The states of Python, NumPy and torch (CPU and this rank's GPU), as plain values and tensors."""
-    algorithm, keys, position, has_gauss, gauss = np.random.get_state()
+    algorithm, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
     state: dict[str, Any] = {
         "python": random.getstate(),
-        "numpy": (str(algorithm), torch.from_numpy(keys.astype(np.int64)), int(position), int(has_gauss), float(gauss)),
+        "numpy": (
+            str(algorithm),
+            torch.from_numpy(np.asarray(keys).astype(np.int64)),
+            int(position),
+            int(has_gauss),
+            float(gauss),
+        ),
         "torch": torch.get_rng_state(),
     }
     if torch.cuda.is_available():
@@ -40,8 +46,8 @@ def set_random_state(state: dict[str, Any]) -> None:
 class RandomStateHook(Hook):
     """Saves every rank's random states with the checkpoint and restores them when a run is resumed.
 
-    With another number of ranks there is nothing to restore: each rank is then seeded from the run's seed, the iteration and
-    its rank, and a warning says that the runs will differ.
+    With another number of ranks there is nothing to restore: each rank is then seeded from the run's seed,
+    the iteration and its rank, and a warning says that the runs will differ.
     """
 
     priority = "VERY_LOW"
@@ -72,7 +78,8 @@ class RandomStateHook(Hook):
             set_random_state(self.saved[get_rank()])
         else:
             runner.logger.warning(
-                f"The checkpoint holds the random states of {len(self.saved)} ranks and this run has {get_world_size()}: "
+                f"The checkpoint holds the random states of {len(self.saved)} ranks and this run has "
+                f"{get_world_size()}: "
                 "new states are derived from the seed, and the run will differ from one that was not stopped."
             )
             seed = hash((runner.seed, runner.iter, get_rank())) % 2**32

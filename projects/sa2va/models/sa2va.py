@@ -203,8 +203,11 @@ class Sa2VA(BaseModel):
         return self.grounding(pictures.maps, self.seg_prompts(hidden, ids))
 
     @torch.no_grad()
-    def generate(self, prompts: P.EmbeddedPrompts) -> list[tuple[Tensor, bool]]:
-        """Greedy continuation of each prompt, cut before the stop word: B pairs of ids [T_i] and "did it stop"."""
+    def generate(self, prompts: P.EmbeddedPrompts, suppress: Sequence[int] = ()) -> list[tuple[Tensor, bool]]:
+        """Greedy continuation of each prompt, cut before the stop word: B pairs of ids [T_i] and "did it stop".
+
+        ``suppress`` are ids that are never generated.
+        """
         with evaluating(self.mllm):
             new_ids = self.mllm.generate(
                 inputs_embeds=prompts.inputs_embeds,
@@ -214,6 +217,7 @@ class Sa2VA(BaseModel):
                 stopping_criteria=StoppingCriteriaList([StopWords(self.tokenizer, P.END)]),
                 pad_token_id=self.prompts.pad_id,
                 eos_token_id=self.tokenizer.eos_token_id,
+                suppress_tokens=list(suppress) or None,
             )
         return [self.prompts.until_stop(row) for row in new_ids.cpu()]
 
@@ -279,16 +283,21 @@ class Sa2VA(BaseModel):
     # -- inference ---------------------------------------------------------------------------------------------
 
     def caption(self, pictures: Pictures, region: Tensor) -> list[tuple[Tensor, bool]]:
-        """Greedy captions of regions [B, g, g]: B pairs of ids [T_i] and "did it stop"."""
+        """Greedy captions of regions [B, g, g]: B pairs of ids [T_i] and "did it stop".
+
+        Captions hold words only: a visual slot or a ``[SEG]`` inside would break the prompts that they become part of.
+        """
         tokens = self.visual_tokens(pictures.vision, region)
-        return self.generate(self.prompts.embed(self.embedding, self.caption_prompts(region), tokens))
+        no_words = [i for i in self.prompts.special_ids if i not in (self.tokenizer.eos_token_id, self.prompts.pad_id)]
+        return self.generate(self.prompts.embed(self.embedding, self.caption_prompts(region), tokens), no_words)
 
     @torch.no_grad()
     def segment(self, pictures: Pictures, expressions: Sequence[str | Tensor]) -> list[Tensor | None]:
         """Masks [h, w] (logits) for expressions: generates the answer; None where it holds no single ``[SEG]``."""
         tokens = self.visual_tokens(pictures.vision)
         asked = [self.prompts.ask_segment(expression) for expression in expressions]
-        answers = [ids for ids, _ in self.generate(self.prompts.embed(self.embedding, asked, tokens))]
+        no_slots = [self.prompts.image_id]
+        answers = [ids for ids, _ in self.generate(self.prompts.embed(self.embedding, asked, tokens), no_slots)]
         found = [i for i, ids in enumerate(answers) if int((ids == self.prompts.seg_id).sum()) == 1]
         masks: list[Tensor | None] = [None] * len(answers)
         if found:

@@ -12,7 +12,7 @@ from projects.pseudo_gumbel.hooks.ema_teacher_hook import EMATeacherHook
 from projects.pseudo_gumbel.schedules import ema_decay
 from projects.sa2va.engine import launch
 from projects.sa2va.engine.before_step import just_stepped
-from projects.sa2va.engine.parameters import gather_slices, local_tensor
+from projects.sa2va.engine.parameters import gather_slices, is_partitioned, local_tensor, without_padding
 from projects.sa2va.engine.unwrap import unwrap_model
 from projects.sa2va.errors import CheckpointError
 from tests.ranks import run_ranks
@@ -29,9 +29,7 @@ def _student(runner: Any) -> dict[str, torch.Tensor]:
 
 
 def _train(work_dir: Path, stage: int, precision: str, ranks: int, steps: int, resume: str | None) -> dict[str, Any]:
-    cfg = toy_config(
-        work_dir, steps, batch_size=4 // ranks, accumulation=2, hooks=[dict(HOOK)], checkpoint_interval=2
-    )
+    cfg = toy_config(work_dir, steps, batch_size=4 // ranks, accumulation=2, hooks=[dict(HOOK)], checkpoint_interval=2)
     cfg.launcher = "pytorch"
     launch.use_checkpoint(cfg, resume, None)
     if stage:
@@ -44,6 +42,13 @@ def _train(work_dir: Path, stage: int, precision: str, ranks: int, steps: int, r
 
         def before_train(self, runner: Any) -> None:
             students.append(_student(runner))
+            for param in unwrap_model(runner.model).parameters():
+                if is_partitioned(param):  # its padding is uninitialised memory: make sure that nothing reads it
+                    padding = param.ds_tensor.numel() - without_padding(param, param.ds_tensor).numel()
+                    teacher = unwrap_model(runner.model).teacher
+                    for name, other in teacher.params.items():
+                        if other is param and padding:
+                            teacher.shadow[name][-padding:] = float("nan")
 
         def after_train_iter(self, runner: Any, batch_idx: int, **_: Any) -> None:
             if just_stepped(runner):

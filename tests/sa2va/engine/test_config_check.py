@@ -45,7 +45,7 @@ def test_unknown_keys_are_named(tmp_path: Path, change: dict[str, Any], message:
 
 def test_builder_keys_and_helpers_pass(tmp_path: Path) -> None:
     """Red for a checker that refuses what MMEngine's builders take out of a dict themselves."""
-    cfg = toy_config(tmp_path, hooks=[{"type": "NonFiniteLossHook", "priority": 20}])
+    cfg = toy_config(tmp_path, hooks=[{"type": "IterTimerHook", "priority": 20}])
     cfg.merge_from_dict(
         {
             "_helper": 1,

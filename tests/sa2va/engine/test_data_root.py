@@ -57,7 +57,7 @@ def test_what_was_looked_for_is_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no annotations/instances_\*.json"):
         find_coco_sets(tmp_path)
     make_root(tmp_path, {"train": "elsewhere"})
-    with pytest.raises(DataError, match="looked for the folders .*train, .*images"):
+    with pytest.raises(DataError, match=r"looked for the folders .*train, .*images"):
         find_coco_sets(tmp_path)
 
 

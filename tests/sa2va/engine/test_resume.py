@@ -18,9 +18,7 @@ from tests.toy import toy_config
 
 
 def train(work_dir: Path, stage: int, steps: int, resume: str | None) -> tuple[dict[str, torch.Tensor], list[int]]:
-    cfg = toy_config(
-        work_dir, steps, batch_size=2, accumulation=2, model={"dropout": 0.5}, checkpoint_interval=2
-    )
+    cfg = toy_config(work_dir, steps, batch_size=2, accumulation=2, model={"dropout": 0.5}, checkpoint_interval=2)
     cfg.launcher = "pytorch"
     launch.use_checkpoint(cfg, resume, None)
     if stage:
@@ -80,5 +78,5 @@ def test_resume_and_load_from_exclude_each_other(tmp_path: Path) -> None:
 
 
 def test_missing_checkpoint_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="nowhere.pth does not exist"):
+    with pytest.raises(CheckpointError, match=r"nowhere\.pth does not exist"):
         launch.use_checkpoint(toy_config(tmp_path), "nowhere.pth", None)

@@ -19,7 +19,7 @@ def draws() -> tuple[float, float, float, float]:
 
 def test_all_generators_are_restored() -> None:
     """Red when one of Python, NumPy (with its cached Gaussian) or torch is forgotten."""
-    random.gauss(0, 1), np.random.normal()  # noqa: B018  each keeps a second draw in hand
+    random.gauss(0, 1), np.random.normal()
     state = get_random_state()
     expected = draws()
     draws()

@@ -1,0 +1,38 @@
+"""Pictures with masks on them: what panels and sheets are composed of."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image, ImageFilter, ImageFont
+
+Colour = tuple[int, int, int]
+
+INK, FAINT, FRAME, PAPER = (28, 30, 34), (120, 124, 132), (205, 208, 214), (255, 255, 255)
+#: Colours that colour-blind readers tell apart (Okabe and Ito).
+REGION, TRUE, PREDICTED = (255, 179, 0), (0, 158, 115), (213, 94, 0)
+
+
+def enlarge(mask: np.ndarray, side: int) -> np.ndarray:
+    """(h, w) -> float32 (side, side), bilinear."""
+    picture = Image.fromarray(np.asarray(mask, dtype=np.float32))
+    return np.asarray(picture.resize((side, side), Image.Resampling.BILINEAR))
+
+
+def tint(picture: Image.Image, opacity: np.ndarray, colour: Colour) -> Image.Image:
+    """Mix a colour in by an opacity per pixel, (h, w) in 0..1."""
+    weight = np.clip(opacity, 0, 1)[..., None]
+    mixed = np.asarray(picture, dtype=np.float32) * (1 - weight) + np.asarray(colour, dtype=np.float32) * weight
+    return Image.fromarray(mixed.round().astype(np.uint8))
+
+
+def outline(picture: Image.Image, mask: np.ndarray, colour: Colour, width: int) -> Image.Image:
+    """Draw the border of ``mask > 0.5`` inside it; ``width`` in pixels is odd."""
+    inside = Image.fromarray(((mask > 0.5) * 255).astype(np.uint8))
+    shrunk = np.asarray(inside.filter(ImageFilter.MinFilter(width))) > 0
+    border = (np.asarray(inside) > 0) & ~shrunk
+    return tint(picture, border.astype(np.float32), colour)
+
+
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own typeface, so that a picture looks the same on every machine."""
+    return ImageFont.load_default(size)
