@@ -88,6 +88,9 @@ class PseudoGumbel(BaseModel):
         self.last_step: dict[str, Any] | None = None
         self.text_embeds_grad_norm: float | None = None
 
+    def init_weights(self) -> None:
+        """Nothing: the student comes with its weights."""
+
     def forward(self, batch: Batch, mode: str = "tensor") -> Any:
         """MMEngine's entry; only the loss of a ``cycle`` batch differs from the base model's."""
         if mode == "loss" and batch.kind == "cycle":

@@ -60,9 +60,11 @@ class LanguageSam2(nn.Module):
         labels = torch.full((batch, 1, 1), -1, dtype=torch.int32, device=prompts.device)
         sparse, dense = self.sam2.prompt_encoder(points, labels, None, None)
         sparse = torch.cat([sparse.to(prompts.dtype), prompts[:, None, None]], dim=2)
+        # The position matrix may be float32 beside bfloat16 weights.
+        positions = self.sam2.get_image_wide_positional_embeddings().to(top.dtype).repeat(batch, 1, 1, 1)
         masks, iou, *_ = decoder(
             image_embeddings=top,
-            image_positional_embeddings=self.sam2.get_image_wide_positional_embeddings().repeat(batch, 1, 1, 1),
+            image_positional_embeddings=positions,
             sparse_prompt_embeddings=sparse,
             dense_prompt_embeddings=dense,
             multimask_output=True,

@@ -107,6 +107,9 @@ class Sa2VA(BaseModel):
             inject_adapter_in_model(LoraConfig(target_modules=list(LORA_TARGETS), **lora), self.language_model)
         self._freeze_all_but(trainable)
 
+    def init_weights(self) -> None:
+        """Nothing: weights are drawn or loaded in the constructor, and a runner must not draw them again."""
+
     def _freeze_all_but(self, trainable: Sequence[str]) -> None:
         for part in trainable:
             if part not in PARTS:
