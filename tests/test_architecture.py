@@ -40,7 +40,7 @@ class Rule(NamedTuple):
 
 METHOD = "projects/pseudo_gumbel"
 #: The leaves of the method: they test in milliseconds because they load torch and nothing else.
-PURE = ("caption_stats", "corruption", "gumbel", "losses", "schedules")
+PURE = ("caption_stats", "corruption", "gumbel", "schedules")
 RULES = {
     "base-knows-no-method": Rule(
         ("projects/sa2va",), ("projects.pseudo_gumbel",), "the base model knows nothing of the method"
@@ -72,13 +72,13 @@ RULES = {
         but_not=("projects/sa2va/engine",),
     ),
     "method-parts-know-no-model": Rule(
-        (*(f"{METHOD}/{name}.py" for name in PURE), f"{METHOD}/teacher.py", f"{METHOD}/text_to_mask.py"),
+        (*(f"{METHOD}/{name}.py" for name in PURE), f"{METHOD}/teacher.py"),
         ("projects.pseudo_gumbel.model", "projects.pseudo_gumbel.hooks"),
         "hooks use the model, the model uses its parts",
     ),
     "method-leaves-know-no-parts": Rule(
-        tuple(f"{METHOD}/{name}.py" for name in PURE if name != "losses"),
-        tuple(f"projects.pseudo_gumbel.{name}" for name in ("teacher", "text_to_mask", "losses")),
+        tuple(f"{METHOD}/{name}.py" for name in PURE),
+        ("projects.pseudo_gumbel.teacher",),
         "the leaves are shared by the parts",
     ),
     "structures-are-the-bottom": Rule(
@@ -123,9 +123,7 @@ def is_under(name: str, prefixes: tuple[str, ...]) -> bool:
 def violations(rule: Rule, root: Path = ROOT) -> list[str]:
     """``file:line: imports what: why not`` for each import that breaks the rule."""
     spared = set(python_files(root, rule.but_not))
-    found = [
-        i for path in python_files(root, rule.where) if path not in spared for i in imports_of(path, root)
-    ]
+    found = [i for path in python_files(root, rule.where) if path not in spared for i in imports_of(path, root)]
     return [
         f"{i.path.relative_to(root)}:{i.line}: imports {i.name}: {rule.why}"
         for i in found
@@ -206,9 +204,7 @@ def test_pure_modules_load_torch_only(name: str) -> None:
 
 def test_third_party_imports_are_required() -> None:
     """Red when code imports a package that only happens to be installed, as something else's dependency."""
-    listed = "\n".join(
-        (ROOT / f"requirements/{name}.txt").read_text() for name in ("runtime", "xtuner", "flash")
-    )
+    listed = "\n".join((ROOT / f"requirements/{name}.txt").read_text() for name in ("runtime", "xtuner", "flash"))
     required = {name.lower().replace("_", "-") for name in re.findall(r"^([\w.-]+)==", listed, re.MULTILINE)}
     distributions = packages_distributions()
     found = []
@@ -219,9 +215,7 @@ def test_third_party_imports_are_required() -> None:
                 continue
             names = {name.lower().replace("_", "-") for name in distributions.get(top, [top])}
             if not names & required:
-                found.append(
-                    f"{path.relative_to(ROOT)}:{i.line}: imports {i.name}, not in requirements/runtime.txt"
-                )
+                found.append(f"{path.relative_to(ROOT)}:{i.line}: imports {i.name}, not in requirements/runtime.txt")
     assert not found, report(found)
 
 

@@ -82,7 +82,9 @@ def main() -> None:
     seconds = {run: train(run, args.work_dir, args.steps, args.ranks) for run in CONFIGS if run != "base"}
     with ThreadPoolExecutor(max_workers=args.ranks) as pool:
         list(pool.map(lambda run: evaluate(run, args.work_dir), CONFIGS))
-    runs = {run: {"steps": args.steps if run in seconds else 0, "seconds": round(seconds.get(run, 0))} for run in CONFIGS}
+    runs = {
+        run: {"steps": args.steps if run in seconds else 0, "seconds": round(seconds.get(run, 0))} for run in CONFIGS
+    }
     print("\n" + write_report(args.work_dir, runs))
     print(f"\nwritten to {args.work_dir} in {time.monotonic() - start:.0f} s: report.md, report.json, panels/")
 

@@ -12,8 +12,8 @@ base    towers frozen, the language model learns from scratch to read, to refer 
         pulled towards the attribute prompt of the target, which is what the mask decoder already understands.
 
 The captions of the last stage are wrong in the colour word most of the time (``--caption-colour-noise``), while the
-referring expressions are right. That is deliberate: it puts the model where the cycle can help, with sound referring and
-ambiguous captions. Held-out (colour, shape) pairs never occur in the last stage.
+referring expressions are right. That is deliberate: it puts the model where the cycle can help, with sound referring
+and ambiguous captions. Held-out (colour, shape) pairs never occur in the last stage.
 """
 
 from __future__ import annotations
@@ -75,7 +75,9 @@ class Scenes:
             labels.append(torch.tensor([[ATTRIBUTES[k].index(a[k]) for k in ATTRIBUTES] for a in names]))
             expressions.append([list(texts) for texts in scene.expressions])
             captions.append([_noisy_caption(item, rng, caption_colour_noise) for item in scene.objects])
-        return cls(np.stack(images), *map(torch.stack, (masks, regions, labels)), expressions, captions)
+        return cls(
+            np.stack(images), torch.stack(masks), torch.stack(regions), torch.stack(labels), expressions, captions
+        )
 
     def pixels(self, rows: Tensor) -> Tensor:
         """Normalised pictures [B, 3, H, W]."""
@@ -176,9 +178,9 @@ def pretrain_sam2(model: Sa2VA, concepts: nn.ModuleDict, scenes: Scenes, steps: 
         prediction = model.grounding(maps, concept(concepts, scenes.labels[rows, which]))
         logits = prediction.all_mask_logits
         truth = masks[:, None].expand_as(logits)
-        bce = F.binary_cross_entropy_with_logits(
-            logits, truth, pos_weight=torch.tensor(5.0), reduction="none"
-        ).mean((2, 3))
+        bce = F.binary_cross_entropy_with_logits(logits, truth, pos_weight=torch.tensor(5.0), reduction="none").mean(
+            (2, 3)
+        )
         chance = logits.sigmoid()
         dice = 1 - (2 * (chance * truth).sum((2, 3)) + 1) / (chance.sum((2, 3)) + truth.sum((2, 3)) + 1)
         hard = logits > 0
@@ -264,9 +266,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stage", choices=("all", *STAGES), default="all")
     parser.add_argument("--scenes", type=int, default=6000, help="scenes a stage is trained on (default: %(default)s)")
-    parser.add_argument("--steps", type=int, nargs=3, default=(700, 2000, 1800), metavar=("VISION", "SAM2", "BASE"))
+    parser.add_argument("--steps", type=int, nargs=3, default=(700, 900, 1700), metavar=("VISION", "SAM2", "BASE"))
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--caption-colour-noise", type=float, default=0.85, help="0..1 (default: %(default)s)")
+    parser.add_argument("--caption-colour-noise", type=float, default=0.97, help="0..1 (default: %(default)s)")
     parser.add_argument("--work-dir", type=Path, default=ROOT / "work_dirs/pretrain_tiny")
     parser.add_argument("--out", type=Path, default=ROOT / "assets/tiny")
     args = parser.parse_args()

@@ -179,6 +179,7 @@ class PseudoGumbel(BaseModel):
         teacher_captions = [decode(ids) for ids in captions.ids]
         self.last_step = dict(
             pixel_values=side1.pixel_values[0].detach().float().cpu(),
+            mask_pixel_values=side2.pixel_values[0].detach().float().cpu(),
             region_mask=side1.mask[0].detach().float().cpu(),
             teacher_caption=teacher_captions[0],
             student_caption=student_captions[0],

@@ -16,7 +16,8 @@ def test_share_of_replaced_tokens():
     captions = [torch.full((40_000,), 3)]
     corrupted = corrupt(captions, 0.25, torch.arange(1000), draws(1))[0]
     assert abs(float((corrupted != 3).float().mean()) - 0.25 * 0.999) < 0.01
-    assert corrupted.min() >= 0 and corrupted.max() < 1000
+    assert corrupted.min() >= 0
+    assert corrupted.max() < 1000
 
 
 def test_zero_changes_nothing_and_one_changes_all():

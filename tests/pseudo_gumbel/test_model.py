@@ -172,7 +172,8 @@ def test_words_after_the_end_of_a_caption_have_no_effect(model):
     lengths = torch.tensor([3, 5])
     masks = model.masks_from_text(pictures, embeds, lengths, batch)
     masks.sum().backward()
-    assert embeds.grad[0, :3].abs().sum() > 0 and embeds.grad[0, 3:].abs().sum() == 0
+    assert embeds.grad[0, :3].abs().sum() > 0
+    assert embeds.grad[0, 3:].abs().sum() == 0
     junk = embeds.detach().clone()
     junk[0, 3:] = 100.0
     assert torch.equal(model.masks_from_text(pictures, junk, lengths, batch), masks)
@@ -221,9 +222,7 @@ def test_losses_are_those_of_the_predicted_mask(model):
         seen = {}
         spy.side_effect = lambda *a: seen.setdefault("masks", type(model).masks_from_text(model, *a))
         losses = model(batch, mode="loss")
-    expected = mask_losses(
-        seen["masks"], batch.mask_side.mask, model.draws(batch, "points"), **model.student.mask_loss
-    )
+    expected = mask_losses(seen["masks"], batch.mask_side.mask, model.draws(batch, "points"), **model.student.mask_loss)
     assert torch.equal(losses["loss_mask"], expected["loss_mask"])
 
 
@@ -231,15 +230,19 @@ def test_recording_for_the_panel(model):
     model.record_next_step = True
     model(tiny_batch("cycle", 2), mode="loss")
     step = model.last_step
-    assert not model.record_next_step and len(step["teacher_captions"]) == 2
+    assert not model.record_next_step
+    assert len(step["teacher_captions"]) == 2
     assert 0 <= step["agreement"] <= 1
     assert step["pred_mask"].shape == step["gt_mask"].shape == (32, 32)
 
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
-    [(dict(mask_ratio=1.5), "mask_ratio=1.5"), (dict(words=dict(type=StraightThroughGumbel, top_k=10_000)), "top_k=10000")],
-)  # fmt: skip
+    [
+        (dict(mask_ratio=1.5), "mask_ratio=1.5"),
+        (dict(words=dict(type=StraightThroughGumbel, top_k=10_000)), "top_k=10000"),
+    ],
+)
 def test_settings_that_cannot_work_are_refused(overrides, message):
     with pytest.raises(ConfigError, match=message):
         tiny_pseudo_gumbel(**overrides)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from projects.pseudo_gumbel.panel import MARGIN, PREDICTED, REGION, TILE, TRUE, draw_panel
+from projects.pseudo_gumbel.panel import MARGIN, TILE, draw_panel
+from projects.sa2va.drawing import PREDICTED, REGION, TRUE
 
 
 def make(**changes: object) -> np.ndarray:
@@ -13,6 +14,7 @@ def make(**changes: object) -> np.ndarray:
     inputs: dict = dict(
         image=np.full((56, 56, 3), 128, dtype=np.uint8),
         region=square,
+        mask_image=np.full((56, 56, 3), 128, dtype=np.uint8),
         pred_mask=square,
         gt_mask=square,
         teacher_caption="a dog",

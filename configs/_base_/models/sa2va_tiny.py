@@ -2,7 +2,6 @@
 
 from projects.sa2va.models import Sa2VA
 
-
 model = dict(
     type=Sa2VA,
     tokenizer="assets/tiny/tokenizer",
@@ -47,9 +46,7 @@ model = dict(
             fpn_hidden_size=64,
         ),
         prompt_encoder_config=dict(hidden_size=64, image_size=128, patch_size=16),
-        mask_decoder_config=dict(
-            hidden_size=64, mlp_dim=256, num_attention_heads=4, iou_head_hidden_dim=64
-        ),
+        mask_decoder_config=dict(hidden_size=64, mlp_dim=256, num_attention_heads=4, iou_head_hidden_dim=64),
         # The memory of SAM 2 is for video tracking; present, so that the classes are the same, and as small as it goes.
         memory_attention_hidden_size=64,
         memory_attention_num_layers=1,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from PIL import Image
 
 from projects.pseudo_gumbel.caption_stats import caption_statistics
 from projects.pseudo_gumbel.panel import draw_panel
+from projects.sa2va.datasets.transforms import denormalise
 from projects.sa2va.engine.before_step import accumulation_steps, just_stepped, optimizer_steps
 from projects.sa2va.engine.unwrap import unwrap_model
 
@@ -29,20 +29,12 @@ class CaptionPanelHook(Hook):
 
     Args:
         interval: optimizer steps between two panels; the first is drawn at the first cycle batch.
-        mean: channel means (R, G, B) that the pictures were normalised with; ImageNet's by default.
-        std: channel standard deviations, likewise.
     """
 
     priority = "NORMAL"
 
-    def __init__(
-        self,
-        interval: int = 100,
-        mean: Sequence[float] = (0.485, 0.456, 0.406),
-        std: Sequence[float] = (0.229, 0.224, 0.225),
-    ) -> None:
+    def __init__(self, interval: int = 100) -> None:
         self.interval = interval
-        self.mean, self.std = torch.tensor(mean).view(3, 1, 1), torch.tensor(std).view(3, 1, 1)
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         # Batches of human expressions leave the request standing until a cycle batch serves it.
@@ -70,14 +62,15 @@ class CaptionPanelHook(Hook):
 
     def draw(self, step: dict[str, Any], number: int) -> np.ndarray:
         """The panel of one recorded step as (height, width, 3) uint8."""
-        pixels = step["pixel_values"].detach().float().cpu() * self.std + self.mean
-        image = (pixels.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+        image, mask_image = (denormalise(step[name]) for name in ("pixel_values", "mask_pixel_values"))
         masks = [_array(step[key]) for key in ("region_mask", "pred_mask", "gt_mask")]
         region, pred, true = masks
         union = ((pred > 0.5) | (true > 0.5)).sum()
         iou = ((pred > 0.5) & (true > 0.5)).sum() / union if union else 1.0
         footer = f"step {number}   IoU {iou:.2f}   caption agreement {float(step['agreement']):.2f}"
-        return draw_panel(image, region, pred, true, step["teacher_caption"], step["student_caption"], footer)
+        return draw_panel(
+            image, region, mask_image, pred, true, step["teacher_caption"], step["student_caption"], footer
+        )
 
 
 def _array(mask: Any) -> np.ndarray:

@@ -71,8 +71,8 @@ def load_weights(model: nn.Module, path: Path) -> LoadReport:
     report.unexpected = sorted(state.keys() - own.keys())
     if not report.complete:
         raise CheckpointError(
-            f"weights {str(path)!r} do not fit the model:\n{report}\nUse the config that the weights were made with, and "
-            "load base weights before LoRA is attached."
+            f"weights {str(path)!r} do not fit the model:\n{report}\n"
+            "Use the config that the weights were made with, and load base weights before LoRA is attached."
         )
     with torch.no_grad():
         for name in report.loaded:

@@ -126,9 +126,7 @@ class EvaluationBatchSampler:
         rank, world_size: of this process; asked of MMEngine when None.
     """
 
-    def __init__(
-        self, sampler: Any, batch_size: int, rank: int | None = None, world_size: int | None = None
-    ) -> None:
+    def __init__(self, sampler: Any, batch_size: int, rank: int | None = None, world_size: int | None = None) -> None:
         this_rank, all_ranks = get_dist_info()
         rank = this_rank if rank is None else rank
         self.sampler, self.batch_size = sampler, batch_size

@@ -22,7 +22,10 @@ class Row(NamedTuple):
 
 
 def draw_sheet(rows: Sequence[Row], title: str, models: Sequence[str]) -> Image.Image:
-    """A table of tiles, two objects a line: the region, then each model's mask (true outline thin beside it) and caption."""
+    """A table of tiles, two objects a line: the region, then what each model makes of it.
+
+    Of a model: its mask, with the true outline thin beside it, and its caption.
+    """
     per_line = 1 + len(models)
     group = per_line * (TILE + MARGIN)
     lines = -(-len(rows) // 2)

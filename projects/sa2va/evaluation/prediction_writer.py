@@ -23,7 +23,8 @@ MASKS = ("pred_mask", "cycle_mask", "gt_mask")
 class PredictionWriter(BaseMetric):
     """Writes one JSON line a sample: ``kind, source, sample_id, text, caption, attributes`` and the masks as COCO RLE.
 
-    The pictures of the first samples of each source are kept beside it, as the model saw them; their file is ``picture``.
+    The pictures of the first samples of each source are kept beside it, as the model saw them; their file is
+    ``picture``.
 
     Args:
         path: file to write; ranks other than the first add their number to its name.

@@ -1,6 +1,7 @@
 """Runs side by side: a table, what is beyond noise, and before / after pictures.
 
-Everything is computed from the predictions that :class:`PredictionWriter` left, so that runs are compared sample by sample.
+Everything is computed from the predictions that :class:`PredictionWriter` left, so that runs are compared sample by
+sample.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def _said(attribute: str) -> Callable[[Sample], tuple[float, float]]:
     return lambda sample: (attribute_accuracy([sample["caption"]], [sample["attributes"]])[attribute], 1)
 
 
-#: Each figure of the table: the kind of samples it is taken over, and what a sample adds to its numerator and denominator.
+#: Each figure of the table: the kind of samples it is taken over, and what a sample adds to numerator and denominator.
 METRICS: dict[str, tuple[str, Callable[[Sample], tuple[float, float]]]] = {
     "refer_ciou": ("refer", _share("pred_mask")),
     "refer_giou": ("refer", _iou("pred_mask")),
@@ -126,8 +127,8 @@ def _markdown(report: Mapping[str, Mapping[str, Any]], changes: Mapping[str, Map
         figures = {run: entry if split == "test" else entry[split] for run, entry in report.items()}
         parts.append(f"## {title.capitalize()}\n\n{_table(figures)}\n\n{_verdicts(figures, changes[split])}")
     note = (
-        "In brackets: 95 % interval of the change against base, over the test samples; the noise of another training seed "
-        "comes on top. A change is called so when the interval leaves out 0."
+        "In brackets: 95 % interval of the change against base, over the test samples; the noise of another training "
+        "seed comes on top. A change is called so when the interval leaves out 0."
     )
     times = ", ".join(f"{run} {e['steps']} steps in {e['seconds']} s" for run, e in report.items() if e["steps"])
     return "# What changed\n\n" + "\n\n".join(parts) + f"\n\n{note}\n\nTraining: {times}."

@@ -96,7 +96,7 @@ class Prompts:
                 ids.extend(self.tokenizer.encode(piece, add_special_tokens=False))
         return ids
 
-    def decode(self, ids: Sequence[int] | Tensor) -> str:
+    def decode(self, ids: list[int] | Tensor) -> str:
         """Text of ``ids`` without special tokens."""
         return self.tokenizer.decode(ids, skip_special_tokens=True).strip()
 
@@ -174,8 +174,8 @@ class Prompts:
             for name, slots, given in (("visual", ids == self.image_id, tokens), ("word", ids == TEXT_SLOT, text)):
                 if int(slots.sum()) != len(given):
                     raise PromptError(
-                        f"prompt {i} has {int(slots.sum())} {name} slots but {len(given)} {name} embeddings were given: "
-                        "build both from the same region and caption"
+                        f"prompt {i} has {int(slots.sum())} {name} slots but {len(given)} {name} embeddings were "
+                        "given: build both from the same region and caption"
                     )
         device = visual[0].device
         length = max(len(ids) for ids in prompts)
@@ -200,8 +200,8 @@ class Prompts:
         found = ids == self.seg_id
         if not bool((found.sum(1) == 1).all()):
             raise PromptError(
-                f"expected one {SEG} (id {self.seg_id}) in each prompt, found {found.sum(1).tolist()}: without it there "
-                "is no mask and the loss would silently be zero"
+                f"expected one {SEG} (id {self.seg_id}) in each prompt, found {found.sum(1).tolist()}: without it "
+                "there is no mask and the loss would silently be zero"
             )
         return found.int().argmax(1)
 

@@ -147,7 +147,7 @@ class Sa2VA(BaseModel):
     @property
     def dtype(self) -> torch.dtype:
         """Compute type of the weights."""
-        return self.text_hidden_fcs[0].weight.dtype
+        return next(self.text_hidden_fcs.parameters()).dtype
 
     @torch.no_grad()
     def look(self, side: Side, *, grounding: bool = True) -> Pictures:
@@ -190,9 +190,7 @@ class Sa2VA(BaseModel):
         Returns:
             logits [B, T, V] and labels [B, T] (:data:`NO_LABEL` past T_i), right-padded.
         """
-        rows = pad_sequence(
-            [h[len(h) - len(t) :] for h, t in zip(hidden, targets, strict=True)], batch_first=True
-        )
+        rows = pad_sequence([h[len(h) - len(t) :] for h, t in zip(hidden, targets, strict=True)], batch_first=True)
         labels = pad_sequence(list(targets), batch_first=True, padding_value=P.NO_LABEL).to(hidden.device)
         return self.mllm.lm_head(rows), labels
 
@@ -316,9 +314,9 @@ class Sa2VA(BaseModel):
     def predict(self, batch: Batch) -> list[dict[str, Any]]:
         """Results of a batch, one dict a sample.
 
-        ``refer``: ``pred_mask`` from the human expression. ``cycle`` and ``caption``: a greedy ``caption`` of the region;
-        ``cycle`` also ``cycle_mask``, the mask that this caption, as text, leads back to. Masks are bool at the size of
-        the ground truth; None where the model gave none.
+        ``refer``: ``pred_mask`` from the human expression. ``cycle`` and ``caption``: a greedy ``caption`` of the
+        region; ``cycle`` also ``cycle_mask``, the mask that this caption, as text, leads back to. Masks are bool at the
+        size of the ground truth; None where the model gave none.
         """
         side2 = batch.mask_side or batch.caption_side
         results: list[dict[str, Any]] = [

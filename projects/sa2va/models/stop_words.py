@@ -15,8 +15,8 @@ _TAIL = 12
 class StopWords(StoppingCriteria):
     """A row is done once its text ends with ``word``, in whatever tokens that word comes.
 
-    transformers' ``StopStringCriteria`` does the same for tokenizers that can spell any string; this one also works with
-    a closed vocabulary.
+    transformers' ``StopStringCriteria`` does the same for tokenizers that can spell any string; this one also works
+    with a closed vocabulary.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, word: str) -> None:

@@ -48,6 +48,7 @@ def record() -> dict[str, Any]:
     mask[4:12, 4:12] = 1
     return {
         "pixel_values": torch.zeros(3, 32, 32),
+        "mask_pixel_values": torch.ones(3, 32, 32),
         "region_mask": mask,
         "pred_mask": mask * 0.9,
         "gt_mask": mask,

@@ -29,7 +29,10 @@ def test_points_at_pixel_centres_read_the_pixels():
 
 
 def test_most_points_lie_where_the_prediction_is_undecided():
-    """Half the map is undecided: all 75 % importance points fall there, and half of the others. Red when certainty is sought."""
+    """Red when certainty is sought.
+
+    Half the map is undecided: all 75 % importance points fall there, and half of the others.
+    """
     logits = torch.full((1, 64, 64), 20.0)
     logits[:, :, 32:] = 0.0
     points = uncertain_points(logits, draws(1), num_points=4000)

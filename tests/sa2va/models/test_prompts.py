@@ -32,8 +32,11 @@ def bpe_like() -> PreTrainedTokenizerFast:
 
 
 def test_image_tokens_are_256_plus_the_cells_of_the_region(prompts):
-    """The two cases of the run that this project answers: a 5 x 5 px object covers no cell when sampled nearest, and its
-    prompt is refused rather than built with another number of tokens than embeddings; 36 cells give 292."""
+    """The two cases of the run that this project answers.
+
+    A 5 x 5 px object covers no cell when sampled nearest, and its prompt is refused rather than built with another
+    number of tokens than embeddings; 36 cells give 292.
+    """
     small = torch.zeros(448, 448, dtype=torch.bool)
     small[60:65, 60:65] = True
     assert int(region_grid(small.numpy(), 16, "nearest").sum()) == 0
@@ -117,19 +120,23 @@ def test_caption_ends_before_the_stop_word(prompts):
     caption = prompts.encode("a small red circle")
     generated = torch.tensor(caption + prompts.encode("<|end|>\n") + [prompts.pad_id])
     kept, stopped = prompts.until_stop(generated)
-    assert kept.tolist() == caption and stopped
+    assert kept.tolist() == caption
+    assert stopped
     kept, stopped = prompts.until_stop(torch.tensor(caption))
-    assert kept.tolist() == caption and not stopped
+    assert kept.tolist() == caption
+    assert not stopped
 
 
 def test_a_token_that_straddles_the_stop_word_goes_with_it():
     tokenizer = bpe_like()
     tokenizer.add_tokens([IMG_START, IMG_END, IMG_CONTEXT, *ADDED_TOKENS], special_tokens=True)
     kept, stopped = Prompts(tokenizer, 4).until_stop(torch.tensor([2, 3, 4, 5, 6, 5, 7, 0, 0]))
-    assert kept.tolist() == [2, 3] and stopped
+    assert kept.tolist() == [2, 3]
+    assert stopped
 
 
 def test_eos_ends_a_caption_too(prompts):
     caption = prompts.encode("a circle")
     kept, stopped = prompts.until_stop(torch.tensor([*caption, prompts.tokenizer.eos_token_id, 5, 5]))
-    assert kept.tolist() == caption and stopped
+    assert kept.tolist() == caption
+    assert stopped

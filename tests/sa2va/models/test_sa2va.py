@@ -23,7 +23,7 @@ def _fresh(model):
 
 
 def test_trained_tensors_by_part(model):
-    """The counts of Sa2VA-4B: 131 tensors of the mask decoder, 6 of the projector, 4 and 2; LoRA on 7 layers a block."""
+    """Tensor counts of Sa2VA-4B: mask decoder 131, projector 6, seg head 4, embeddings 2; LoRA on 7 layers a block."""
     counts = {name: len(parameters) for name, parameters in model.gradient_groups().items()}
     layers = model.mllm.config.text_config.num_hidden_layers
     assert counts == {"lora": 2 * 7 * layers, "projector": 6, "embeddings": 2, "mask_decoder": 131, "seg_head": 4}
@@ -51,7 +51,8 @@ def test_batched_captions_equal_captions_one_by_one(model):
     for i in range(4):
         one = pictures._replace(vision=pictures.vision[i : i + 1])
         alone.append(model.caption(one, side.region[i : i + 1])[0][0].tolist())
-    assert together == alone and all(together)
+    assert together == alone
+    assert all(together)
 
 
 def test_batched_masks_equal_masks_one_by_one(model):
