@@ -36,7 +36,7 @@ def train(run: str, work_dir: Path, steps: int, ranks: int) -> float:
     log = work_dir / run / "train.log"
     command = ["tools/dist_train.sh", CONFIGS[run], str(ranks), "--precision", "fp32"]
     command += ["--max-steps", str(steps), "--work-dir", str(work_dir / run)]
-    return _call(command, log, f"training {run}", progress=rf"Step\(train\).*\[ *(\d+)/{steps}\]")
+    return _call(command, log, f"training {run}", progress=r"Iter\(train\) *\[ *(\d+/\d+)\]")
 
 
 def evaluate(run: str, work_dir: Path) -> float:
@@ -61,7 +61,7 @@ def _call(command: list[str], log: Path, title: str, progress: str | None = None
             file.write(line)
             file.flush()
             if progress and (done := re.search(progress, line)):
-                print(f"  {title}: step {done[1]}, {time.monotonic() - start:.0f} s", flush=True)
+                print(f"  {title}: micro-batch {done[1]}, {time.monotonic() - start:.0f} s", flush=True)
     seconds = time.monotonic() - start
     if process.wait():
         tail = "".join(log.read_text(encoding="utf-8").splitlines(keepends=True)[-30:])

@@ -24,7 +24,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from projects.pseudo_gumbel.corruption import corrupt
 from projects.pseudo_gumbel.gumbel import Words
-from projects.pseudo_gumbel.registry import WORDS
+from projects.pseudo_gumbel.registry import REGULARIZERS, WORDS
 from projects.pseudo_gumbel.teacher import EMATeacher
 from projects.sa2va.draws import generators
 from projects.sa2va.errors import ConfigError
@@ -60,6 +60,7 @@ class PseudoGumbel(BaseModel):
         sa2va: config of :class:`projects.sa2va.models.Sa2VA`, the student.
         words: config of a class of :mod:`projects.pseudo_gumbel.relaxations`.
         mask_ratio: share of caption tokens that is corrupted, 0..1.
+        regularizers: configs of classes of :mod:`projects.pseudo_gumbel.regularizers`; none by default.
 
     Raises:
         ConfigError: ``mask_ratio`` outside 0..1, or a ``top_k`` above the vocabulary.
@@ -70,6 +71,7 @@ class PseudoGumbel(BaseModel):
         sa2va: dict[str, Any],
         words: dict[str, Any],
         mask_ratio: float = 0.25,
+        regularizers: Sequence[dict[str, Any]] = (),
         data_preprocessor: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(data_preprocessor)
@@ -78,6 +80,7 @@ class PseudoGumbel(BaseModel):
         self.student = MODELS.build(sa2va)
         self.words = WORDS.build(words)
         self.mask_ratio = mask_ratio
+        self.regularizers = [REGULARIZERS.build(config) for config in regularizers]
         #: Set by EMATeacherHook; None: the student captions for itself.
         self.teacher: EMATeacher | None = None
         if (top_k := getattr(self.words, "top_k", 1)) > (size := self.student.embedding.num_embeddings):
@@ -110,12 +113,11 @@ class PseudoGumbel(BaseModel):
         text_embeds = self.embed_words(words)
         mask_logits = self.masks_from_text(pictures2, text_embeds, captions.lengths, batch)
 
-        spoken = (captions.lengths > 0).to(mask_logits)
-        losses = mask_losses(
-            mask_logits, side2.mask, self.draws(batch, "points"), sample_weights=spoken, **self.student.mask_loss
-        )
+        losses = self.mask_losses(mask_logits, side2.mask, captions, batch)
+        for regularizer in self.regularizers:
+            losses[regularizer.name] = regularizer(logits, captions.ids, corrupted)
         self._record(batch, captions, logits, words, text_embeds, mask_logits)
-        return {**losses, "silent_captions": (1 - spoken).mean()}
+        return {**losses, "silent_captions": (captions.lengths == 0).float().mean()}
 
     # -- the steps ---------------------------------------------------------------------------------------------
 
@@ -152,6 +154,12 @@ class PseudoGumbel(BaseModel):
             rows.append(torch.cat([asked, answered]))
         embedded = student.prompts.embed(student.embedding, rows, student.visual_tokens(pictures.vision), words)
         return student.mask_from(student.hidden_states(embedded), embedded.ids, pictures).mask_logits
+
+    def mask_losses(self, mask_logits: Tensor, gt_masks: Tensor, captions: Captions, batch: Batch) -> dict[str, Tensor]:
+        """Step 6: BCE and dice on uncertain points; a sample whose caption is empty weighs nothing."""
+        spoken = (captions.lengths > 0).to(mask_logits)
+        draws = self.draws(batch, "points")
+        return mask_losses(mask_logits, gt_masks, draws, sample_weights=spoken, **self.student.mask_loss)
 
     def draws(self, batch: Batch, purpose: str) -> list[torch.Generator]:
         """One generator a sample, keyed by seed, step and sample."""

@@ -102,8 +102,8 @@ def language_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
     Args:
         logits: [B, T, V], already aligned: row t predicts ``labels[:, t]``.
-        labels: [B, T], :data:`NO_LABEL` where there is nothing to predict; each row has at least one label.
+        labels: [B, T], :data:`NO_LABEL` where there is nothing to predict; a row without any label counts as 0.
     """
     losses = F.cross_entropy(logits.float().transpose(1, 2), labels, ignore_index=NO_LABEL, reduction="none")
-    counts = (labels != NO_LABEL).sum(1)
+    counts = (labels != NO_LABEL).sum(1).clamp(min=1)
     return (losses.sum(1) / counts).mean()

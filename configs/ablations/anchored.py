@@ -1,0 +1,10 @@
+"""Variant: the student also restores the teacher's corrupted words, which keeps captions in language."""
+
+from mmengine.config import read_base
+
+with read_base():
+    from ..pseudo_gumbel_tiny import *
+
+from projects.pseudo_gumbel.regularizers import CaptionAnchor
+
+model["regularizers"] = [dict(type=CaptionAnchor, weight=0.3)]

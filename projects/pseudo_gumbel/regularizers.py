@@ -1,0 +1,71 @@
+"""Optional losses that keep captions in language; off by default, picked by ``model.regularizers`` in the config.
+
+Nothing in the cycle itself asks for language: any code that captioner and referrer share finds the mask. These terms cost
+no further forward pass, since they read the student's logits at the caption positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from projects.pseudo_gumbel.registry import REGULARIZERS
+from projects.sa2va.models.losses import language_loss
+from projects.sa2va.models.prompts import NO_LABEL
+
+
+class Regularizer(Protocol):
+    """A named loss on the student's logits [B, T, V] for captions of B id tensors [T_i]."""
+
+    name: str
+
+    def __call__(self, logits: Tensor, captions: Sequence[Tensor], corrupted: Sequence[Tensor]) -> Tensor: ...
+
+
+@REGULARIZERS.register_module()
+class CaptionAnchor:
+    """Language loss on the corrupted tokens: the student restores the teacher's words, as in masked language modelling.
+
+    Args:
+        weight: factor of the loss, > 0.
+    """
+
+    name = "loss_anchor"
+
+    def __init__(self, weight: float) -> None:
+        self.weight = weight
+
+    def __call__(self, logits: Tensor, captions: Sequence[Tensor], corrupted: Sequence[Tensor]) -> Tensor:
+        labels = [torch.where(c == t, NO_LABEL, t) for t, c in zip(captions, corrupted, strict=True)]
+        return self.weight * language_loss(logits, _padded(labels, logits))
+
+
+@REGULARIZERS.register_module()
+class CaptionEntropy:
+    """Minus the entropy of the student's words, in nats a token: a loss that keeps it from being sure too early.
+
+    Args:
+        weight: factor of the loss; negative makes it surer instead.
+    """
+
+    name = "loss_entropy"
+
+    def __init__(self, weight: float) -> None:
+        self.weight = weight
+
+    def __call__(self, logits: Tensor, captions: Sequence[Tensor], corrupted: Sequence[Tensor]) -> Tensor:
+        real = _padded(list(captions), logits) != NO_LABEL
+        log_p = logits.float().log_softmax(-1)
+        entropy = -(log_p.exp() * log_p).sum(-1)
+        per_sample = (entropy * real).sum(1) / real.sum(1).clamp(min=1)
+        return -self.weight * per_sample.mean()
+
+
+def _padded(rows: Sequence[Tensor], logits: Tensor) -> Tensor:
+    """[B, T] labels for logits [B, T, V], :data:`NO_LABEL` past the end."""
+    full = torch.full((logits.shape[1],), NO_LABEL)
+    return pad_sequence([*rows, full], batch_first=True, padding_value=NO_LABEL)[:-1].to(logits.device)
