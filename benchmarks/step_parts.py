@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Where the time of a cycle step goes: milliseconds of each part and its share of the whole.
 
-    python benchmarks/step_parts.py                                    # the tiny model on one CPU thread
-    python benchmarks/step_parts.py --device cuda --batch-size 16
+python benchmarks/step_parts.py                                    # the tiny model on one CPU thread
+python benchmarks/step_parts.py --device cuda --batch-size 16
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ _TOOL_KEYS = {
 #: Keys that a builder takes out of a dict before its class sees them.
 _BUILDER_KEYS = {"type", "_scope_", "_delete_"}
 _HOOK_KEYS = {"priority"}
+_STRATEGY_KEYS = {"sequence_parallel_size"}  # `xtuner train --deepspeed` sets it; its class takes it out of **kwargs
 _DATALOADER_KEYS = {"num_batch_per_epoch"}
 _SCHEDULER_KEYS = {"convert_to_iter_based"}
 _OPTIM_WRAPPER_KEYS = {"optimizer", "constructor", "paramwise_cfg"}
@@ -106,6 +107,8 @@ def _check_dict(path: str, entry: dict) -> None:
 
 def _extra_keys(path: str, target: Callable) -> set[str]:
     extra = set(_BUILDER_KEYS)
+    if path == "strategy":
+        extra |= _STRATEGY_KEYS
     if "hooks" in path:
         extra |= _HOOK_KEYS
     if "scheduler" in path:

@@ -8,16 +8,18 @@ import torch
 import torch.distributed as dist
 
 
-def init_cpu_process_group(use_deepspeed: bool = True) -> None:
-    """Joins the process group over gloo. MMEngine's ``init_dist`` selects a CUDA device whatever the backend.
-
-    A run of one process without a launcher gets a group of one, which DeepSpeed needs.
-    """
+def describe_single_rank() -> None:
+    """Says in the environment that a process without a launcher is a group of one; DeepSpeed would look for MPI."""
     os.environ.setdefault("RANK", "0")
     os.environ.setdefault("LOCAL_RANK", "0")
     os.environ.setdefault("WORLD_SIZE", "1")
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
     os.environ.setdefault("MASTER_PORT", str(_free_port()))
+
+
+def init_cpu_process_group(use_deepspeed: bool = True) -> None:
+    """Joins the process group over gloo. MMEngine's ``init_dist`` selects a CUDA device whatever the backend."""
+    describe_single_rank()
     if use_deepspeed:
         import deepspeed
 

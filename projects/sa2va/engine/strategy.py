@@ -6,15 +6,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import ConfigDict
 from mmengine.dist import barrier, is_main_process
 from mmengine.registry import STRATEGIES
 from xtuner.engine import DeepSpeedStrategy
 from xtuner.parallel.sequence import init_sequence_parallel
 
 from projects.sa2va.engine import checkpointing
-from projects.sa2va.engine.distributed import has_cuda, init_cpu_process_group
+from projects.sa2va.engine.distributed import describe_single_rank, has_cuda, init_cpu_process_group
 from projects.sa2va.engine.weights import load_weights
 from projects.sa2va.errors import CheckpointError
+
+
+def adopt_strategy(strategy: Any) -> None:
+    """Makes the strategy that ``xtuner train --deepspeed`` sets up this project's; before the model is built."""
+    if type(strategy) is DeepSpeedStrategy:
+        strategy.__class__ = Sa2VADeepSpeedStrategy
+        strategy.load_from = None
+        del strategy.hf_deepspeed_config
 
 
 @STRATEGIES.register_module()
@@ -52,8 +61,10 @@ class Sa2VADeepSpeedStrategy(DeepSpeedStrategy):
         return model
 
     def _wrap_model(self, model: Any) -> Any:
-        if not has_cuda():
-            init_cpu_process_group()  # a single process without launcher has not joined a group yet
+        # A single process without launcher has not joined a group yet.
+        describe_single_rank() if has_cuda() else init_cpu_process_group()
+        if isinstance(self.config, ConfigDict):
+            self.config = self.config.to_dict()  # DeepSpeed puts it into checkpoints
         return super()._wrap_model(model)
 
     def save_checkpoint(

@@ -9,6 +9,7 @@ from mmengine.runner.loops import _InfiniteDataloaderIterator
 from xtuner.engine import TrainLoop as XTunerTrainLoop
 
 from projects.sa2va.engine.before_step import accumulation_steps
+from projects.sa2va.engine.strategy import adopt_strategy
 from projects.sa2va.errors import ConfigError
 
 
@@ -36,6 +37,8 @@ class TrainLoop(XTunerTrainLoop):
     ) -> None:
         if min(max_steps, val_interval) < 1:
             raise ConfigError(f"train_cfg: max_steps={max_steps}, val_interval={val_interval}: at least 1 each.")
+        # The first code of ours that runs under `xtuner train --deepspeed`, where XTuner chooses the strategy.
+        adopt_strategy(getattr(runner, "strategy", None))
         counts = accumulation_steps(runner)
         super().__init__(
             runner,

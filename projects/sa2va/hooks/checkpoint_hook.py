@@ -43,6 +43,15 @@ class StepCheckpointHook(CheckpointHook):
         super().before_train(runner)
         self.interval = self.interval_in_steps * accumulation_steps(runner)
 
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        """Leaves out the history of the logs, which grows with the run and which ``torch.load`` refuses by default."""
+        runtime = {key: value for key, value in checkpoint["message_hub"]["runtime_info"].items() if key != "eta"}
+        checkpoint["message_hub"] = {
+            "log_scalars": {},
+            "runtime_info": runtime,
+            "resumed_keys": dict.fromkeys(runtime, True),
+        }
+
     def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict) -> None:
         runner.call_hook("before_checkpoint")
         super()._save_checkpoint_with_step(runner, step, meta)
