@@ -10,9 +10,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 EXAMPLES = """\
-A group is a list of words that exclude each other. For each expression of the config's test set that holds one of them, the
-word is swapped for each other one. The cycle can teach a word only where the true one gives the lowest loss clearly more
-often than chance.
+A group is a list of words that exclude each other. For each expression of the config's test set that holds one of
+them, the word is swapped for each other one. The cycle can teach a word only where the true one gives the lowest loss
+clearly more often than chance.
 
 examples:
   the tiny model      tools/word_swap.py configs/sa2va_tiny.py

@@ -1,7 +1,7 @@
 """Optional losses that keep captions in language; off by default, picked by ``model.regularizers`` in the config.
 
-Nothing in the cycle itself asks for language: any code that captioner and referrer share finds the mask. These terms cost
-no further forward pass, since they read the student's logits at the caption positions.
+Nothing in the cycle itself asks for language: any code that captioner and referrer share finds the mask. These terms
+cost no further forward pass, since they read the student's logits at the caption positions.
 """
 
 from __future__ import annotations

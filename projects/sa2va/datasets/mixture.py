@@ -125,7 +125,7 @@ class MixtureDataset:
         raise DataError(
             f"no usable sample among {len(source.items)} of a '{source.kind}' source "
             f"({type(source.dataset).__name__}): {self.counts()}. "
-            f"For the reasons see {self.report_file or 'a report_file, if you give one'}."
+            f"{self._where()}Give data with larger objects, or raise max_bad_samples."
         )
 
     def counts(self) -> dict[str, int]:
@@ -176,8 +176,8 @@ class MixtureDataset:
         bad = self.counts()["bad"]
         if status == _BAD and bad > self.max_bad_samples:
             raise DataError(
-                f"{bad} bad samples, more than max_bad_samples={self.max_bad_samples}; "
-                f"the last one: {description}. Mend the data, or raise max_bad_samples."
+                f"bad samples: {bad}, more than max_bad_samples={self.max_bad_samples}; the last one: {description}. "
+                f"{self._where()}Mend the data, or raise max_bad_samples of the data set."
             )
 
 

@@ -14,12 +14,15 @@ from projects.sa2va.errors import ConfigError, Sa2VAError, did_you_mean
 from projects.sa2va.paths import ROOT
 
 _DEEPSPEED_CONFIGS = ROOT / "configs" / "deepspeed"
+#: What gloo says in a rank that waits for one that has ended.
+_PEER_IS_GONE = ("Connection closed by peer", "Connection reset by peer")
 
 
 def load_config(path: str, options: dict[str, Any] | None = None, work_dir: str | None = None) -> Any:
     """Reads a config, applies ``--cfg-options`` and settles the work dir.
 
     The work dir is, in this order: the argument, the config's ``work_dir``, ``work_dirs/<name of the config>``.
+    A relative ``train_dataloader.dataset.report_file`` is put into it.
 
     Raises:
         ConfigError: the file is missing or a key is unknown.
@@ -33,6 +36,9 @@ def load_config(path: str, options: dict[str, Any] | None = None, work_dir: str 
         cfg.merge_from_dict(options)
     check_config(cfg)
     cfg.work_dir = work_dir or cfg.get("work_dir") or str(Path("work_dirs") / Path(path).stem)
+    dataset = cfg.get("train_dataloader", {}).get("dataset", {})
+    if dataset.get("report_file"):
+        dataset.report_file = str(Path(cfg.work_dir) / dataset.report_file)
     return cfg
 
 
@@ -189,7 +195,8 @@ def build_runner(cfg: Any) -> Any:
 def run_tool(main: Callable[[], None], debug: bool) -> None:
     """Runs a tool; a known error becomes one line and exit status 1.
 
-    Every rank prints: an error of one rank alone would otherwise go with it.
+    Every rank prints: an error of one rank alone would otherwise go with it. A rank that only finds another one gone
+    says no more than that.
 
     Args:
         main: the tool.
@@ -197,14 +204,26 @@ def run_tool(main: Callable[[], None], debug: bool) -> None:
     """
     try:
         main()
-    except Sa2VAError as error:
-        if debug:
+    except (Sa2VAError, RuntimeError) as error:
+        message = _one_line(error)
+        if debug or message is None:
             raise
         rank = os.environ.get("RANK", os.environ.get("SLURM_PROCID"))
         who = "" if rank is None else f"rank {rank}: "
-        print(f"\n{who}{type(error).__name__}: {error}\n(--debug shows where it was raised)", file=sys.stderr)
+        print(f"\n{who}{message}\n(--debug shows where it was raised)", file=sys.stderr)
         sys.stderr.flush()
         os._exit(1)  # other ranks may hang in a collective that this one will not join
+
+
+def _one_line(error: Exception) -> str | None:
+    """How an error is told without its traceback; None for one that nobody foresaw."""
+    if isinstance(error, Sa2VAError):
+        name, text = type(error).__name__, str(error)
+        # One from a loader worker holds that worker's traceback, which ends with the error itself.
+        return f"{name}: {text.rpartition(f'.{name}: ')[2].rstrip()}"
+    if any(sign in str(error) for sign in _PEER_IS_GONE):
+        return "stopped, because another rank did; its message says why"
+    return None
 
 
 def _deepspeed_file(name: str) -> Path:

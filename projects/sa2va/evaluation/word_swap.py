@@ -1,6 +1,7 @@
 """What the referrer can tell apart: swap one word of a true expression and look at the mask loss.
 
-The cycle can teach the captioner a word only if a wrong word costs more than the true one. Run it before any cycle training.
+The cycle can teach the captioner a word only if a wrong word costs more than the true one. Run it before any cycle
+training.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ class Swaps:
 def word_swaps(model: Sa2VA, batches: Iterable[Batch], groups: Sequence[Sequence[str]]) -> list[Swaps]:
     """Swap words of each group in the expressions of ``refer`` batches.
 
-    An expression counts for a group when it holds exactly one of the group's words, once. The loss is 2.0 BCE + 0.5 dice over
-    all pixels, with the answer given.
+    An expression counts for a group when it holds exactly one of the group's words, once. The loss is 2.0 BCE + 0.5 dice
+    over all pixels, with the answer given.
     """
     model.eval()
     results = [Swaps(group) for group in groups]
