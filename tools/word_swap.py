@@ -49,7 +49,7 @@ def swap(args: argparse.Namespace) -> None:
 
     from projects.sa2va.engine import launch
     from projects.sa2va.engine.weights import load_weights, require_path
-    from projects.sa2va.evaluation.word_swap import word_swaps
+    from projects.sa2va.word_swap import word_swaps
 
     cfg = launch.load_config(args.config)
     model = MODELS.build(cfg.model)

@@ -39,7 +39,7 @@ class Swaps:
 def word_swaps(model: Sa2VA, batches: Iterable[Batch], groups: Sequence[Sequence[str]]) -> list[Swaps]:
     """Swap words of each group in the expressions of ``refer`` batches.
 
-    An expression counts for a group when it holds exactly one of the group's words, once. The loss is 2.0 BCE + 0.5 dice
+    An expression counts for a group when it holds exactly one of its words, once. The loss is 2.0 BCE + 0.5 dice
     over all pixels, with the answer given.
     """
     model.eval()

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import torch
 
-from projects.sa2va.evaluation.word_swap import word_swaps
+from projects.sa2va.word_swap import word_swaps
 from tests.tiny import tiny_batch
 
 COLOURS = ("red", "green", "blue")
