@@ -4,6 +4,7 @@ from mmengine.hooks import DistSamplerSeedHook, IterTimerHook, RuntimeInfoHook
 from mmengine.runner import LogProcessor
 from mmengine.visualization import TensorboardVisBackend, Visualizer
 
+from projects.sa2va.hooks.bad_samples_hook import BadSamplesHook
 from projects.sa2va.hooks.checkpoint_hook import StepCheckpointHook
 from projects.sa2va.hooks.config_check_hook import ConfigCheckHook
 from projects.sa2va.hooks.logger_hook import StepLoggerHook
@@ -21,6 +22,7 @@ default_hooks = dict(
     random_state=dict(type=RandomStateHook),
     non_finite=dict(type=NonFiniteLossHook, patience=3),
     config_check=dict(type=ConfigCheckHook),
+    bad_samples=dict(type=BadSamplesHook),
 )
 custom_hooks = []
 
@@ -30,5 +32,7 @@ log_level = "INFO"
 
 env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0))
 randomness = dict(seed=0)
+# For ranks without DeepSpeed: SAM 2's heads for IoU and object score take no part in a loss.
+find_unused_parameters = True
 load_from = None
 resume = False

@@ -12,14 +12,15 @@ One step, as the method has it:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.utils.rnn import pad_sequence
 
 from projects.pseudo_gumbel.corruption import corrupt
@@ -27,10 +28,21 @@ from projects.pseudo_gumbel.gumbel import Words
 from projects.pseudo_gumbel.registry import REGULARIZERS, WORDS
 from projects.pseudo_gumbel.teacher import EMATeacher
 from projects.sa2va.draws import generators
-from projects.sa2va.errors import ConfigError
+from projects.sa2va.errors import ConfigError, did_you_mean
 from projects.sa2va.models.losses import mask_losses
 from projects.sa2va.models.sa2va import Pictures
 from projects.sa2va.structures import Batch
+
+
+class _Call(nn.Module):
+    """Lets ``functional_call`` run any function of a model with other weights."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, function: Callable[..., Tensor], *args: Any) -> Tensor:
+        return function(*args)
 
 
 class Captions(NamedTuple):
@@ -60,6 +72,8 @@ class PseudoGumbel(BaseModel):
         sa2va: config of :class:`projects.sa2va.models.Sa2VA`, the student.
         words: config of a class of :mod:`projects.pseudo_gumbel.relaxations`.
         mask_ratio: share of caption tokens that is corrupted, 0..1.
+        mask_side: whose weights turn the words into a mask. ``"student"``: the method. ``"teacher"``: the teacher's, frozen,
+            so that the gradient reaches the captioner alone and the mask side cannot learn the captioner's wrong words.
         regularizers: configs of classes of :mod:`projects.pseudo_gumbel.regularizers`; none by default.
 
     Raises:
@@ -71,15 +85,19 @@ class PseudoGumbel(BaseModel):
         sa2va: dict[str, Any],
         words: dict[str, Any],
         mask_ratio: float = 0.25,
+        mask_side: Literal["student", "teacher"] = "student",
         regularizers: Sequence[dict[str, Any]] = (),
         data_preprocessor: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(data_preprocessor)
         if not 0 <= mask_ratio <= 1:
             raise ConfigError(f"mask_ratio={mask_ratio}: a share, 0..1; the method uses 0.25")
+        if mask_side not in ("student", "teacher"):
+            raise ConfigError(f"mask_side={mask_side!r} is unknown. {did_you_mean(mask_side, ('student', 'teacher'))}")
         self.student = MODELS.build(sa2va)
         self.words = WORDS.build(words)
         self.mask_ratio = mask_ratio
+        self.mask_side = mask_side
         self.regularizers = [REGULARIZERS.build(config) for config in regularizers]
         #: Set by EMATeacherHook; None: the student captions for itself.
         self.teacher: EMATeacher | None = None
@@ -90,6 +108,15 @@ class PseudoGumbel(BaseModel):
         self.record_next_step = False
         self.last_step: dict[str, Any] | None = None
         self.text_embeds_grad_norm: float | None = None
+
+    @property
+    def seed(self) -> int:
+        """Of all random draws; TrainLoop puts in the run's."""
+        return self.student.seed
+
+    @seed.setter
+    def seed(self, seed: int) -> None:
+        self.student.seed = seed
 
     def init_weights(self) -> None:
         """Nothing: the student comes with its weights."""
@@ -111,7 +138,8 @@ class PseudoGumbel(BaseModel):
         logits = self.student_logits(pictures1, side1.region, captions, corrupted)
         words = self.words(logits, captions.padded, self.draws(batch, "gumbel"))
         text_embeds = self.embed_words(words)
-        mask_logits = self.masks_from_text(pictures2, text_embeds, captions.lengths, batch)
+        masks_from_text = self.masks_from_text if self.mask_side == "student" else self.teacher_masks_from_text
+        mask_logits = masks_from_text(pictures2, text_embeds, captions.lengths, batch)
 
         losses = self.mask_losses(mask_logits, side2.mask, captions, batch)
         for regularizer in self.regularizers:
@@ -155,6 +183,12 @@ class PseudoGumbel(BaseModel):
         embedded = student.prompts.embed(student.embedding, rows, student.visual_tokens(pictures.vision), words)
         return student.mask_from(student.hidden_states(embedded), embedded.ids, pictures).mask_logits
 
+    def teacher_masks_from_text(self, *args: Any) -> Tensor:
+        """Step 5 with the teacher's weights as constants; gradient flows through them, to the words only."""
+        weights = self.teacher.weights() if self.teacher else {n: p.detach() for n, p in self.named_parameters()}
+        call = _Call(self)
+        return functional_call(call, {f"model.{name}": tensor for name, tensor in weights.items()}, (self.masks_from_text, *args))
+
     def mask_losses(self, mask_logits: Tensor, gt_masks: Tensor, captions: Captions, batch: Batch) -> dict[str, Tensor]:
         """Step 6: BCE and dice on uncertain points; a sample whose caption is empty weighs nothing."""
         spoken = (captions.lengths > 0).to(mask_logits)
@@ -163,7 +197,7 @@ class PseudoGumbel(BaseModel):
 
     def draws(self, batch: Batch, purpose: str) -> list[torch.Generator]:
         """One generator a sample, keyed by seed, step and sample."""
-        return generators(self.student.seed, batch.keys, purpose)
+        return generators(self.seed, batch.keys, purpose)
 
     # -- monitoring --------------------------------------------------------------------------------------------
 

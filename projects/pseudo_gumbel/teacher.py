@@ -19,7 +19,7 @@ from projects.sa2va.engine.parameters import (
     trainable_parameters,
     without_padding,
 )
-from projects.sa2va.errors import CheckpointError, did_you_mean
+from projects.sa2va.errors import CheckpointError, ConfigError, did_you_mean
 
 
 class EMATeacher:
@@ -70,6 +70,16 @@ class EMATeacher:
             for name, param in self.params.items():
                 _owner(param).data = student[name]
                 release_gathered(param)  # ZeRO-3 may have kept the teacher's whole tensor
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The teacher's tensors in the student's type, by name.
+
+        Raises:
+            ConfigError: under ZeRO-3, where no rank has whole tensors.
+        """
+        if self.is_partitioned:
+            raise ConfigError("the teacher's whole tensors are asked for, which ZeRO-3 splits: use ZeRO-1 or ZeRO-2")
+        return {name: self.shadow[name].to(param.dtype) for name, param in self.params.items()}
 
     @torch.no_grad()
     def distance(self) -> torch.Tensor:

@@ -52,9 +52,24 @@ def test_unused_tensors_are_the_twelve_of_the_iou_and_object_heads(model):
 
 
 def test_frozen_towers_stay_without_autograd(model):
-    pictures = model.student.look(tiny_batch().caption_side)
+    side = tiny_batch().caption_side
+    side = side._replace(
+        pixel_values=side.pixel_values.requires_grad_(), grounding_pixels=side.grounding_pixels.requires_grad_()
+    )
+    pictures = model.student.look(side)
     assert not pictures.vision.requires_grad
     assert not any(level.requires_grad for level in pictures.maps)
+
+
+def test_the_teacher_captions_without_autograd(model):
+    """Red when a graph is kept that no loss ever reads."""
+    seen = []
+    projector = model.student.mllm.model.multi_modal_projector
+    hook = projector.register_forward_hook(lambda module, args, output: seen.append(output.requires_grad))
+    side = tiny_batch().caption_side
+    model.teacher_captions(model.student.look(side), side.region)
+    hook.remove()
+    assert seen == [False]
 
 
 @pytest.mark.parametrize("two_frames", [False, True])
@@ -98,6 +113,13 @@ def captioner_gradient(model, batch) -> float:
 
 def test_mask_loss_reaches_the_students_logits(model):
     assert captioner_gradient(model, tiny_batch()) > 0
+
+
+def test_words_train_the_table_that_they_are_looked_up_in(model):
+    """Red when the rows of the candidates are detached."""
+    words = model.words(torch.randn(1, 3, model.student.embedding.num_embeddings), None, [torch.Generator()])
+    model.embed_words(words).sum().backward()
+    assert (model.student.embedding.weight.grad[words.ids[0]] != 0).all()
 
 
 @pytest.mark.parametrize("link", ["words", "embed_words", "masks_from_text"])
@@ -156,12 +178,68 @@ def test_the_joint_batch_is_the_mean_of_its_halves(model):
         torch.testing.assert_close(whole[name], (halves[0][name] + halves[1][name]) / 2, rtol=1e-4, atol=1e-5)
 
 
+def test_the_student_reads_the_corrupted_caption_and_is_asked_for_the_teachers(model):
+    """Red when the corruption is made and not used, or when the student is to predict it."""
+    batch = tiny_batch("cycle", 2)
+    captions = Captions([torch.arange(30, 36), torch.arange(40, 44)], [True, False])
+    with (
+        patch.object(model, "mask_ratio", 1.0),
+        patch.object(model, "teacher_captions", return_value=captions),
+        patch.object(model.student, "caption_logits", wraps=model.student.caption_logits) as student,
+    ):
+        model(batch, mode="loss")
+        corrupted = model.corrupt(captions, batch)
+    _, _, fed, targets = student.call_args.args
+    assert all(torch.equal(*pair) for pair in zip(fed, corrupted, strict=True))
+    assert all(torch.equal(*pair) for pair in zip(targets, captions.ids, strict=True))
+    assert not any(torch.equal(*pair) for pair in zip(fed, targets, strict=True))
+
+
+def test_the_caption_is_of_side_one_and_the_mask_of_side_two(model):
+    """Red when a step reads the picture, region or mask of the other frame."""
+    batch = tiny_batch("cycle", 2, two_frames=True)
+    one, two = batch.caption_side, batch.mask_side
+    noise = torch.randn_like(one.pixel_values)
+
+    def step(caption_side=one, mask_side=two):
+        model.record_next_step = True
+        losses = model(batch._replace(caption_side=caption_side, mask_side=mask_side), mode="loss")
+        return losses["loss_mask"].item(), model.last_step["teacher_captions"], model.last_step["student_captions"]
+
+    loss, teacher, student = step()
+    unread = step(one._replace(mask=1 - one.mask, grounding_pixels=noise), two._replace(region=~two.region))
+    assert unread == (loss, teacher, student)
+    for change in (dict(pixel_values=noise), dict(grounding_pixels=noise), dict(mask=1 - two.mask)):
+        other_loss, *captions = step(mask_side=two._replace(**change))
+        assert other_loss != loss, change
+        assert captions == [teacher, student], change
+    for change in (dict(pixel_values=noise), dict(region=~one.region)):
+        assert step(caption_side=one._replace(**change)) != (loss, teacher, student), change
+
+
 def test_repeating_a_step_gives_the_same_loss_and_another_step_another(model):
     batch = tiny_batch()
     first, again = model(batch, mode="loss"), model(batch, mode="loss")
     assert torch.equal(first["loss_mask"], again["loss_mask"])
     later = batch._replace(keys=[key._replace(step=8) for key in batch.keys])
     assert not torch.equal(first["loss_mask"], model(later, mode="loss")["loss_mask"])
+
+
+def test_the_seed_reaches_corruption_noise_points_and_wording(model):
+    """Red when ``--seed`` changes nothing, or one of the draws has a seed of its own."""
+    batch = tiny_batch("cycle", 8)
+    captions, mask_logits = Captions([torch.zeros(20, dtype=torch.long)] * 8, [True] * 8), torch.randn(8, 32, 32)
+
+    def draws(seed):
+        model.seed = seed
+        corrupted = torch.stack(model.corrupt(captions, batch)).tolist()
+        words = model.words(torch.zeros(8, 20, 100), captions.padded, model.draws(batch, "gumbel")).ids.tolist()
+        losses = model.mask_losses(mask_logits, batch.caption_side.mask, captions, batch)
+        return corrupted, words, [model.student.choose_wording(key) for key in batch.keys], float(losses["loss_mask"])
+
+    first, other, again = draws(0), draws(1), draws(0)
+    assert first == again
+    assert all(a != b for a, b in zip(first, other, strict=True))
 
 
 def test_words_after_the_end_of_a_caption_have_no_effect(model):
@@ -186,7 +264,22 @@ def test_an_empty_caption_is_weighed_zero_and_counted(model):
     with patch.object(model, "teacher_captions", return_value=silent):
         losses = model(batch, mode="loss")
     assert float(losses["silent_captions"]) == 0.5
-    assert torch.isfinite(total(losses))
+    spoken = part_of(batch, slice(0, 1))
+    with patch.object(model, "teacher_captions", return_value=Captions(captions.ids[:1], captions.stopped[:1])):
+        alone = model(spoken, mode="loss")
+    # all ranks share the divisor B, so that their mean is the mean of the joint batch
+    torch.testing.assert_close(losses["loss_mask"], alone["loss_mask"] / 2, rtol=1e-4, atol=1e-5)
+
+
+def test_a_batch_of_empty_captions_runs_the_same_backward(model):
+    """Red when a rank whose captions are all empty returns early: the others would wait for its gradients."""
+    nothing = Captions([torch.zeros(0, dtype=torch.long)] * 2, [True, True])
+    with patch.object(model, "teacher_captions", return_value=nothing):
+        losses = model(tiny_batch("cycle", 2), mode="loss")
+    assert float(losses["silent_captions"]) == 1
+    assert losses.keys() == model(tiny_batch("cycle", 2), mode="loss").keys()
+    total(losses).backward()
+    assert all(p.grad is not None and not p.grad.any() for p in model.gradient_groups()["seg_head"])
 
 
 def test_the_teacher_captions_with_its_own_weights_and_gives_the_student_back(model):
@@ -234,6 +327,23 @@ def test_recording_for_the_panel(model):
     assert len(step["teacher_captions"]) == 2
     assert 0 <= step["agreement"] <= 1
     assert step["pred_mask"].shape == step["gt_mask"].shape == (32, 32)
+
+
+def test_agreement_and_stops_are_those_of_the_captions(model):
+    """Red when the padding counts as agreement, or a caption cut at the length limit counts as ended."""
+    model.record_next_step = True
+    captions = Captions([torch.arange(30, 31), torch.arange(40, 46)], [True, False])
+    logits = torch.zeros(2, 6, model.student.embedding.num_embeddings)
+    logits[..., 0] = 9.0  # the id that pads
+    logits[1, 2:5, 0], logits[1, 2, 42], logits[1, 3, 43] = 0.0, 9.0, 9.0
+    with (
+        patch.object(model, "teacher_captions", return_value=captions),
+        patch.object(model, "student_logits", return_value=logits),
+    ):
+        model(tiny_batch("cycle", 2), mode="loss")
+    assert model.last_step["agreement"] == pytest.approx(2 / 7)
+    assert model.last_step["stopped"] == [True, False]
+    assert model.last_step["caption_lengths"] == [1, 6]
 
 
 @pytest.mark.parametrize(

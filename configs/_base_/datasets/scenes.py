@@ -21,7 +21,14 @@ _cycle_source = dict(kind="cycle", dataset=dict(type=SceneMasks, root=_data_root
 train_dataloader = dict(
     batch_size=8,
     num_workers=0,
-    dataset=dict(type=MixtureDataset, sources=[_refer_source], transform=_transform),
+    dataset=dict(
+        type=MixtureDataset,
+        sources=[_refer_source],
+        transform=_transform,
+        # Masks of one's own come with a few broken files. Evaluation puts up with none.
+        max_bad_samples=100,
+        report_file="bad_samples.jsonl",  # in the work dir
+    ),
     sampler=dict(type=DefaultSampler, shuffle=False),
     batch_sampler=dict(type=MixtureBatchSampler, pattern=("refer",)),
     collate_fn=dict(type=collate_batch),

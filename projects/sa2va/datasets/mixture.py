@@ -125,7 +125,7 @@ class MixtureDataset:
         raise DataError(
             f"no usable sample among {len(source.items)} of a '{source.kind}' source "
             f"({type(source.dataset).__name__}): {self.counts()}. "
-            f"{self._where()}Give data with larger objects, or raise max_bad_samples."
+            f"{self._where()}Mend the data, or lower region_min_share of the transform for objects without a region cell."
         )
 
     def counts(self) -> dict[str, int]:
@@ -134,6 +134,9 @@ class MixtureDataset:
             "bad": int((self._status == _BAD).sum()),
             "no region cell": int((self._status == _NO_CELL).sum()),
         }
+
+    def _where(self) -> str:
+        return f"Each is named in {self.report_file}. " if self.report_file else ""
 
     def _load(self, source: Source, position: int, key: DrawKey) -> Item | None:
         index = source.start + position

@@ -31,7 +31,7 @@ class MixtureBatchSampler:
         batch_size: samples per rank and micro-iteration.
         pattern: kinds of successive micro-iterations, repeated for ever, e.g. ``("cycle", "cycle",
             "refer")``.
-        seed: seed of the order.
+        seed: seed of the order; TrainLoop puts in the run's.
         start: first micro-iteration to yield; set it before iterating, to resume.
         rank, world_size: of this process; asked of MMEngine when None.
 

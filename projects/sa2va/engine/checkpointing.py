@@ -7,6 +7,7 @@ flushed to disk and renamed, so that a process killed at any moment leaves the c
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -24,13 +25,13 @@ MANIFEST = "manifest.json"
 _NAME = re.compile(r"iter_(\d+)\.pth")
 
 
-def find_latest_checkpoint(work_dir: str | Path) -> str | None:
-    """The newest complete ``iter_*.pth`` of a run, or None if there is none.
+def find_latest_checkpoint(work_dir: str | Path, up_to: float = math.inf) -> str | None:
+    """The newest complete ``iter_*.pth`` of a run, of iteration ``up_to`` at most, or None if there is none.
 
     MMEngine's ``last_checkpoint`` file is not consulted: it may be truncated, or name a checkpoint that is
     gone. A damaged checkpoint is reported in the log and the next older one is taken.
     """
-    for path in _by_age(Path(work_dir)):
+    for path in _by_age(Path(work_dir), up_to):
         damage = checkpoint_damage(path)
         if damage is None:
             return str(path)
@@ -51,6 +52,20 @@ def require_checkpoint(path: str | Path) -> str:
     if damage is not None:
         raise CheckpointError(f"checkpoint {path} is damaged: {damage}. Take an older one, or --resume without a path.")
     return str(path)
+
+
+def require_same_engine(path: str | Path, deepspeed: bool) -> None:
+    """Checks that a checkpoint to resume was written with DeepSpeed (a folder), or without (a file).
+
+    Raises:
+        CheckpointError: it was the other one.
+    """
+    if Path(path).is_dir() != deepspeed:
+        wrote, remedy = ("without", "Leave --deepspeed out") if deepspeed else ("with", "Add --deepspeed")
+        raise CheckpointError(
+            f"{path} was written {wrote} DeepSpeed. {remedy} to resume it, or begin a new run from its weights with "
+            "--load-from."
+        )
 
 
 def checkpoint_damage(path: Path) -> str | None:
@@ -110,9 +125,9 @@ def commit(temporary: Path, final: Path) -> None:
     _flush(final.parent)
 
 
-def _by_age(work_dir: Path) -> list[Path]:
+def _by_age(work_dir: Path, up_to: float) -> list[Path]:
     found = [(int(match[1]), path) for path in work_dir.glob("iter_*.pth") if (match := _NAME.fullmatch(path.name))]
-    return [path for _, path in sorted(found, reverse=True)]
+    return [path for iteration, path in sorted(found, reverse=True) if iteration <= up_to]
 
 
 def _flush(path: Path) -> None:

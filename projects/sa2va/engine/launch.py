@@ -172,6 +172,7 @@ def build_runner(cfg: Any) -> Any:
     from mmengine.registry import RUNNERS
     from mmengine.runner import Runner
 
+    from projects.sa2va.engine.checkpointing import require_same_engine
     from projects.sa2va.engine.distributed import has_cuda, init_cpu_process_group
     from projects.sa2va.engine.weights import load_weights
 
@@ -182,6 +183,8 @@ def build_runner(cfg: Any) -> Any:
         if start_from:
             cfg.strategy.load_from = start_from
         return RUNNERS.build(cfg)
+    if cfg.get("resume") and cfg.get("load_from"):
+        require_same_engine(cfg.load_from, deepspeed=False)
     if cfg.get("launcher", "none") != "none" and not has_cuda():
         init_cpu_process_group(use_deepspeed=False)
         unused = {"find_unused_parameters": cfg.get("find_unused_parameters", False)}

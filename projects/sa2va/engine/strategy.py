@@ -40,6 +40,8 @@ class Sa2VADeepSpeedStrategy(DeepSpeedStrategy):
         **kwargs: those of :class:`mmengine._strategy.DeepSpeedStrategy`.
     """
 
+    config: Any  #: settings of DeepSpeed
+
     def __init__(self, *, load_from: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.load_from = load_from
@@ -88,8 +90,9 @@ class Sa2VADeepSpeedStrategy(DeepSpeedStrategy):
         """Restores weights, optimizer, schedulers and what the hooks saved.
 
         Raises:
-            CheckpointError: the checkpoint was written by another number of ranks.
+            CheckpointError: the checkpoint was written by another number of ranks, or without DeepSpeed.
         """
+        checkpointing.require_same_engine(filename, deepspeed=True)
         shards = list(Path(filename).glob("*optim_states.pt"))
         if shards and len(shards) != self.world_size:
             raise CheckpointError(
@@ -97,8 +100,6 @@ class Sa2VADeepSpeedStrategy(DeepSpeedStrategy):
                 f"Start {len(shards)} ranks, or begin a new run from its weights with --load-from."
             )
         checkpoint = super().resume(filename, **kwargs)
-        if checkpoint is None:
-            raise CheckpointError(f"DeepSpeed could not read {filename}; is it the folder iter_*.pth of a work dir?")
         if callback is not None:
             callback(checkpoint)
         return checkpoint

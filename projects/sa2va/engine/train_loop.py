@@ -10,6 +10,7 @@ from xtuner.engine import TrainLoop as XTunerTrainLoop
 
 from projects.sa2va.engine.before_step import accumulation_steps
 from projects.sa2va.engine.strategy import adopt_strategy
+from projects.sa2va.engine.unwrap import unwrap_model
 from projects.sa2va.errors import ConfigError
 
 
@@ -20,6 +21,8 @@ class TrainLoop(XTunerTrainLoop):
     On resume MMEngine loads and throws away every batch that was already trained on. Here the batch sampler
     is told where to start (its attribute ``start``, in micro-batches of the whole run), which gives the same
     next batch at once.
+
+    The run's seed becomes that of the batch sampler and of the model, where they have one (an attribute ``seed``).
 
     Args:
         runner: MMEngine Runner or FlexibleRunner.
@@ -50,9 +53,12 @@ class TrainLoop(XTunerTrainLoop):
 
     def run(self) -> Any:
         """Trains to the end, from where the run was resumed."""
+        seed, model, sampler = self.runner.seed, unwrap_model(self.runner.model), self.dataloader.batch_sampler
+        if hasattr(model, "seed"):
+            model.seed = seed
         # Before any hook runs: starting the workers draws from torch's random state, which a hook restores.
-        if self._iter > 0:
-            self._start_at(self._iter)
+        if self._iter > 0 or getattr(sampler, "seed", seed) != seed:
+            self._start_at(self._iter, seed)
         self.runner.call_hook("before_train")
         self.runner.call_hook("before_train_epoch")
         while self._iter < self._max_iters and not self.stop_training:
@@ -65,7 +71,7 @@ class TrainLoop(XTunerTrainLoop):
         self.runner.call_hook("after_train")
         return self.runner.model
 
-    def _start_at(self, iteration: int) -> None:
+    def _start_at(self, iteration: int, seed: int) -> None:
         sampler = self.dataloader.batch_sampler
         if not hasattr(sampler, "start"):
             raise ConfigError(
@@ -74,6 +80,8 @@ class TrainLoop(XTunerTrainLoop):
                 "resumed exactly. Use MixtureBatchSampler."
             )
         sampler.start = iteration
+        if hasattr(sampler, "seed"):
+            sampler.seed = seed
         self.dataloader_iterator = _InfiniteDataloaderIterator(self.dataloader)
 
     def _val_is_due(self) -> bool:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pycocotools import mask as rle
 
-from projects.sa2va.datasets.mask_codec import decode_mask
 from projects.sa2va.evaluation.captions import attribute_accuracy, grammar_rate
 from projects.sa2va.evaluation.comparison_sheet import Row, draw_sheet
 from projects.sa2va.evaluation.segmentation import intersection_union, mean_iou
@@ -85,7 +85,8 @@ def _read(path: Path) -> list[dict[str, Any]]:
         samples = [json.loads(line) for line in file]
     for sample in samples:
         for name in ("pred_mask", "cycle_mask", "gt_mask"):
-            sample[name] = None if sample[name] is None else decode_mask(sample[name], *sample[name]["size"])
+            # Not through the codec of data sets: a predicted mask may be empty.
+            sample[name] = None if sample[name] is None else rle.decode(sample[name]).astype(bool)
     return samples
 
 

@@ -18,6 +18,7 @@ class StepCheckpointHook(CheckpointHook):
 
     Before a checkpoint is written, every hook with a method ``before_checkpoint(runner)`` is called on *all*
     ranks; the plain Runner calls ``before_save_checkpoint`` on the main rank only, where collectives would hang.
+    While a hook has a true ``weights_in_doubt``, none is written, except at the very end.
 
     Args:
         interval: optimizer steps between checkpoints.
@@ -42,6 +43,14 @@ class StepCheckpointHook(CheckpointHook):
     def before_train(self, runner: Any) -> None:
         super().before_train(runner)
         self.interval = self.interval_in_steps * accumulation_steps(runner)
+
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
+    ) -> None:
+        # Weights that may be what makes the loss non-finite push no older checkpoint out.
+        in_doubt = any(getattr(hook, "weights_in_doubt", False) for hook in runner.hooks)
+        if self.is_last_train_iter(runner) or not in_doubt:
+            super().after_train_iter(runner, batch_idx, data_batch, outputs)
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         """Leaves out the history of the logs, which grows with the run and which ``torch.load`` refuses by default."""

@@ -9,7 +9,12 @@ import torch.distributed as dist
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
-from projects.sa2va.engine.before_step import before_optimizer_step, deepspeed_engine, upcoming_step
+from projects.sa2va.engine.before_step import (
+    accumulation_steps,
+    before_optimizer_step,
+    deepspeed_engine,
+    upcoming_step,
+)
 from projects.sa2va.engine.checkpointing import find_latest_checkpoint
 from projects.sa2va.errors import TrainingError
 
@@ -18,8 +23,9 @@ from projects.sa2va.errors import TrainingError
 class NonFiniteLossHook(Hook):
     """Skips the update of an optimizer step whose loss or gradient is not finite on any rank.
 
-    Weights, optimizer and teacher stay as they were, so every checkpoint is a good one. After ``patience``
-    skipped steps in a row the run ends on all ranks. Costs one all-reduce of one number per optimizer step.
+    Weights, optimizer and teacher stay as they were. After ``patience`` skipped steps in a row the run ends on all
+    ranks and names the last checkpoint whose weights gave a finite loss; :class:`StepCheckpointHook` writes none
+    meanwhile, so that it is still there. Costs one all-reduce of one number per optimizer step.
 
     Logs ``skipped_steps``, the number of skipped steps of this run, once it is not 0.
 
@@ -36,6 +42,11 @@ class NonFiniteLossHook(Hook):
         self.patience = patience
         self.consecutive = self.total = 0
         self.losses: list[torch.Tensor] = []  #: of the current accumulation window, on this rank
+
+    @property
+    def weights_in_doubt(self) -> bool:
+        """Whether the last optimizer step was skipped: perhaps the weights are to blame."""
+        return self.consecutive > 0
 
     def before_train(self, runner: Any) -> None:
         wrapper = runner.optim_wrapper
@@ -72,8 +83,14 @@ class NonFiniteLossHook(Hook):
         if self.consecutive < self.patience:
             runner.logger.warning(f"{what}. The update is skipped ({self.consecutive} of {self.patience} in a row).")
             return
-        last = find_latest_checkpoint(runner.work_dir)
-        kept = f"The last good checkpoint is {last}" if last else "No checkpoint was written yet"
+        # What the step before the first skipped one wrote, that one has read without success.
+        proved = (step - self.patience - 1) * accumulation_steps(runner)
+        if good := find_latest_checkpoint(runner.work_dir, up_to=proved):
+            kept = f"The last good checkpoint is {good}"
+        elif newest := find_latest_checkpoint(runner.work_dir):
+            kept = f"No checkpoint is known to be good: {newest} has the weights of these steps"
+        else:
+            kept = "No checkpoint was written yet"
         raise TrainingError(
             f"{what}, {self.patience} steps in a row. {kept}. Lower the learning rate, look at the "
             f"samples of these steps, or "

@@ -96,9 +96,19 @@ class Prompts:
                 ids.extend(self.tokenizer.encode(piece, add_special_tokens=False))
         return ids
 
+    def encode_human(self, text: str) -> list[int]:
+        """Ids of what a human wrote.
+
+        Raises:
+            PromptError: it holds a special token, which would be a slot or a ``[SEG]`` too many.
+        """
+        if found := self._splitter.search(text):
+            raise PromptError(f"text {text.strip()!r} holds the special token {found[0]}: take it out of the data")
+        return self.encode(text)
+
     def decode(self, ids: list[int] | Tensor) -> str:
-        """Text of ``ids`` without special tokens."""
-        return self.tokenizer.decode(ids, skip_special_tokens=True).strip()
+        """Text of ``ids`` without special tokens, also such as are spelt in pieces."""
+        return self._splitter.sub("", self.tokenizer.decode(ids, skip_special_tokens=True)).strip()
 
     def _picture(self) -> str:
         return f"{USER}{IMG_START}{IMG_CONTEXT * self.image_tokens}{IMG_END}\n"
@@ -119,20 +129,20 @@ class Prompts:
 
     def answer_caption(self, caption: str) -> Tensor:
         """Ids of a human caption and the stop word that ends it."""
-        return torch.tensor(self.encode(f"{caption}{END}"))
+        return torch.tensor(self.encode_human(f"{caption}{END}"))
 
     def ask_segment(self, expression: str | Tensor | int, question: str = SEGMENT_QUESTIONS[0]) -> Tensor:
         """Prompt that asks for the mask of an expression: a text, its ids [T], or a number of word slots.
 
         Raises:
-            PromptError: the question has no place for the expression.
+            PromptError: the question has no place for the expression, or the text holds a special token.
         """
         before, place, after = question.partition(EXPRESSION)
         if not place:
             raise PromptError(f"question {question!r} has no {EXPRESSION!r}: say where the expression goes")
         if isinstance(expression, str):
             # The space belongs to the first word, as byte-level BPE would have it in running text.
-            words = self.encode(f" {expression}")
+            words = self.encode_human(f" {expression}")
         elif isinstance(expression, int):
             words = [TEXT_SLOT] * expression
         else:

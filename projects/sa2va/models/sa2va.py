@@ -66,7 +66,6 @@ class Sa2VA(BaseModel):
         attention: ``"sdpa"``, ``"eager"`` or ``"flash_attention_2"`` (needs flash-attn).
         mask_loss: keywords of :func:`projects.sa2va.models.losses.mask_losses`.
         max_new_tokens: T, length limit of generated captions and answers.
-        seed: of all random draws.
 
     Raises:
         ConfigError: unknown part, or a tokenizer that does not fit.
@@ -84,7 +83,6 @@ class Sa2VA(BaseModel):
         attention: str = "sdpa",
         mask_loss: dict[str, Any] | None = None,
         max_new_tokens: int = 64,
-        seed: int = 0,
         data_preprocessor: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(data_preprocessor)
@@ -99,7 +97,7 @@ class Sa2VA(BaseModel):
         self.prompts = P.Prompts(self.tokenizer, int(side * config.downsample_ratio) ** 2)
         self.mask_loss = dict(mask_loss or {})
         self.max_new_tokens = max_new_tokens
-        self.seed = seed
+        self.seed = 0  #: of all random draws; TrainLoop puts in the run's
 
         # In this order: weights named after the plain model would not be found once LoRA has renamed its layers.
         self.load_report = load_weights(self, Path(weights)) if weights else None

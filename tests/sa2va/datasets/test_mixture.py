@@ -57,6 +57,17 @@ def test_a_bad_sample_is_counted_once_reported_and_replaced_by_the_next(tmp_path
     assert lines[0]["reason"] == "empty mask"
 
 
+def test_only_a_bad_sample_is_replaced():
+    """Red when any exception counts as a bad sample: a bug would then pass for bad data, on one rank."""
+
+    class Buggy(Numbers):
+        def __getitem__(self, index: int) -> Sample:
+            return Sample(f"number {index}", None, None["mask"])  # type: ignore[index, arg-type]
+
+    with pytest.raises(TypeError):
+        mixture({"kind": "refer", "dataset": Buggy(5)}, max_bad_samples=5)[0]
+
+
 def test_the_replacement_stays_in_its_source():
     """Red when the last item's replacement is the first of the next source, which may be of another kind."""
     data = mixture(
@@ -70,7 +81,7 @@ def test_the_replacement_stays_in_its_source():
 
 def test_too_many_bad_samples_stop_the_run_and_name_the_last():
     data = mixture({"kind": "refer", "dataset": Numbers(9, bad=(2, 3))}, max_bad_samples=1)
-    with pytest.raises(DataError, match=r"2 bad samples.*annotation 3.*raise max_bad_samples"):
+    with pytest.raises(DataError, match=r"bad samples: 2, more than.*annotation 3.*raise max_bad_samples"):
         data[2]
 
 

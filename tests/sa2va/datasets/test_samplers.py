@@ -79,8 +79,12 @@ def test_weights_are_relative_shares_of_the_samples_of_a_kind():
 
 
 def test_the_seed_changes_the_order():
+    """Also when it is put in later, as TrainLoop does."""
     assert batches(5) != batches(5, seed=4)
     assert batches(5) == batches(5)
+    sampler = MixtureBatchSampler(SimpleNamespace(dataset=dataset()), 4, PATTERN, seed=3)
+    sampler.seed = 4
+    assert list(itertools.islice(sampler, 5)) == batches(5, seed=4)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -56,3 +56,11 @@ def test_the_mask_side_is_the_second_frame_and_only_exists_with_one():
     assert sides.mask_side is not None
     assert torch.equal(sides.mask_side.mask, resize_mask(mask2, 16))
     assert not torch.equal(sides.mask_side.pixel_values, sides.caption_side.pixel_values)
+
+
+def test_small_objects_keep_a_cell_by_default():
+    """Red when the default pooling drops them: 6 x 8 px in a cell of 15 x 22 px."""
+    sample = make_sample()
+    sample.mask[:] = False
+    sample.mask[0:6, 0:8] = True
+    assert TRANSFORM(sample).caption_side.region.nonzero().tolist() == [[0, 0]]

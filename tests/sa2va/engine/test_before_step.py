@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.runner import BaseLoop
 from torch import nn
 
 from projects.sa2va.engine import launch
@@ -25,10 +26,22 @@ from tests.toy import ToyModel, toy_config
 def _count(work_dir: Path, stage: int) -> dict[str, Any]:
     cfg = toy_config(work_dir, steps=3, batch_size=2, accumulation=4, checkpoint_interval=2)
     cfg.launcher = "pytorch"
+    cfg.train_cfg.update(val_begin=2, val_interval=2)
+    cfg.default_hooks.logger.interval = 2
     if stage:
         launch.use_deepspeed(cfg, f"zero{stage}", "fp32")
     runner = launch.build_runner(cfg)
-    seen: dict[str, Any] = {"upcoming": [], "after": [], "gradient": [], "lr": []}
+    seen: dict[str, Any] = {"upcoming": [], "after": [], "lr": [], "evaluated": [], "logged": []}
+
+    class Evaluation(BaseLoop):
+        def __init__(self) -> None: ...
+
+        def run(self) -> None:
+            seen["evaluated"].append(runner.iter)
+
+    runner._val_loop = Evaluation()
+    get_log = runner.log_processor.get_log_after_iter
+    runner.log_processor.get_log_after_iter = lambda *args: seen["logged"].append(runner.iter + 1) or get_log(*args)
 
     class Watch:
         priority = 100
@@ -58,6 +71,8 @@ def test_everything_happens_once_per_optimizer_step(tmp_path: Path, stage: int) 
     assert len(set(seen["lr"][:3])) == 1
     assert len(set(seen["lr"])) == 4, "one learning rate for each step"
     assert seen["saved"] == ["iter_8.pth"], "a checkpoint at step 2 of 3, between accumulation windows"
+    assert seen["evaluated"] == [8, 12], "at step 2 and at the end"
+    assert seen["logged"] == [8]
     assert seen["model"] == "ToyModel"
 
 

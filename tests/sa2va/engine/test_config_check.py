@@ -57,6 +57,13 @@ def test_builder_keys_and_helpers_pass(tmp_path: Path) -> None:
     check_config(cfg)
 
 
+def test_what_xtuner_adds_for_deepspeed_passes(tmp_path: Path) -> None:
+    """Red when ``xtuner train --deepspeed`` is refused for a key that XTuner writes itself."""
+    cfg = toy_config(tmp_path)
+    cfg.strategy = {"type": "xtuner.engine.DeepSpeedStrategy", "config": {}, "sequence_parallel_size": 1}
+    check_config(cfg)
+
+
 def test_lazy_config_is_checked_without_losing_its_classes(tmp_path: Path) -> None:
     path = tmp_path / "lazy.py"
     path.write_text("from tests.toy import ToyModel\nmodel = dict(type=ToyModel, bad_step=(1,))\n")

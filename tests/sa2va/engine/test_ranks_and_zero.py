@@ -11,6 +11,7 @@ import torch
 from projects.sa2va.engine import launch
 from projects.sa2va.engine.parameters import gather_slices, local_tensor
 from projects.sa2va.engine.unwrap import unwrap_model
+from projects.sa2va.errors import ConfigError
 from tests.ranks import run_ranks
 from tests.toy import toy_config
 
@@ -72,6 +73,42 @@ def test_a_forward_past_the_wrapper_is_seen(reference: dict[str, torch.Tensor], 
     """The comparison above can fail: the known mistake makes the ranks drift apart."""
     first, second = run_ranks(2, _forward_past_the_wrapper, tmp_path)
     assert max((first[name] - second[name]).abs().max() for name in reference) > 1e-3
+
+
+def _clip(work_dir: Path, stage: int, max_norm: float) -> dict[str, torch.Tensor]:
+    cfg = toy_config(work_dir, steps=3, optimizer="SGD", lr=0.5)
+    cfg.launcher = "pytorch"
+    cfg.optim_wrapper.clip_grad = dict(max_norm=max_norm)
+    if stage:
+        launch.use_deepspeed(cfg, f"zero{stage}", "fp32")
+    runner = launch.build_runner(cfg)
+    runner.train()
+    return weights(runner)
+
+
+def test_gradients_are_clipped_alike(tmp_path: Path) -> None:
+    """Red when ``clip_grad`` gets lost on the way to DeepSpeed."""
+    plain, unclipped = (run_ranks(1, _clip, tmp_path / str(norm), 0, norm)[0] for norm in (0.1, 1e6))
+    assert max((plain[name] - unclipped[name]).abs().max() for name in plain) > 1e-2
+    for stage in (2, 3):
+        (clipped,) = run_ranks(1, _clip, tmp_path / f"zero{stage}", stage, 0.1)
+        for name, value in plain.items():
+            torch.testing.assert_close(clipped[name], value, rtol=0, atol=1e-5, msg=name)
+
+
+def test_bf16_without_deepspeed_is_autocast_over_float32_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Red when the weights themselves become bf16: AdamW at lr 1e-5 would then drop most updates."""
+    cfg = toy_config(tmp_path)
+    with pytest.raises(ConfigError, match="bf16 without a GPU needs DeepSpeed"):
+        launch.use_precision(cfg, "bf16")
+    monkeypatch.setattr("projects.sa2va.engine.distributed.has_cuda", lambda: True)
+    launch.use_precision(cfg, "bf16")
+    assert (cfg.optim_wrapper.type, cfg.optim_wrapper.dtype) == ("AmpOptimWrapper", "bfloat16")
+    launch.use_precision(cfg, "fp32")
+    assert cfg.optim_wrapper.type == "OptimWrapper"
+    assert "dtype" not in cfg.optim_wrapper
 
 
 def _tiny_update(work_dir: Path, stage: int) -> list[float]:

@@ -12,9 +12,10 @@ from projects.sa2va.engine import launch
 from projects.sa2va.engine.checkpointing import find_latest_checkpoint
 from projects.sa2va.engine.parameters import gather_slices, local_tensor
 from projects.sa2va.engine.unwrap import unwrap_model
+from projects.sa2va.engine.weights import load_weights
 from projects.sa2va.errors import CheckpointError
 from tests.ranks import run_ranks
-from tests.toy import toy_config
+from tests.toy import ToyModel, toy_config
 
 
 def train(work_dir: Path, stage: int, steps: int, resume: str | None) -> tuple[dict[str, torch.Tensor], list[int]]:
@@ -50,6 +51,14 @@ def test_other_number_of_ranks_is_refused_by_name(tmp_path: Path) -> None:
         run_ranks(1, train, tmp_path, 2, 4, "")
 
 
+@pytest.mark.parametrize(("wrote", "reads"), [(0, 2), (2, 0)])
+def test_resume_with_and_without_deepspeed_is_told_apart(tmp_path: Path, wrote: int, reads: int) -> None:
+    """Red when a file meets DeepSpeed, or a folder the plain runner, with a traceback about something else."""
+    run_ranks(1, train, tmp_path, wrote, 2, None)
+    with pytest.raises(RuntimeError, match=r"was written with(out)? DeepSpeed.*--load-from"):
+        run_ranks(1, train, tmp_path, reads, 4, "")
+
+
 def _load_from(work_dir: Path, stage: int, path: str) -> dict[str, torch.Tensor]:
     cfg = toy_config(work_dir, 1, lr=0.0)
     cfg.launcher = "pytorch"
@@ -70,6 +79,23 @@ def test_weights_travel_between_stages(tmp_path: Path, wrote: int, reads: int) -
     loaded = run_ranks(1, _load_from, tmp_path / "b", reads, path)[0]
     for name, value in trained.items():
         torch.testing.assert_close(loaded[name], value, rtol=0, atol=0, msg=name)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: state.pop("adapter.bias"), "lacks 1 tensors, e.g. adapter.bias"),
+        (lambda state: state.update(more=torch.zeros(1)), "has unknown 1 tensors, e.g. more"),
+        (lambda state: state.update({"adapter.bias": torch.zeros(3)}), "does not fit the model"),
+    ],
+)
+def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path, change: Any, message: str) -> None:
+    """Red when ``--load-from`` is lenient, and a part of the model silently begins at random."""
+    state = ToyModel().state_dict()
+    change(state)
+    torch.save({"state_dict": state}, tmp_path / "iter_1.pth")
+    with pytest.raises(CheckpointError, match=message):
+        load_weights(ToyModel(), tmp_path / "iter_1.pth")
 
 
 def test_resume_and_load_from_exclude_each_other(tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
 import tests.toy  # noqa: F401  both imported here, so that forks need not
+from tests.ranks import call_tool
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -106,6 +108,14 @@ def test_dist_train_says_what_is_wrong(config: Path, arguments: list[str], messa
 def test_shell_tools_explain_themselves(tool: str) -> None:
     assert "examples:" in call(ROOT / "tools" / tool, "--help") or "example:" in call(ROOT / "tools" / tool, "-h")
     assert "usage:" in call(ROOT / "tools" / tool, status=2)
+
+
+def test_the_seed_of_the_command_line_is_the_runs(config: Path, tmp_path: Path) -> None:
+    """Red when it is parsed and ignored."""
+    tool, work_dir = ROOT / "tools" / "train.py", tmp_path / "run"
+    (ended,) = call_tool(tool, config, "--work-dir", work_dir, "--max-steps", 1, "--seed", 5)
+    assert ended.status == 0, ended.output
+    assert Config.fromfile(work_dir / "toy.py").randomness.seed == 5
 
 
 @pytest.mark.parametrize(

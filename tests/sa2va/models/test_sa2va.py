@@ -73,6 +73,48 @@ def test_generation_stops_at_the_stop_word(model):
     assert not any("end" in model.prompts.decode(ids) for ids, _ in captions)
 
 
+def test_generation_ends_when_all_rows_have_stopped():
+    """Red when the stop word is only cut off afterwards: every caption would cost the length limit."""
+    model, side = tiny_sa2va(max_new_tokens=60), tiny_side(2)
+    with patch.object(model.mllm, "generate", wraps=model.mllm.generate) as generate:
+        made = []
+        generate.side_effect = lambda **kwargs: made.append(type(model.mllm).generate(model.mllm, **kwargs)) or made[-1]
+        captions = model.caption(model.look(side, grounding=False), side.region)
+    assert max(len(ids) for ids, _ in captions) < made[0].shape[1] < 30
+
+
+def test_captions_do_not_feel_dropout():
+    """Greedy means the same each time. Red when the captioner generates in training mode, or stays out of it."""
+    model, side = tiny_sa2va(lora=dict(r=8, lora_alpha=16, lora_dropout=0.9)), tiny_side(4)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(0, 0.05)
+    pictures = model.look(side, grounding=False)
+    expected = [ids.tolist() for ids, _ in model.eval().caption(pictures, side.region)]
+    model.train()
+    model.grounding.eval()
+    for _ in range(3):
+        assert [ids.tolist() for ids, _ in model.caption(pictures, side.region)] == expected
+    assert all(module.training for module in model.mllm.modules())
+    assert not any(module.training for module in model.grounding.modules())
+
+
+def test_no_layer_but_the_last_is_kept(model):
+    """Red when the language model returns all hidden states, which then live until the backward pass."""
+    language_model, outputs = model.language_model, []
+    hook = language_model.register_forward_hook(lambda module, args, output: outputs.append(output))
+    model(tiny_batch("refer"), mode="loss")
+    hook.remove()
+    assert [output.hidden_states for output in outputs] == [None]
+
+
+def test_the_projector_learns_from_the_mask_side(model):
+    """Red when picture features are computed under no_grad for segmentation."""
+    model(tiny_batch("refer"), mode="loss")["loss_mask"].backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.gradient_groups()["projector"])
+
+
 def test_the_projector_learns_from_the_caption_side(model):
     """Red when caption features are computed under no_grad, which left the projector without this gradient."""
     model(tiny_batch("caption"), mode="loss")["loss_lm"].backward()
@@ -88,6 +130,36 @@ def test_region_tokens_are_the_picture_tokens_of_its_cells(model):
     for tokens, more, cells in zip(plain, with_region, side.region.flatten(1), strict=True):
         assert torch.equal(more[: len(tokens)], tokens)
         assert torch.equal(more[len(tokens) :], tokens[cells])
+        more[len(tokens) :].sum().backward(retain_graph=True)  # and are trained like them
+    assert all(p.grad.abs().sum() > 0 for p in model.gradient_groups()["projector"])
+
+
+def test_visual_tokens_are_in_the_order_of_the_regions_cells(model):
+    """Cell (row, column) of the region grid is token row * g + column, made of its own 2 x 2 patches.
+
+    Red when rows and columns are exchanged: the captioner would be shown another place than the mask's.
+    """
+    patches = torch.stack(torch.meshgrid(torch.arange(16.0), torch.arange(16.0), indexing="ij"), -1)
+    patches = patches.flatten(0, 1)[None]  # [1, 256, 2]: each patch says where it is, in the order of the ViT
+    hidden = torch.cat([torch.full((1, 1, 2), -1.0), patches], dim=1)
+    tokens = model.pixel_shuffled(hidden).view(8, 8, 4, 2)
+    for row in range(8):
+        for column in range(8):
+            own = {(2 * row + i, 2 * column + j) for i in (0, 1) for j in (0, 1)}
+            assert set(map(tuple, tokens[row, column].int().tolist())) == own
+
+
+def test_the_vision_tower_reads_rows_first(model):
+    """Red when the ViT's patches run down the columns: what changes in one corner shows in that corner's tokens."""
+    pixels = torch.zeros(1, 3, 128, 128)
+    other = pixels.clone()
+    other[:, :, :16, 112:] = 3.0  # top right
+    first, second = (
+        model.mllm.model.vision_tower.embeddings(value)[0][:, 1:].unflatten(1, (16, 16)) for value in (pixels, other)
+    )
+    changed = (first != second).any(-1)[0]
+    assert changed[:2, 14:].all()
+    assert changed.sum() == 4
 
 
 def test_teacher_forced_logits_are_those_of_the_whole_sequence(model):
@@ -157,6 +229,19 @@ def test_an_answer_without_seg_gives_no_mask(model):
     pictures = model.look(tiny_side(1))
     with patch.object(model, "generate", return_value=[(torch.tensor([4, 5]), True)]):
         assert model.segment(pictures, ["the circle"]) == [None]
+    batch = tiny_batch("refer")._replace(gt_masks=[np.ones((8, 8), bool)] * 2)
+    with patch.object(model, "generate", return_value=[(torch.tensor([4, 5]), True)] * 2):
+        results = model(batch, mode="predict")
+    assert [result["pred_mask"] for result in results] == [None, None]
+
+
+def test_the_mask_comes_from_the_hidden_state_at_seg(model):
+    """Red when the last token, or the token before, speaks for ``[SEG]``."""
+    rows = [model.prompts.answer_segment(answer) for answer in ("Sure, [SEG].", "[SEG]")]
+    ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=0)
+    hidden = torch.randn(*ids.shape, 128)
+    at_seg = torch.stack([h[row.tolist().index(model.prompts.seg_id)] for h, row in zip(hidden, ids, strict=True)])
+    assert torch.equal(model.seg_prompts(hidden, ids), model.text_hidden_fcs(at_seg))
 
 
 def test_unknown_mode_is_refused(model):
