@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-import projects.pseudo_gumbel.model  # noqa: F401  here, so that forks need not
+import projects.pseudo_gumbel.model
 import projects.sa2va.engine.strategy  # noqa: F401
 from projects.sa2va.datasets.scene_set import write_scene_set
 from projects.sa2va.errors import PromptError
@@ -56,7 +56,9 @@ def coco_root(root: Path, annotation: dict | None = None, unreadable: tuple[int,
     return root
 
 
-def train(scenes: Path, work_dir: Path, *arguments: object, ranks: int = 0, options: tuple[str, ...] = ()) -> list[Ended]:
+def train(
+    scenes: Path, work_dir: Path, *arguments: object, ranks: int = 0, options: tuple[str, ...] = ()
+) -> list[Ended]:
     """``tools/train.py configs/pseudo_gumbel_tiny.py`` on masks alone, a sample and a micro-batch a step."""
     sizes = [f"train_dataloader.dataset.sources.1.dataset.settings.sizes.{name}={size}" for name, size in SIZES.items()]
     start = ["--work-dir", work_dir, "--max-steps", 1]
@@ -154,7 +156,7 @@ def test_a_place_that_cannot_work(scenes: Path, tmp_path: Path, arguments: tuple
 @pytest.mark.parametrize("kind", ["refer", "cycle"])
 @pytest.mark.parametrize("answer", ["Sure.", "[SEG] and [SEG]."])
 def test_an_answer_without_one_seg_is_no_zero_loss(kind, answer: str) -> None:
-    """Red when a prompt whose ``[SEG]`` is missing trains on nothing, as it did in the run that this project answers."""
+    """Red when a prompt whose ``[SEG]`` is missing trains on nothing, as a run with a silent zero loss does."""
     model = tiny_pseudo_gumbel()
     with patch.object(sa2va_module.P, "SEGMENT_ANSWERS", (answer,)), pytest.raises(PromptError, match=r"\[SEG\]"):
         model(tiny_batch(kind), mode="loss")

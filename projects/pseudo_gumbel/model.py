@@ -72,8 +72,8 @@ class PseudoGumbel(BaseModel):
         sa2va: config of :class:`projects.sa2va.models.Sa2VA`, the student.
         words: config of a class of :mod:`projects.pseudo_gumbel.relaxations`.
         mask_ratio: share of caption tokens that is corrupted, 0..1.
-        mask_side: whose weights turn the words into a mask. ``"student"``: the method. ``"teacher"``: the teacher's, frozen,
-            so that the gradient reaches the captioner alone and the mask side cannot learn the captioner's wrong words.
+        mask_side: whose weights turn the words into a mask. ``"student"``: the method. ``"teacher"``: the teacher's,
+            frozen, so that gradient reaches the captioner alone and the mask side cannot learn its wrong words.
         regularizers: configs of classes of :mod:`projects.pseudo_gumbel.regularizers`; none by default.
 
     Raises:
@@ -185,9 +185,9 @@ class PseudoGumbel(BaseModel):
 
     def teacher_masks_from_text(self, *args: Any) -> Tensor:
         """Step 5 with the teacher's weights as constants; gradient flows through them, to the words only."""
-        weights = self.teacher.weights() if self.teacher else {n: p.detach() for n, p in self.named_parameters()}
-        call = _Call(self)
-        return functional_call(call, {f"model.{name}": tensor for name, tensor in weights.items()}, (self.masks_from_text, *args))
+        tensors = self.teacher.weights() if self.teacher else dict(self.named_parameters())
+        weights = {f"model.{name}": tensor.detach() for name, tensor in tensors.items()}
+        return functional_call(_Call(self), weights, (self.masks_from_text, *args))
 
     def mask_losses(self, mask_logits: Tensor, gt_masks: Tensor, captions: Captions, batch: Batch) -> dict[str, Tensor]:
         """Step 6: BCE and dice on uncertain points; a sample whose caption is empty weighs nothing."""

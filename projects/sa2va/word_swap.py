@@ -68,10 +68,12 @@ def _swapped(texts: Sequence[str | None], words: Sequence[str]) -> tuple[list[in
     return rows, swapped
 
 
-def _repeated(batch: Batch, rows: list[int], texts: list[str]) -> Batch:
+def _repeated(batch: Batch, rows: list[int], texts: Sequence[str]) -> Batch:
     side = batch.mask_side or batch.caption_side
     repeated = type(side)(*(tensor[rows] for tensor in side))
-    return batch._replace(caption_side=repeated, mask_side=None, text=texts, keys=[batch.keys[row] for row in rows])
+    return batch._replace(
+        caption_side=repeated, mask_side=None, text=list(texts), keys=[batch.keys[row] for row in rows]
+    )
 
 
 def _mask_loss(model: Sa2VA, batch: Batch) -> torch.Tensor:

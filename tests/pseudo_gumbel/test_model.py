@@ -372,3 +372,18 @@ def test_captions_and_corruption_hold_words_only(model):
         -1, torch.tensor([prompts.image_id, prompts.seg_id]), 1e4)):  # fmt: skip
         spoken = model.teacher_captions(model.student.look(batch.caption_side), batch.caption_side.region)
     assert all(special.isdisjoint(ids.tolist()) for ids in spoken.ids)
+
+
+def test_the_teachers_mask_side_passes_gradient_to_the_captioner_alone(model):
+    """Same mask as the student's when both have the same weights; red when its weights learn, or the words do not."""
+    batch = tiny_batch("cycle", 2)
+    ours = model(batch, mode="loss")
+    model.teacher = EMATeacher(model)
+    with patch.object(model, "mask_side", "teacher"):
+        theirs = model(batch, mode="loss")
+        torch.testing.assert_close(theirs["loss_mask"], ours["loss_mask"])
+        total(theirs).backward()
+    assert parts_with_gradient(model) == {"lora", "projector", "embeddings"}
+    model.teacher.shadow["student.text_hidden_fcs.2.weight"].zero_()
+    with patch.object(model, "mask_side", "teacher"):
+        assert not torch.equal(model(batch, mode="loss")["loss_mask"], theirs["loss_mask"])

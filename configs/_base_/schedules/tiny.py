@@ -10,9 +10,9 @@ train_cfg = dict(type=TrainLoop, max_steps=100)
 test_cfg = dict(type=TestLoop)
 optim_wrapper = dict(
     type=OptimWrapper,
-    # Softmax attention ignores a key bias: its gradient is rounding noise alone, about 1e-8, which Adam with its default
-    # eps of 1e-8 would turn into full steps that differ between numbers of ranks.
-    optimizer=dict(type=AdamW, lr=3e-4, betas=(0.9, 0.999), weight_decay=0.05, eps=1e-6),
+    # Softmax attention ignores a key bias: its gradient is rounding noise alone, about 1e-8, which Adam with its
+    # default eps of 1e-8 would turn into full steps that differ between numbers of ranks.
+    optimizer=dict(type=AdamW, lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05, eps=1e-6),
     clip_grad=dict(max_norm=1.0),
     accumulative_counts=2,
 )

@@ -125,7 +125,8 @@ class MixtureDataset:
         raise DataError(
             f"no usable sample among {len(source.items)} of a '{source.kind}' source "
             f"({type(source.dataset).__name__}): {self.counts()}. "
-            f"{self._where()}Mend the data, or lower region_min_share of the transform for objects without a region cell."
+            f"{self._where()}Mend the data, or lower region_min_share of the transform for objects without a "
+            "region cell."
         )
 
     def counts(self) -> dict[str, int]:

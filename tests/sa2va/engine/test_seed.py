@@ -56,4 +56,3 @@ def test_the_runs_seed_is_that_of_sampler_and_model(tmp_path: Path, workers: int
         ((seed, shown),) = run_ranks(1, _train, tmp_path, 9, workers, stage, resume)
         assert seed == 9
         assert shown == expected[steps]
-
