@@ -33,7 +33,7 @@ class ToyModel(BaseModel):
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(WIDTH, WIDTH), nn.Tanh(), nn.Linear(WIDTH, 1))
         self.unused = nn.Linear(2, 2)
         torch.random.set_rng_state(state)
-        self.bad_steps = bad_steps
+        self.bad_steps, self.bad_gradients = bad_steps, True
         self.calls = 0
         self.text_embeds_grad_norm: torch.Tensor | None = None
 
@@ -49,7 +49,7 @@ class ToyModel(BaseModel):
             return out
         loss = (out.float() - y).square().mean()
         if self.calls in self.bad_steps:
-            loss = loss * float("nan")
+            loss = loss * float("nan") if self.bad_gradients else loss + float("inf")
         self.calls += 1
         return {"loss": loss}
 

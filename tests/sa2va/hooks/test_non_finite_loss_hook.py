@@ -20,7 +20,9 @@ HOOK = {"type": "NonFiniteLossHook", "patience": 2}
 assert NonFiniteLossHook  # registered by its import
 
 
-def _train(work_dir: Path, stage: int, bad_micro_steps: tuple[int, ...], bad_rank: int, steps: int) -> Any:
+def _train(
+    work_dir: Path, stage: int, bad_micro_steps: tuple[int, ...], bad_rank: int, steps: int, bad_gradients: bool = True
+) -> Any:
     cfg = toy_config(work_dir, steps, batch_size=2, accumulation=2, hooks=[dict(HOOK)], checkpoint_interval=1)
     cfg.launcher = "pytorch"
     cfg.param_scheduler = None
@@ -28,8 +30,6 @@ def _train(work_dir: Path, stage: int, bad_micro_steps: tuple[int, ...], bad_ran
         launch.use_deepspeed(cfg, f"zero{stage}", "fp32")
     runner = launch.build_runner(cfg)
     history: list[dict[str, torch.Tensor]] = []
-    loop = runner._train_loop
-    del loop
 
     class Watch:
         priority = 100
@@ -42,7 +42,8 @@ def _train(work_dir: Path, stage: int, bad_micro_steps: tuple[int, ...], bad_ran
 
     def spoil(*_: Any, **__: Any) -> None:
         rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
-        unwrap_model(runner.model).bad_steps = bad_micro_steps if rank == bad_rank else ()
+        model: Any = unwrap_model(runner.model)
+        model.bad_steps, model.bad_gradients = bad_micro_steps if rank == bad_rank else (), bad_gradients
 
     class Spoil:
         priority = 0
@@ -57,13 +58,14 @@ def _train(work_dir: Path, stage: int, bad_micro_steps: tuple[int, ...], bad_ran
     return history, error
 
 
-@pytest.mark.parametrize("stage", [0, 1, 2, 3])
-def test_one_bad_rank_skips_the_step_on_all(tmp_path: Path, stage: int) -> None:
+@pytest.mark.parametrize(("stage", "gradients"), [(0, True), (1, True), (2, True), (3, True), (0, False), (2, False)])
+def test_one_bad_rank_skips_the_step_on_all(tmp_path: Path, stage: int, gradients: bool) -> None:
     """Red when NaN reaches the weights, when only the bad rank skips, or when the good ranks hang.
 
-    Micro-steps 2 and 3 are optimizer step 2; only rank 1 sees the NaN, in the first of them.
+    Micro-steps 2 and 3 are optimizer step 2; only rank 1 sees the bad loss, in the first of them. Without bad
+    gradients no rank but that one can know of it by itself.
     """
-    for history, error in run_ranks(2, _train, tmp_path, stage, (2,), 1, 4):
+    for history, error in run_ranks(2, _train, tmp_path, stage, (2,), 1, 4, gradients):
         assert error is None
         assert all(torch.isfinite(value).all() for step in history for value in step.values())
         after_1, after_2, after_3 = history[1], history[3], history[5]
