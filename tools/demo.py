@@ -12,6 +12,7 @@ cycle          masks without captions, by the pseudo-Gumbel cycle
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import subprocess
 import sys
@@ -53,8 +54,15 @@ def _call(command: list[str], log: Path, title: str, progress: str | None = None
     log.parent.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     with log.open("w", encoding="utf-8") as file:
+        # One thread each: the processes share the cores, and waiting threads cost more than they give.
         process = subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+            command,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
         assert process.stdout is not None
         for line in process.stdout:

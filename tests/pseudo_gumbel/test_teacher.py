@@ -31,6 +31,23 @@ def test_shadow_is_float32_and_of_trained_tensors_only() -> None:
     assert {tensor.dtype for tensor in teacher.shadow.values()} == {torch.float32}
 
 
+def test_teacher_holds_one_float32_copy_of_what_is_trained_and_nothing_else() -> None:
+    """Red for a deep copy beside the shadow: 4.18 billion parameters that would only be read."""
+
+    def tensors(value: Any) -> list[torch.Tensor]:
+        if isinstance(value, nn.Module):
+            return list(value.parameters())
+        values = value.values() if isinstance(value, dict) else [value]
+        return [one for one in values if torch.is_tensor(one)]
+
+    student = make_student(torch.bfloat16)
+    students = {param.data_ptr() for param in student.parameters()}
+    held = [tensor for value in vars(EMATeacher(student)).values() for tensor in tensors(value)]
+    own = [tensor for tensor in held if tensor.data_ptr() not in students]
+    trained = sum(param.numel() for param in student.parameters() if param.requires_grad)
+    assert sum(tensor.numel() * tensor.element_size() for tensor in own) == 4 * trained
+
+
 def test_bf16_student_decay_matches_closed_form() -> None:
     """Red for an average in bf16, which with decay 0.999 never moves: after n steps 1 - 0.999^n of the way is gone."""
     student = make_student(torch.bfloat16)
