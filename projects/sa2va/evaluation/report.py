@@ -75,7 +75,7 @@ def write_report(folder: Path, runs: Mapping[str, Mapping[str, Any]]) -> str:
     last = list(runs)[-1]
     for split, title in SPLITS.items():
         rows = _rows(_of(samples[BASE], split), _of(samples[last], split))
-        sheet = draw_sheet(rows, f"Mask → caption → mask on {title}", (BASE, f"after the {last}"))
+        sheet = draw_sheet(rows, f"From mask to caption to mask, on {title}", (BASE, f"after the {last}"))
         sheet.save(folder / "panels" / f"before_after_{split}.png")
     return text
 
