@@ -75,7 +75,8 @@ class MixtureDataset:
             ``max_samples`` (a seeded subset of that many items) and ``name`` (for the metrics of an evaluation).
         transform: a ``SampleTransform`` or its config.
         max_bad_samples: how many bad samples are put up with.
-        report_file: JSON lines of unusable samples, one each, appended; None writes none. Ranks may share it.
+        report_file: JSON lines of unusable samples, one each, appended; None writes none. Ranks may share it. The tools
+            put a relative path into the work dir.
         keep_gt_masks: evaluation: keep the mask of the mask side at its original size.
         seed: chooses the subset for ``max_samples``.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mmengine.dist import broadcast_object_list
 from mmengine.registry import LOOPS
 from mmengine.runner.loops import _InfiniteDataloaderIterator
 from xtuner.engine import TrainLoop as XTunerTrainLoop
@@ -53,7 +54,9 @@ class TrainLoop(XTunerTrainLoop):
 
     def run(self) -> Any:
         """Trains to the end, from where the run was resumed."""
-        seed, model, sampler = self.runner.seed, unwrap_model(self.runner.model), self.dataloader.batch_sampler
+        seeds, model, sampler = [self.runner.seed], unwrap_model(self.runner.model), self.dataloader.batch_sampler
+        broadcast_object_list(seeds)  # with MMEngine's diff_rank_seed each rank has its own, for dropout alone
+        seed = seeds[0]
         if hasattr(model, "seed"):
             model.seed = seed
         # Before any hook runs: starting the workers draws from torch's random state, which a hook restores.

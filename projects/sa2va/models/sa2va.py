@@ -22,7 +22,6 @@ from transformers import InternVLConfig, InternVLForConditionalGeneration, Stopp
 
 from projects.sa2va.checkpoints.loading import load_weights
 from projects.sa2va.draws import choose, generator, generators
-from projects.sa2va.engine.parameters import is_partitioned
 from projects.sa2va.errors import ConfigError, did_you_mean
 from projects.sa2va.models import prompts as P
 from projects.sa2va.models.grounding import LanguageSam2, MaskPrediction
@@ -218,8 +217,9 @@ class Sa2VA(BaseModel):
                 pad_token_id=self.prompts.pad_id,
                 eos_token_id=self.tokenizer.eos_token_id,
                 suppress_tokens=list(suppress) or None,
-                # Under ZeRO-3 every forward is a collective: ranks that are done go on until all are.
-                synced_gpus=is_partitioned(self.embedding.weight),
+                # Under ZeRO-3, which marks its parameters so, every forward is a collective: ranks that are done go on
+                # until all are.
+                synced_gpus=hasattr(self.embedding.weight, "ds_tensor"),
             )
         return [self.prompts.until_stop(row) for row in new_ids.cpu()]
 

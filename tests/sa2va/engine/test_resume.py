@@ -21,6 +21,7 @@ from tests.toy import ToyModel, toy_config
 def train(work_dir: Path, stage: int, steps: int, resume: str | None) -> tuple[dict[str, torch.Tensor], list[int]]:
     cfg = toy_config(work_dir, steps, batch_size=2, accumulation=2, model={"dropout": 0.5}, checkpoint_interval=2)
     cfg.launcher = "pytorch"
+    cfg.randomness.diff_rank_seed = True  # each rank drops out other things, and must get its own state back
     launch.use_checkpoint(cfg, resume, None)
     if stage:
         launch.use_deepspeed(cfg, f"zero{stage}", "fp32")
