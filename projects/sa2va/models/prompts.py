@@ -71,7 +71,8 @@ class Prompts:
         self.image_id = self._special[IMG_CONTEXT]
         self.pad_id = tokenizer.pad_token_id
         #: Ids that are no word: the tokenizer's special tokens, Sa2VA's among them.
-        self.special_ids = sorted({*tokenizer.all_special_ids, *self._special.values()})
+        added = tokenizer.get_added_vocab().values()
+        self.special_ids = sorted({*tokenizer.all_special_ids, *added, *self._special.values()})
         #: All other ids [R].
         self.word_ids = torch.tensor(sorted(set(range(len(tokenizer))) - set(self.special_ids)))
         if self.pad_id is None:

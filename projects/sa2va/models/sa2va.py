@@ -7,12 +7,12 @@ are the same code. Shapes: see :mod:`projects.sa2va.structures`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, nullcontext
 from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from accelerate import init_empty_weights
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from peft import LoraConfig, inject_adapter_in_model
@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import InternVLConfig, InternVLForConditionalGeneration, StoppingCriteriaList
 
-from projects.sa2va.checkpoints.loading import load_weights
+from projects.sa2va.checkpoints.importing import allocate, import_base, import_trained, open_source
+from projects.sa2va.checkpoints.loading import LoadReport
 from projects.sa2va.draws import choose, generator, generators
 from projects.sa2va.errors import ConfigError, did_you_mean
 from projects.sa2va.models import prompts as P
@@ -60,7 +61,10 @@ class Sa2VA(BaseModel):
         internvl: keywords of :class:`transformers.InternVLConfig`, with ``vision_config`` and ``text_config``.
         sam2: keywords of :class:`transformers.Sam2VideoConfig`.
         tokenizer: directory with a Hugging Face tokenizer; the five tokens of Sa2VA are added to it.
-        weights: safetensors file with all base weights; loaded before LoRA is attached. None: random weights.
+        weights: checkpoints that together hold all base weights (InternVL and SAM 2, or Sa2VA, in any layout of
+            :mod:`projects.sa2va.checkpoints.layouts`), and at will those that a run trained. None: random weights.
+        allow_unexplained: go on although a tensor of ``weights`` is missing, unexpected or of another shape.
+        dtype: of all parameters. ``"bfloat16"`` needs an optimizer with float32 master weights, as DeepSpeed's.
         lora: keywords of :class:`peft.LoraConfig` (``r``, ``lora_alpha``, ``lora_dropout``), or None.
         trainable: names from :data:`PARTS`; everything else is frozen.
         attention: ``"sdpa"``, ``"eager"`` or ``"flash_attention_2"`` (needs flash-attn).
@@ -77,7 +81,9 @@ class Sa2VA(BaseModel):
         internvl: dict[str, Any],
         sam2: dict[str, Any],
         tokenizer: str,
-        weights: str | None = None,
+        weights: str | Sequence[str] | None = None,
+        allow_unexplained: bool = False,
+        dtype: str = "float32",
         lora: dict[str, Any] | None = None,
         trainable: Sequence[str] = ("lora", "projector", "embeddings", "mask_decoder", "seg_head"),
         attention: str = "sdpa",
@@ -90,9 +96,13 @@ class Sa2VA(BaseModel):
         config = InternVLConfig(**internvl)
         config.text_config.vocab_size = len(self.tokenizer)
         config.image_token_id = self.tokenizer.convert_tokens_to_ids(P.IMG_CONTEXT)
-        self.mllm = InternVLForConditionalGeneration._from_config(config, attn_implementation=attention)
-        self.grounding = LanguageSam2(sam2)
+        sources = [open_source(path) for path in ([weights] if isinstance(weights, str) else weights or ())]
+        # Weights that will be loaded need no random values first, which take minutes for billions of parameters.
+        with init_empty_weights(include_buffers=False) if sources and not allow_unexplained else nullcontext():
+            self.mllm = InternVLForConditionalGeneration._from_config(config, attn_implementation=attention)
+            self.grounding = LanguageSam2(sam2)
         self.text_hidden_fcs = build_seg_head(config.text_config.hidden_size, self.grounding.prompt_size)
+        allocate(self, getattr(torch, dtype))
         side = config.vision_config.image_size[0] // config.vision_config.patch_size[0]
         self.prompts = P.Prompts(self.tokenizer, int(side * config.downsample_ratio) ** 2)
         self.mask_loss = dict(mask_loss or {})
@@ -100,10 +110,14 @@ class Sa2VA(BaseModel):
         self.seed = 0  #: of all random draws; TrainLoop puts in the run's
 
         # In this order: weights named after the plain model would not be found once LoRA has renamed its layers.
-        self.load_report = load_weights(self, Path(weights)) if weights else None
+        self.load_report: LoadReport | None = None
+        if base := [source for source in sources if not source.is_trained_part]:
+            self.load_report = import_base(self, base, len(P.ADDED_TOKENS), allow_unexplained)
         if lora is not None:
             inject_adapter_in_model(LoraConfig(target_modules=list(LORA_TARGETS), **lora), self.language_model)
         self._freeze_all_but(trainable)
+        if trained := [source for source in sources if source.is_trained_part]:
+            import_trained(self, trained, allow_unexplained)
 
     def init_weights(self) -> None:
         """Nothing: weights are drawn or loaded in the constructor, and a runner must not draw them again."""

@@ -1,0 +1,196 @@
+"""Names of tensors in published checkpoints and in this project's model: data, read in both directions.
+
+A rule pairs a name over there with a name here. ``#`` stands for a layer number and ``*`` for any rest of a name; the
+n-th one on the left is the n-th one on the right. Several names on one side are the rows (dimension 0) of the tensor on
+the other side, in this order: a fused ``qkv`` becomes three tensors, four point embeddings become one table.
+
+Lists of names: the state dicts of InternVL2.5 and Sa2VA's remote code, and ``sam2_hiera_large.pt``.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Rule(NamedTuple):
+    """One line of a table."""
+
+    theirs: tuple[str, ...]
+    ours: tuple[str, ...]
+
+
+def rule(theirs: str, ours: str) -> Rule:
+    """A rule from two texts; names of one side are separated by spaces."""
+    return Rule(tuple(theirs.split()), tuple(ours.split()))
+
+
+def prefixed(rules: tuple[Rule, ...], theirs: str = "", ours: str = "") -> tuple[Rule, ...]:
+    """The same rules below a prefix on either side."""
+    return tuple(Rule(tuple(theirs + name for name in r.theirs), tuple(ours + name for name in r.ours)) for r in rules)
+
+
+_MLP3 = (("layers.0", "proj_in"), ("layers.1", "layers.0"), ("layers.2", "proj_out"))
+_MLP2 = (("layers.0", "proj_in"), ("layers.1", "proj_out"))
+_ATTENTION = (("q_proj", "q_proj"), ("k_proj", "k_proj"), ("v_proj", "v_proj"), ("out_proj", "o_proj"))
+
+
+def _block(theirs: str, ours: str, parts: tuple[tuple[str, str], ...]) -> tuple[Rule, ...]:
+    return tuple(rule(f"{theirs}.{a}.*", f"{ours}.{b}.*") for a, b in parts)
+
+
+def _norms(theirs: str, ours: str, count: int) -> tuple[Rule, ...]:
+    return tuple(rule(f"{theirs}.norm{i}.*", f"{ours}.layer_norm{i}.*") for i in range(1, count + 1))
+
+
+_HIERA = (
+    rule("trunk.pos_embed", "backbone.pos_embed"),
+    rule("trunk.pos_embed_window", "backbone.pos_embed_window"),
+    rule("trunk.patch_embed.proj.*", "backbone.patch_embed.projection.*"),
+    *_norms("trunk.blocks.#", "backbone.blocks.#", 2),
+    rule("trunk.blocks.#.attn.*", "backbone.blocks.#.attn.*"),
+    *_block("trunk.blocks.#.mlp", "backbone.blocks.#.mlp", _MLP2),
+    rule("trunk.blocks.#.proj.*", "backbone.blocks.#.proj.*"),
+    rule("neck.convs.#.conv.*", "neck.convs.#.*"),
+)
+
+_PROMPT_ENCODER = (
+    rule("pe_layer.positional_encoding_gaussian_matrix", "shared_image_embedding.positional_embedding"),
+    rule(
+        " ".join(f"point_embeddings.{i}.weight" for i in range(4)),
+        "prompt_encoder.point_embed.weight",
+    ),
+    rule("not_a_point_embed.weight", "prompt_encoder.not_a_point_embed.weight"),
+    rule("no_mask_embed.weight", "prompt_encoder.no_mask_embed.weight"),
+    rule("mask_downscaling.0.*", "prompt_encoder.mask_embed.conv1.*"),
+    rule("mask_downscaling.1.*", "prompt_encoder.mask_embed.layer_norm1.*"),
+    rule("mask_downscaling.3.*", "prompt_encoder.mask_embed.conv2.*"),
+    rule("mask_downscaling.4.*", "prompt_encoder.mask_embed.layer_norm2.*"),
+    rule("mask_downscaling.6.*", "prompt_encoder.mask_embed.conv3.*"),
+)
+
+_TWO_WAY = "transformer.layers.#"
+_MASK_DECODER = (
+    *(rule(f"{name}.weight", f"{name}.weight") for name in ("iou_token", "mask_tokens", "obj_score_token")),
+    rule("conv_s0.*", "conv_s0.*"),
+    rule("conv_s1.*", "conv_s1.*"),
+    rule("output_upscaling.0.*", "upscale_conv1.*"),
+    rule("output_upscaling.1.*", "upscale_layer_norm.*"),
+    rule("output_upscaling.3.*", "upscale_conv2.*"),
+    *_block("output_hypernetworks_mlps.#", "output_hypernetworks_mlps.#", _MLP3),
+    *_block("iou_prediction_head", "iou_prediction_head", _MLP3),
+    *_block("pred_obj_score_head", "pred_obj_score_head", _MLP3),
+    *_block(f"{_TWO_WAY}.self_attn", f"{_TWO_WAY}.self_attn", _ATTENTION),
+    *_block(f"{_TWO_WAY}.cross_attn_token_to_image", f"{_TWO_WAY}.cross_attn_token_to_image", _ATTENTION),
+    *_block(f"{_TWO_WAY}.cross_attn_image_to_token", f"{_TWO_WAY}.cross_attn_image_to_token", _ATTENTION),
+    *_block(f"{_TWO_WAY}.mlp", f"{_TWO_WAY}.mlp", _MLP2),
+    *_norms(_TWO_WAY, _TWO_WAY, 4),
+    *_block("transformer.final_attn_token_to_image", "transformer.final_attn_token_to_image", _ATTENTION),
+    rule("transformer.norm_final_attn.*", "transformer.layer_norm_final_attn.*"),
+)
+
+_MEMORY_ATTENTION = (
+    *_block("layers.#.self_attn", "layers.#.self_attn", _ATTENTION),
+    *_block("layers.#.cross_attn_image", "layers.#.cross_attn_image", _ATTENTION),
+    rule("layers.#.linear1.*", "layers.#.linear1.*"),
+    rule("layers.#.linear2.*", "layers.#.linear2.*"),
+    *_norms("layers.#", "layers.#", 3),
+    rule("norm.*", "layer_norm.*"),
+)
+
+_MEMORY_ENCODER = (
+    *(rule(f"mask_downsampler.encoder.{3 * i}.*", f"mask_downsampler.layers.{i}.conv.*") for i in range(4)),
+    *(rule(f"mask_downsampler.encoder.{3 * i + 1}.*", f"mask_downsampler.layers.{i}.layer_norm.*") for i in range(4)),
+    rule("mask_downsampler.encoder.12.*", "mask_downsampler.final_conv.*"),
+    rule("pix_feat_proj.*", "feature_projection.*"),
+    rule("fuser.layers.#.dwconv.*", "memory_fuser.layers.#.depthwise_conv.*"),
+    rule("fuser.layers.#.norm.*", "memory_fuser.layers.#.layer_norm.*"),
+    rule("fuser.layers.#.pwconv1.*", "memory_fuser.layers.#.pointwise_conv1.*"),
+    rule("fuser.layers.#.pwconv2.*", "memory_fuser.layers.#.pointwise_conv2.*"),
+    rule("out_proj.*", "projection.*"),
+)
+
+_SAM2 = (
+    rule("maskmem_tpos_enc", "memory_temporal_positional_encoding"),
+    rule("no_mem_embed", "no_memory_embedding"),
+    rule("no_mem_pos_enc", "no_memory_positional_encoding"),
+    rule("no_obj_ptr", "no_object_pointer"),
+    rule("mask_downsample.*", "mask_downsample.*"),
+    *_block("obj_ptr_proj", "object_pointer_proj", _MLP3),
+    *prefixed(_HIERA, "image_encoder.", "vision_encoder."),
+    *prefixed(_PROMPT_ENCODER, "sam_prompt_encoder."),
+    *prefixed(_MASK_DECODER, "sam_mask_decoder.", "mask_decoder."),
+    *prefixed(_MEMORY_ATTENTION, "memory_attention.", "memory_attention."),
+    *prefixed(_MEMORY_ENCODER, "memory_encoder.", "memory_encoder."),
+    # SAM 2.1 alone has these three.
+    rule("no_obj_embed_spatial", "occlusion_spatial_embedding_parameter"),
+    rule("obj_ptr_tpos_proj.*", "temporal_positional_encoding_projection_layer.*"),
+)
+#: ConvNeXt's layer scale. transformers rewrites "gamma" while it loads, so Sa2VA's Hugging Face files say "g_weight".
+_LAYER_SCALE = "memory_encoder.fuser.layers.#.{}"
+
+SAM2 = (*_SAM2, rule(_LAYER_SCALE.format("gamma"), "memory_encoder.memory_fuser.layers.#.scale"))
+SA2VA_SAM2 = (*_SAM2, rule(_LAYER_SCALE.format("g_weight"), "memory_encoder.memory_fuser.layers.#.scale"))
+
+INTERNVIT = (
+    rule("embeddings.class_embedding", "embeddings.cls_token"),
+    rule("embeddings.position_embedding", "embeddings.position_embeddings"),
+    rule("embeddings.patch_embedding.*", "embeddings.patch_embeddings.projection.*"),
+    rule("encoder.layers.#.ls1", "encoder.layer.#.lambda_1"),
+    rule("encoder.layers.#.ls2", "encoder.layer.#.lambda_2"),
+    Rule(
+        ("encoder.layers.#.attn.qkv.*",),
+        tuple(f"encoder.layer.#.attention.{name}_proj.*" for name in "qkv"),
+    ),
+    rule("encoder.layers.#.attn.proj.*", "encoder.layer.#.attention.projection_layer.*"),
+    rule("encoder.layers.#.mlp.*", "encoder.layer.#.mlp.*"),
+    rule("encoder.layers.#.norm1.*", "encoder.layer.#.layernorm_before.*"),
+    rule("encoder.layers.#.norm2.*", "encoder.layer.#.layernorm_after.*"),
+)
+PROJECTOR = (
+    rule("mlp1.0.*", "layer_norm.*"),
+    rule("mlp1.1.*", "linear_1.*"),
+    rule("mlp1.3.*", "linear_2.*"),
+)
+LANGUAGE_MODEL = (
+    rule("model.*", "model.language_model.*"),
+    rule("lm_head.*", "lm_head.*"),
+)
+SEG_HEAD = (rule("text_hidden_fcs.*", "text_hidden_fcs.*"),)
+
+#: InternVL2.5 and InternVL3 as their remote code names them.
+INTERNVL = (
+    *prefixed(INTERNVIT, "vision_model.", "mllm.model.vision_tower."),
+    *prefixed(PROJECTOR, "", "mllm.model.multi_modal_projector."),
+    *prefixed(LANGUAGE_MODEL, "language_model.", "mllm."),
+)
+#: InternVL as transformers saves it since 4.52.
+INTERNVL_NATIVE = (
+    rule("model.*", "mllm.model.*"),
+    rule("lm_head.*", "mllm.lm_head.*"),
+)
+#: InternVL as transformers saved it before; the published ``-hf`` directories.
+INTERNVL_NATIVE_4_51 = (
+    rule("vision_tower.*", "mllm.model.vision_tower.*"),
+    rule("multi_modal_projector.*", "mllm.model.multi_modal_projector.*"),
+    *prefixed(LANGUAGE_MODEL, "language_model.", "mllm."),
+)
+#: The published Sa2VA directories.
+SA2VA_HF = (
+    *INTERNVL,
+    *prefixed(SA2VA_SAM2, "grounding_encoder.sam2_model.", "grounding.sam2."),
+    *SEG_HEAD,
+)
+#: What Sa2VA's MMEngine/XTuner runs save: the trained tensors, LoRA apart.
+SA2VA_XTUNER = (
+    *prefixed(INTERNVIT, "mllm.model.vision_model.", "mllm.model.vision_tower."),
+    *prefixed(PROJECTOR, "mllm.model.", "mllm.model.multi_modal_projector."),
+    *prefixed(LANGUAGE_MODEL, "mllm.model.language_model.base_model.model.", "mllm."),
+    *prefixed(SAM2, "grounding_encoder.sam2_model.", "grounding.sam2."),
+    *SEG_HEAD,
+)
+#: This project's own names.
+OWN = (
+    rule("mllm.*", "mllm.*"),
+    rule("grounding.*", "grounding.*"),
+    *SEG_HEAD,
+)
