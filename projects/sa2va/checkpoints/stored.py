@@ -81,7 +81,7 @@ def _open_safetensors(file: Path) -> Stored:
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"weights {str(file)!r}: not a readable safetensors file ({error})") from error
     stored = {}
-    for name in handle.keys():
+    for name in handle.keys():  # noqa: SIM118  not a dict
         view = handle.get_slice(name)
         dtype = _SAFETENSORS_TYPES[view.get_dtype()]
         stored[name] = StoredTensor(name, tuple(view.get_shape()), dtype, lambda n=name: handle.get_tensor(n))  # type: ignore[misc]
