@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
@@ -89,6 +90,32 @@ def parameters_of(target: Callable) -> set[str] | None:
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             return names
     return None
+
+
+def sa2va_config(cfg: Any) -> Any | None:
+    """The dict in ``cfg.model`` that :class:`projects.sa2va.models.Sa2VA` is built from; None if there is none."""
+    model = cfg.get("model") or {}
+    for entry in (model, model.get("sa2va") or {}):
+        classes = getattr(resolve_type(entry["type"]), "__mro__", ()) if "type" in entry else ()
+        if "Sa2VA" in [cls.__name__ for cls in classes]:
+            return entry
+    return None
+
+
+def require_weights(cfg: Any) -> None:
+    """Refuses a model whose base weights nobody chose: it would train random ones for days before that shows.
+
+    Raises:
+        ConfigError: the config of Sa2VA has no key ``weights``; ``weights=None`` is a choice.
+    """
+    model = sa2va_config(cfg)
+    if model is not None and "weights" not in model:
+        raise ConfigError(
+            "no base weights: this config leaves them to you, and would train random ones. Give them with "
+            "--weights InternVL2_5-4B sam2_hiera_large.pt, or in the environment variable SA2VA_WEIGHTS "
+            f"('{os.pathsep}' between paths); docs/checkpoints.md says where they come from. To train random weights, "
+            "e.g. to try shapes and memory, say --weights none."
+        )
 
 
 def _problems_of_dict(path: str, entry: dict) -> Iterator[str]:
