@@ -40,7 +40,7 @@ class LoadReport:
         for outcome in ("loaded", "grown", "fresh", "missing", "unexpected", "mismatched"):
             names: list[str] = getattr(self, outcome)
             if names:
-                parts = Counter(".".join(name.split(".")[:3]) for name in names)
+                parts = Counter(".".join(name.split()[0].split(".")[:3]) for name in names)
                 counts = ", ".join(f"{part} {count}" for part, count in sorted(parts.items()))
                 examples = "" if outcome == "loaded" else f" (e.g. {', '.join(names[:_EXAMPLES])})"
                 lines.append(f"{outcome} {len(names)}: {counts}{examples}")
