@@ -72,7 +72,7 @@ def import_base(
     own = named_tensors(model)
     held = tuple(part for source in sources for part in source.layout.covers)
     needed = {name for name in own if name.startswith(held) or not name.startswith(NEW_PARTS)}
-    return _import(own, sources, needed, new_tokens, allow_unexplained)
+    return import_tensors(own, sources, needed, new_tokens, allow_unexplained)
 
 
 def import_trained(model: nn.Module, sources: Sequence[Source], allow_unexplained: bool = False) -> LoadReport:
@@ -83,16 +83,17 @@ def import_trained(model: nn.Module, sources: Sequence[Source], allow_unexplaine
     """
     own = named_tensors(model)
     needed = {name for name, tensor in own.items() if tensor.requires_grad}
-    return _import(own, sources, needed, 0, allow_unexplained)
+    return import_tensors(own, sources, needed, 0, allow_unexplained)
 
 
-def _import(
+def import_tensors(
     own: dict[str, torch.Tensor],
     sources: Sequence[Source],
     needed: Collection[str],
-    new_rows: int,
-    allow_unexplained: bool,
+    new_rows: int = 0,
+    allow_unexplained: bool = False,
 ) -> LoadReport:
+    """Fill ``own`` from checkpoints, which must hold what is ``needed`` and nothing that the model has not."""
     stored: Stored = {}
     for source in sources:
         stored.update(source.tensors)

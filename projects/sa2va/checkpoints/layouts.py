@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from projects.sa2va.checkpoints import key_maps
-from projects.sa2va.checkpoints.key_maps import Rule
+from projects.sa2va.checkpoints.key_maps import Rule, prefixed
 from projects.sa2va.checkpoints.translate import plan
 from projects.sa2va.errors import CheckpointError
 
@@ -28,7 +28,7 @@ LAYOUTS = {
         Layout("internvl", "InternVL, remote code", key_maps.INTERNVL, ("mllm.",)),
         Layout("internvl_native", "InternVL, transformers", key_maps.INTERNVL_NATIVE, ("mllm.",)),
         Layout("internvl_native_4_51", "InternVL, transformers up to 4.51", key_maps.INTERNVL_NATIVE_4_51, ("mllm.",)),
-        Layout("sam2", "SAM 2 or 2.1", key_maps.SAM2, ("grounding.",)),
+        Layout("sam2", "SAM 2 or 2.1", prefixed(key_maps.SAM2, "", "grounding.sam2."), ("grounding.",)),
         Layout("sa2va_hf", "Sa2VA, Hugging Face", key_maps.SA2VA_HF, ("mllm.", "grounding.", "text_hidden_fcs.")),
         Layout("sa2va_xtuner", "Sa2VA, MMEngine/XTuner run", key_maps.SA2VA_XTUNER),
         Layout("own", "this project", key_maps.OWN, ("mllm.", "grounding.", "text_hidden_fcs.")),

@@ -40,7 +40,7 @@ class LoadReport:
         for outcome in ("loaded", "grown", "fresh", "missing", "unexpected", "mismatched"):
             names: list[str] = getattr(self, outcome)
             if names:
-                parts = Counter(".".join(name.split(".")[:3]) for name in names)
+                parts = Counter(".".join(name.split()[0].split(".")[:3]) for name in names)
                 counts = ", ".join(f"{part} {count}" for part, count in sorted(parts.items()))
                 examples = "" if outcome == "loaded" else f" (e.g. {', '.join(names[:_EXAMPLES])})"
                 lines.append(f"{outcome} {len(names)}: {counts}{examples}")
@@ -125,10 +125,12 @@ def save_weights(model: nn.Module, path: Path, dtype: torch.dtype | None = None)
 
 def named_tensors(model: nn.Module) -> dict[str, Tensor]:
     """The tensors of ``model`` by name, each storage once; a layer under LoRA has the name that it has without."""
-    seen: set[int] = set()
+    seen: set[tuple[int, int]] = set()
     tensors = {}
     for name, tensor in model.state_dict(keep_vars=True).items():
-        if tensor.data_ptr() not in seen:
-            seen.add(tensor.data_ptr())
+        # Not data_ptr(), which is 0 for every tensor on the meta device.
+        place = tensor.untyped_storage()._cdata, tensor.storage_offset()
+        if place not in seen:
+            seen.add(place)
             tensors[name.replace(".base_layer.", ".")] = tensor
     return tensors

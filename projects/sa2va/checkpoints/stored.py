@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from pickle import UnpicklingError
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -22,8 +22,7 @@ _SAFETENSORS_TYPES = {
 _STATE_KEYS = ("state_dict", "model", "module")
 
 
-@dataclass(frozen=True)
-class StoredTensor:
+class StoredTensor(NamedTuple):
     """A tensor that stays in its file until it is read."""
 
     name: str  #: its name there; several, separated by spaces, where they make up one tensor here
@@ -113,10 +112,14 @@ def load_pickle(file: Path) -> Any:
         stand_ins: list[Any] = [(type("Ignored", (_Ignored,), {}), name) for name in foreign]
         with torch.serialization.safe_globals(stand_ins):
             return torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:
+    except UnpicklingError as error:
         raise CheckpointError(
-            f"weights {str(file)!r}: cannot be read as plain tensors ({type(error).__name__}: "
-            f"{str(error).splitlines()[0]}); save them as safetensors where they come from"
+            f"weights {str(file)!r}: only its own code could restore what it holds, and that is not run "
+            f"({', '.join(foreign) or 'no class is named'}); save the weights as safetensors where they come from"
+        ) from error
+    except (OSError, RuntimeError, ValueError, EOFError) as error:
+        raise CheckpointError(
+            f"weights {str(file)!r}: not a readable file of torch.save ({str(error).splitlines()[0]})"
         ) from error
 
 

@@ -111,8 +111,8 @@ class Prompts:
         """Text of ``ids`` without special tokens, also such as are spelt in pieces."""
         return self._splitter.sub("", self.tokenizer.decode(ids, skip_special_tokens=True)).strip()
 
-    def _picture(self) -> str:
-        return f"{USER}{IMG_START}{IMG_CONTEXT * self.image_tokens}{IMG_END}\n"
+    def _pictures(self, count: int = 1) -> str:
+        return USER + f"{IMG_START}{IMG_CONTEXT * self.image_tokens}{IMG_END}\n" * count
 
     def ask_caption(self, region_cells: int) -> Tensor:
         """Prompt that asks for a description of a region of ``region_cells`` >= 1 visual tokens.
@@ -126,14 +126,18 @@ class Prompts:
                 "choose region_pooling='any', which keeps small objects"
             )
         question = REGION_QUESTION.format(region=f"{REGION_START}{IMG_CONTEXT * region_cells}{REGION_END}")
-        return torch.tensor(self.encode(f"{self._picture()}{question}{END}{ASSISTANT}"))
+        return torch.tensor(self.encode(f"{self._pictures()}{question}{END}{ASSISTANT}"))
 
     def answer_caption(self, caption: str) -> Tensor:
         """Ids of a human caption and the stop word that ends it."""
         return torch.tensor(self.encode_human(f"{caption}{END}"))
 
-    def ask_segment(self, expression: str | Tensor | int, question: str = SEGMENT_QUESTIONS[0]) -> Tensor:
+    def ask_segment(
+        self, expression: str | Tensor | int, question: str = SEGMENT_QUESTIONS[0], pictures: int = 1
+    ) -> Tensor:
         """Prompt that asks for the mask of an expression: a text, its ids [T], or a number of word slots.
+
+        ``pictures`` is the number of frames that the prompt shows.
 
         Raises:
             PromptError: the question has no place for the expression, or the text holds a special token.
@@ -148,7 +152,7 @@ class Prompts:
             words = [TEXT_SLOT] * expression
         else:
             words = expression.tolist()
-        head = self.encode(self._picture() + before.rstrip(" "))
+        head = self.encode(self._pictures(pictures) + before.rstrip(" "))
         return torch.tensor(head + words + self.encode(f"{after}{END}{ASSISTANT}"))
 
     def answer_segment(self, answer: str = SEGMENT_ANSWERS[0]) -> Tensor:

@@ -314,22 +314,56 @@ class Sa2VA(BaseModel):
         return self.generate(self.prompts.embed(self.embedding, self.caption_prompts(region), tokens), no_words)
 
     @torch.no_grad()
-    def segment(self, pictures: Pictures, expressions: Sequence[str | Tensor]) -> list[Tensor | None]:
-        """Masks [h, w] (logits) for expressions: generates the answer; None where it holds no single ``[SEG]``."""
-        tokens = self.visual_tokens(pictures.vision)
-        asked = [self.prompts.ask_segment(expression) for expression in expressions]
+    def answer_prompts(self, asked: Sequence[Tensor], tokens: Sequence[Tensor]) -> list[Tensor | None]:
+        """Prompts [C] for SAM 2 from generated answers to ``asked``; None where one holds no single ``[SEG]``.
+
+        ``tokens`` are the visual tokens [n_i, D] of each question.
+        """
         no_slots = [self.prompts.image_id]
         answers = [ids for ids, _ in self.generate(self.prompts.embed(self.embedding, asked, tokens), no_slots)]
         found = [i for i, ids in enumerate(answers) if int((ids == self.prompts.seg_id).sum()) == 1]
-        masks: list[Tensor | None] = [None] * len(answers)
+        prompts: list[Tensor | None] = [None] * len(answers)
         if found:
             rows = [torch.cat([asked[i], answers[i]]) for i in found]
             embedded = self.prompts.embed(self.embedding, rows, [tokens[i] for i in found])
-            subset = Pictures(pictures.vision[found], tuple(m[found] for m in pictures.maps))
-            prediction = self.mask_from(self.hidden_states(embedded), embedded.ids, subset)
-            for i, mask in zip(found, prediction.mask_logits, strict=True):
+            for i, prompt in zip(found, self.seg_prompts(self.hidden_states(embedded), embedded.ids), strict=True):
+                prompts[i] = prompt
+        return prompts
+
+    @torch.no_grad()
+    def segment(self, pictures: Pictures, expressions: Sequence[str | Tensor]) -> list[Tensor | None]:
+        """Masks [h, w] (logits) for expressions: generates the answer; None where it holds no single ``[SEG]``."""
+        asked = [self.prompts.ask_segment(expression) for expression in expressions]
+        prompts = self.answer_prompts(asked, self.visual_tokens(pictures.vision))
+        masks: list[Tensor | None] = [None] * len(prompts)
+        if given := {i: prompt for i, prompt in enumerate(prompts) if prompt is not None}:
+            maps = tuple(m[list(given)] for m in pictures.maps)
+            for i, mask in zip(given, self.grounding(maps, torch.stack(list(given.values()))).mask_logits, strict=True):
                 masks[i] = mask
         return masks
+
+    @torch.no_grad()
+    def segment_clip(self, shown: Tensor, frames: Sequence[Tensor], expression: str) -> Tensor | None:
+        """Masks [F, h, w] (logits) of an object through a clip.
+
+        The language model sees the first frames and answers once; its ``[SEG]`` prompts SAM 2 on these frames, and
+        SAM 2's memory carries the object through the others, as in Sa2VA.
+
+        Args:
+            shown: [P, 3, S, S] the first P <= F frames for the ViT; Sa2VA shows 5.
+            frames: F frames [3, G, G] for SAM 2.
+            expression: what to segment.
+
+        Returns:
+            None where the answer holds no single ``[SEG]``.
+        """
+        hidden = self.mllm.model.vision_tower(pixel_values=shown.to(self.dtype)).last_hidden_state
+        tokens = torch.cat(self.visual_tokens(self.pixel_shuffled(hidden)))
+        asked = self.prompts.ask_segment(expression, pictures=len(shown))
+        (prompt,) = self.answer_prompts([asked], [tokens])
+        if prompt is None:
+            return None
+        return self.grounding.track([f.to(self.dtype) for f in frames], dict.fromkeys(range(len(shown)), prompt))
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> list[dict[str, Any]]:
