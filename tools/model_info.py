@@ -49,7 +49,7 @@ def show(args: argparse.Namespace) -> None:
         if args.batch_size is not None:
             cfg.train_dataloader.batch_size = args.batch_size
         launch.use_deepspeed(cfg, args.deepspeed, args.precision)
-        model = build_skeleton(cfg.model)
+        model = build_skeleton(cfg)
     parts, number, plan = components(model), counts(model), memory_plan(cfg, model, args.ranks)
     if args.json:
         content: dict[str, Any] = {

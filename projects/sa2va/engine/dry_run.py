@@ -22,11 +22,11 @@ from torch import nn
 
 from projects.sa2va.checkpoints.importing import open_source
 from projects.sa2va.engine.checkpointing import require_same_engine
-from projects.sa2va.engine.config_check import config_problems, parameters_of, resolve_type
+from projects.sa2va.engine.config_check import config_problems, parameters_of, resolve_type, sa2va_config
 from projects.sa2va.engine.distributed import has_cuda
 from projects.sa2va.engine.memory_plan import CARDS, GIB, WHILE, MemoryPlan, checkpoint_size, sized, table
 from projects.sa2va.engine.model_info import counts, hook_settings, keeps_shadow, memory_plan
-from projects.sa2va.engine.skeleton import build_skeleton, find_sa2va, sa2va_settings, try_import
+from projects.sa2va.engine.skeleton import build_skeleton, find_sa2va, try_import
 from projects.sa2va.errors import Sa2VAError
 
 Settings = Sequence[Callable[[Any], None]]
@@ -183,7 +183,7 @@ def check_model(cfg: Any) -> tuple[nn.Module | None, Found]:
     """Builds the model without memory."""
     found, model = Found(), None
     with found.noting():
-        model = build_skeleton(cfg.model)
+        model = build_skeleton(cfg)
         number = counts(model)
         found.facts.append(
             f"{type(model).__name__}: {number.total:,} parameters, {number.trained:,} trained "
@@ -195,7 +195,7 @@ def check_model(cfg: Any) -> tuple[nn.Module | None, Found]:
 def check_weights(cfg: Any, model: nn.Module | None) -> Found:
     """Opens the checkpoints that the model begins with and compares names and shapes with it."""
     found, sources = Found(), []
-    settings = sa2va_settings(cfg.model)
+    settings = sa2va_config(cfg) or {}
     weights = settings.get("weights") or ()
     for path in [weights] if isinstance(weights, str) else weights:
         with found.noting():
