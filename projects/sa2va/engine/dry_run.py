@@ -25,7 +25,7 @@ from projects.sa2va.engine.checkpointing import require_same_engine
 from projects.sa2va.engine.config_check import config_problems, parameters_of, resolve_type, sa2va_config
 from projects.sa2va.engine.distributed import has_cuda
 from projects.sa2va.engine.memory_plan import CARDS, GIB, WHILE, MemoryPlan, checkpoint_size, sized, table
-from projects.sa2va.engine.model_info import counts, hook_settings, keeps_shadow, memory_plan
+from projects.sa2va.engine.model_info import counts, hook_settings, keeps_shadow, memory_plan, sharding
 from projects.sa2va.engine.skeleton import build_skeleton, find_sa2va, try_import
 from projects.sa2va.errors import Sa2VAError
 
@@ -93,7 +93,7 @@ def dry_run(cfg: Any, settings: Settings, ranks: int) -> DryRun:
     sections["start"] = _complete(check_start, cfg)
     sections["work dir"] = _complete(check_work_dir, cfg)
     if model is not None:
-        sections["disk"] = _complete(check_disk, cfg, model)
+        sections["disk"] = _complete(check_disk, cfg, model, ranks)
         sections["memory"] = _complete(check_memory, cfg, model, ranks)
     return report
 
@@ -256,9 +256,9 @@ def _nearest_folder(path: str) -> Path:
     return next(folder for folder in [Path(path), *Path(path).absolute().parents] if folder.is_dir())
 
 
-def check_disk(cfg: Any, model: nn.Module) -> Found:
+def check_disk(cfg: Any, model: nn.Module, ranks: int) -> Found:
     """Whether the work dir holds the checkpoints that the run keeps."""
-    size = checkpoint_size(counts(model), deepspeed="strategy" in cfg, shadow=keeps_shadow(cfg))
+    size = checkpoint_size(counts(model), sharding(cfg, ranks), keeps_shadow(cfg))
     kept, free = checkpoints_kept(cfg), shutil.disk_usage(_nearest_folder(cfg.work_dir)).free
     found = Found([f"{sized(size)} a checkpoint, {sized(kept * size)} for {kept} of them; {sized(free)} are free"])
     if kept * size > free:

@@ -173,13 +173,16 @@ def buffers(counts: Counts, sharding: Sharding) -> list[Item]:
     return items
 
 
-def checkpoint_size(counts: Counts, deepspeed: bool, shadow: bool) -> int:
+def checkpoint_size(counts: Counts, sharding: Sharding, shadow: bool) -> int:
     """What one checkpoint takes on disk, all ranks together.
 
-    With DeepSpeed: trained weights in bfloat16 (2 T), float32 masters (4 T) and moments (8 T). Without: all weights
-    (4 P) and moments. With an EMA teacher: 4 T more. Frozen weights are in no DeepSpeed checkpoint.
+    With DeepSpeed: trained weights (w T; under ZeRO-3 the masters stand for them), masters (4 T) and moments (8 T);
+    frozen weights are in none. Without: all weights (4 P) and moments. With an EMA teacher: 4 T more.
     """
-    weights = 6 * counts.trained if deepspeed else 4 * counts.total
+    if sharding.stage:
+        weights = (0 if sharding.stage == 3 else sharding.weight_bytes * counts.trained) + 4 * counts.trained
+    else:
+        weights = 4 * counts.total
     return weights + 8 * counts.trained + (4 * counts.trained if shadow else 0)
 
 
