@@ -57,7 +57,7 @@ def layer_bytes(shapes: Shapes, width: int) -> int:
 
 
 def language_bytes(shapes: Shapes, tokens: Sequence[int], width: int, checkpointing: bool) -> int:
-    """What passes of ``tokens`` keep; with activation checkpointing, inputs of layers and one layer at a time."""
+    """What passes of ``tokens`` keep; with gradient checkpointing, inputs of layers and one layer at a time."""
     if checkpointing:
         inputs = sum(tokens) * shapes.layers * width * shapes.hidden
         return shapes.batch * (inputs + max(tokens) * layer_bytes(shapes, width))

@@ -292,13 +292,13 @@ def check_memory(cfg: Any, model: nn.Module, ranks: int) -> Found:
             how = "at the very least" if plan.exact > smallest else "by estimate"
             found.problems.append(
                 f"memory: a rank needs {sized(needed)} {how} and the GPU has {sized(smallest)}. "
-                "Use more ranks, --deepspeed zero3, offloading, activation checkpointing or a smaller batch."
+                "Use more ranks, --deepspeed zero3, offloading, gradient checkpointing or a smaller batch."
             )
     return found
 
 
 def describe_memory(cfg: Any, model: nn.Module, ranks: int, plan: MemoryPlan) -> list[str]:
-    """The plan, its peak, what activation checkpointing changes, and which cards are large enough."""
+    """The plan, its peak, what gradient checkpointing changes, and which cards are large enough."""
     now = find_sa2va(model).mllm.is_gradient_checkpointing
     other = memory_plan(cfg, model, ranks, checkpointing=not now)
     words = {True: "with", False: "without"}
@@ -306,7 +306,7 @@ def describe_memory(cfg: Any, model: nn.Module, ranks: int, plan: MemoryPlan) ->
     return [
         *table(plan.items),
         f"at most {sized(plan.peak)} on each GPU, {WHILE[plan.peak_phase]}; permanent and exact {sized(plan.exact)}",
-        f"{words[now]} activation checkpointing; {words[not now]} it {sized(other.peak)}",
+        f"{words[now]} gradient checkpointing; {words[not now]} it {sized(other.peak)}",
         f"{sized(plan.host)} of the machine's memory for each rank",
         f"GPUs: {cards}",
     ]

@@ -116,7 +116,7 @@ def memory_plan(cfg: Any, model: nn.Module, ranks: int, checkpointing: bool | No
         cfg: config of the run, after ``launch.use_deepspeed`` if that is to be used.
         model: built from it, on any device.
         ranks: world size that is planned for.
-        checkpointing: activation checkpointing of the language model; None: as the model has it.
+        checkpointing: gradient checkpointing of the language model; None: as the model has it.
     """
     sa2va, how, number = find_sa2va(model), sharding(cfg, ranks), counts(model)
     sizes = shapes(sa2va, cfg.train_dataloader.batch_size)
