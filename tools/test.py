@@ -27,6 +27,12 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("config", help="a file of configs/")
     parser.add_argument("checkpoint", nargs="?", help="iter_*.pth, or a work dir for its newest one")
+    parser.add_argument(
+        "--weights",
+        nargs="+",
+        metavar="PATH",
+        help="base weights, or 'none' for random ones (default: the config's, else $SA2VA_WEIGHTS)",
+    )
     parser.add_argument("--work-dir", help="where the log goes (default: work_dirs/<config>)")
     parser.add_argument("--out", metavar="JSON", help="write the metrics to this file")
     parser.add_argument(
@@ -44,6 +50,7 @@ def evaluate(args: argparse.Namespace) -> None:
 
     path = None if args.checkpoint is None else require_path(args.checkpoint)
     cfg = launch.load_config(args.config, args.cfg_options, args.work_dir)
+    launch.use_weights(cfg, args.weights)
     launch.require_writable(cfg.work_dir)
     cfg.launcher, cfg.load_from, cfg.resume = "none", None, False
     for key in ("train_dataloader", "train_cfg", "optim_wrapper", "param_scheduler"):

@@ -14,6 +14,8 @@ EXAMPLES = """\
 examples:
   one process                        tools/train.py configs/sa2va_tiny.py
   two ranks, ZeRO-2, bf16            tools/dist_train.sh configs/pseudo_gumbel_tiny.py 2
+  the 4B model on 4 GPUs             tools/dist_train.sh configs/pseudo_gumbel_4b.py 4 \\
+                                         --weights InternVL2_5-4B sam2_hiera_large.pt
   own masks in COCO layout           tools/train.py configs/pseudo_gumbel_tiny.py --data-root /data/coco
   go on after a stop                 tools/train.py configs/pseudo_gumbel_tiny.py --resume
   change a value of the config       tools/train.py CONFIG --cfg-options optim_wrapper.optimizer.lr=1e-4
@@ -34,6 +36,12 @@ def parse_args() -> argparse.Namespace:
         "--resume", nargs="?", const="", metavar="PATH", help="go on from PATH, or from the newest checkpoint"
     )
     parser.add_argument("--load-from", metavar="PATH", help="begin a new run with the weights of a checkpoint")
+    parser.add_argument(
+        "--weights",
+        nargs="+",
+        metavar="PATH",
+        help="base weights, or 'none' for random ones (default: the config's, else $SA2VA_WEIGHTS)",
+    )
     parser.add_argument("--seed", type=int, help="seed of the run (default: the config's)")
     parser.add_argument("--max-steps", type=int, help="optimizer steps (default: the config's)")
     parser.add_argument("--data-root", metavar="PATH", help="COCO-like folder whose masks feed the cycle")
@@ -62,6 +70,7 @@ def train(args: argparse.Namespace) -> None:
         from projects.sa2va.engine.data_root import use_coco_root
 
         use_coco_root(cfg, args.data_root)
+    launch.use_weights(cfg, args.weights)
     launch.require_writable(cfg.work_dir)
     launch.use_checkpoint(cfg, args.resume, args.load_from)
     if args.deepspeed is not None:

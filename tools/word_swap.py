@@ -31,6 +31,12 @@ def main() -> None:
     )
     parser.add_argument("config")
     parser.add_argument("checkpoint", nargs="?", help="iter_*.pth or a work dir (default: the config's own weights)")
+    parser.add_argument(
+        "--weights",
+        nargs="+",
+        metavar="PATH",
+        help="base weights, or 'none' for random ones (default: the config's, else $SA2VA_WEIGHTS)",
+    )
     parser.add_argument("--group", action="append", metavar="WORD,WORD,...", help="default: words of the scenes")
     parser.add_argument("--batches", type=int, default=20, help="of 10 expressions each (default: %(default)s)")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -52,6 +58,7 @@ def swap(args: argparse.Namespace) -> None:
     from projects.sa2va.word_swap import word_swaps
 
     cfg = launch.load_config(args.config)
+    launch.use_weights(cfg, args.weights)
     model = MODELS.build(cfg.model)
     if args.checkpoint:
         load_weights(model, require_path(args.checkpoint))

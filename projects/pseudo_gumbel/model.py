@@ -30,7 +30,7 @@ from projects.pseudo_gumbel.teacher import EMATeacher
 from projects.sa2va.draws import generators
 from projects.sa2va.errors import ConfigError, did_you_mean
 from projects.sa2va.models.losses import mask_losses
-from projects.sa2va.models.sa2va import Pictures
+from projects.sa2va.models.sa2va import Pictures, evaluating
 from projects.sa2va.structures import Batch
 
 
@@ -187,7 +187,10 @@ class PseudoGumbel(BaseModel):
         """Step 5 with the teacher's weights as constants; gradient flows through them, to the words only."""
         tensors = self.teacher.weights() if self.teacher else dict(self.named_parameters())
         weights = {f"model.{name}": tensor.detach() for name, tensor in tensors.items()}
-        return functional_call(_Call(self), weights, (self.masks_from_text, *args))
+        # Evaluating, as when it captions: no dropout, and no layers that the backward pass would compute again when
+        # these weights are gone.
+        with evaluating(self):
+            return functional_call(_Call(self), weights, (self.masks_from_text, *args))
 
     def mask_losses(self, mask_logits: Tensor, gt_masks: Tensor, captions: Captions, batch: Batch) -> dict[str, Tensor]:
         """Step 6: BCE and dice on uncertain points; a sample whose caption is empty weighs nothing."""

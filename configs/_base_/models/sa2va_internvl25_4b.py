@@ -49,6 +49,7 @@ model = dict(
         enable_occlusion_spatial_embedding=False,
     ),
     lora=dict(r=128, lora_alpha=256, lora_dropout=0.05),
+    gradient_checkpointing=True,
     mask_loss=dict(num_points=12_544),
     max_new_tokens=64,
 )

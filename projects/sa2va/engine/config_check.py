@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
@@ -84,8 +85,34 @@ def parameters_of(target: Callable) -> set[str] | None:
     return None
 
 
+def sa2va_config(cfg: Any) -> Any | None:
+    """The dict in ``cfg.model`` that :class:`projects.sa2va.models.Sa2VA` is built from; None if there is none."""
+    model = cfg.get("model") or {}
+    for entry in (model, model.get("sa2va") or {}):
+        classes = getattr(resolve_type(entry["type"]), "__mro__", ()) if "type" in entry else ()
+        if "Sa2VA" in [cls.__name__ for cls in classes]:
+            return entry
+    return None
+
+
+def require_weights(cfg: Any) -> None:
+    """Refuses a model whose base weights nobody chose: it would train random ones for days before that shows.
+
+    Raises:
+        ConfigError: the config of Sa2VA has no key ``weights``; ``weights=None`` is a choice.
+    """
+    model = sa2va_config(cfg)
+    if model is not None and "weights" not in model:
+        raise ConfigError(
+            "no base weights: this config leaves them to you, and would train random ones. Give them with "
+            "--weights InternVL2_5-4B sam2_hiera_large.pt, or in the environment variable SA2VA_WEIGHTS "
+            f"('{os.pathsep}' between paths); docs/checkpoints.md says where they come from. To train random weights, "
+            "e.g. to try shapes and memory, say --weights none."
+        )
+
+
 def _check_dict(path: str, entry: dict) -> None:
-    target = _resolve(entry["type"])
+    target = resolve_type(entry["type"])
     if target is None:
         raise ConfigError(
             f"{path}.type = {entry['type']!r} is not registered and cannot be imported. Import the class "
@@ -164,7 +191,7 @@ def _top_level_keys() -> frozenset[str]:
     return frozenset((arguments | _TOOL_KEYS) - {"self", "cfg"})
 
 
-def _resolve(type_: Any) -> Callable | None:
+def resolve_type(type_: Any) -> Callable | None:
     """The class or function behind a ``type``: itself, a lazy import, a dotted path, or a registered name."""
     if type(type_).__name__ in ("LazyObject", "LazyAttr"):
         type_ = type_.build()

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from projects.sa2va.engine.config_check import check_config
+from projects.sa2va.engine.config_check import check_config, require_weights, sa2va_config
 from projects.sa2va.errors import ConfigError, Sa2VAError, did_you_mean
 from projects.sa2va.paths import ROOT
 
 _DEEPSPEED_CONFIGS = ROOT / "configs" / "deepspeed"
+_WEIGHTS_VARIABLE = "SA2VA_WEIGHTS"
 #: What gloo says in a rank that waits for one that has ended.
 _PEER_IS_GONE = ("Connection closed by peer", "Connection reset by peer")
 
@@ -117,6 +118,9 @@ def use_deepspeed(cfg: Any, name: str, precision: str | None = None) -> None:
                 f"{name}: {key} is {settings[key]} and the config says {value}. "
                 'Write "auto" in the json; the config decides.'
             )
+    model = sa2va_config(cfg)
+    if model is not None and settings.get("bf16", {}).get("enabled"):
+        model.dtype = "bfloat16"  # what DeepSpeed would make of it, without float32 copies of everything first
     cfg.strategy = dict(type="Sa2VADeepSpeedStrategy", config=settings, exclude_frozen_parameters=True, **ours)
     cfg.optim_wrapper = dict(type="DeepSpeedOptimWrapper", optimizer=cfg.optim_wrapper.optimizer)
     cfg.runner_type = "FlexibleRunner"
@@ -137,6 +141,29 @@ def use_precision(cfg: Any, precision: str) -> None:
     if not has_cuda():
         raise ConfigError("--precision bf16 without a GPU needs DeepSpeed: add --deepspeed zero2, or take fp32.")
     cfg.optim_wrapper.update(type="AmpOptimWrapper", dtype="bfloat16")
+
+
+def use_weights(cfg: Any, weights: Sequence[str] | None) -> None:
+    """Settles the base weights: these, else the config's, else those of the environment variable ``SA2VA_WEIGHTS``.
+
+    Args:
+        cfg: MMEngine config, changed in place.
+        weights: paths that together hold every part, see :class:`projects.sa2va.models.Sa2VA`; ``["none"]`` for random
+            weights; None where the command line gave none.
+
+    Raises:
+        ConfigError: nobody chose, or the config's model takes no weights.
+    """
+    model = sa2va_config(cfg)
+    if model is None:
+        if weights:
+            raise ConfigError(f"--weights {' '.join(weights)}: cfg.model is no Sa2VA and takes none. Leave them out.")
+        return
+    if weights:
+        model.weights = None if list(weights) == ["none"] else list(weights)
+    elif "weights" not in model and (paths := os.environ.get(_WEIGHTS_VARIABLE)):
+        model.weights = paths.split(os.pathsep)
+    require_weights(cfg)
 
 
 def use_checkpoint(cfg: Any, resume: str | None, load_from: str | None) -> None:

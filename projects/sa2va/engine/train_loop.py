@@ -23,6 +23,8 @@ class TrainLoop(XTunerTrainLoop):
     is told where to start (its attribute ``start``, in micro-batches of the whole run), which gives the same
     next batch at once.
 
+    A learning-rate schedule without ``end`` ends with the run, whatever ``max_steps`` says.
+
     The run's seed becomes that of the batch sampler and of the model, where they have one (an attribute ``seed``).
 
     Args:
@@ -43,6 +45,7 @@ class TrainLoop(XTunerTrainLoop):
             raise ConfigError(f"train_cfg: max_steps={max_steps}, val_interval={val_interval}: at least 1 each.")
         # The first code of ours that runs under `xtuner train --deepspeed`, where XTuner chooses the strategy.
         adopt_strategy(getattr(runner, "strategy", None))
+        _end_with_the_run(runner.param_schedulers, max_steps)
         counts = accumulation_steps(runner)
         super().__init__(
             runner,
@@ -90,3 +93,11 @@ class TrainLoop(XTunerTrainLoop):
     def _val_is_due(self) -> bool:
         due = self._iter % self.val_interval == 0 or self._iter == self._max_iters
         return due and self._iter >= self.val_begin
+
+
+def _end_with_the_run(schedulers: Any, max_steps: int) -> None:
+    # Built after the loop. MMEngine's own default would be the end in micro-batches.
+    for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
+        if isinstance(scheduler, dict) and not scheduler.get("by_epoch", True):
+            begin = scheduler.get("begin", 0)
+            scheduler.setdefault("end", max(max_steps, begin + 1))  # a short run may end before the schedule begins

@@ -18,7 +18,7 @@ from mmengine.registry import MODELS
 from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
-from transformers import InternVLConfig, InternVLForConditionalGeneration, StoppingCriteriaList
+from transformers import InternVLConfig, InternVLForConditionalGeneration, PreTrainedModel, StoppingCriteriaList
 
 from projects.sa2va.checkpoints.importing import allocate, import_base, import_trained, open_source
 from projects.sa2va.checkpoints.loading import LoadReport
@@ -68,6 +68,8 @@ class Sa2VA(BaseModel):
         lora: keywords of :class:`peft.LoraConfig` (``r``, ``lora_alpha``, ``lora_dropout``), or None.
         trainable: names from :data:`PARTS`; everything else is frozen.
         attention: ``"sdpa"``, ``"eager"`` or ``"flash_attention_2"`` (needs flash-attn).
+        gradient_checkpointing: compute each layer of the language model again in the backward pass instead of keeping
+            what it made: memory for a third more time.
         mask_loss: keywords of :func:`projects.sa2va.models.losses.mask_losses`.
         max_new_tokens: T, length limit of generated captions and answers.
 
@@ -87,6 +89,7 @@ class Sa2VA(BaseModel):
         lora: dict[str, Any] | None = None,
         trainable: Sequence[str] = ("lora", "projector", "embeddings", "mask_decoder", "seg_head"),
         attention: str = "sdpa",
+        gradient_checkpointing: bool = False,
         mask_loss: dict[str, Any] | None = None,
         max_new_tokens: int = 64,
         data_preprocessor: dict[str, Any] | None = None,
@@ -115,6 +118,9 @@ class Sa2VA(BaseModel):
             self.load_report = import_base(self, base, len(P.ADDED_TOKENS), allow_unexplained)
         if lora is not None:
             inject_adapter_in_model(LoraConfig(target_modules=list(LORA_TARGETS), **lora), self.language_model)
+        if gradient_checkpointing:
+            # Not reentrant: the reentrant kind passes no gradient on to keyword inputs.
+            self.language_model.gradient_checkpointing_enable(dict(use_reentrant=False))
         self._freeze_all_but(trainable)
         if trained := [source for source in sources if source.is_trained_part]:
             import_trained(self, trained, allow_unexplained)
@@ -147,7 +153,7 @@ class Sa2VA(BaseModel):
     # -- the pieces that a training step is made of ------------------------------------------------------------
 
     @property
-    def language_model(self) -> nn.Module:
+    def language_model(self) -> PreTrainedModel:
         """The Qwen2 backbone, LoRA included, without its output head."""
         return self.mllm.model.language_model
 

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
+from projects.sa2va.engine import launch
 from projects.sa2va.engine.data_root import find_coco_sets, use_coco_root
 from projects.sa2va.errors import ConfigError, DataError
+from projects.sa2va.paths import ROOT
 
 
 def make_root(root: Path, sets: dict[str, str]) -> Path:
@@ -65,3 +67,15 @@ def test_a_config_without_masks_is_refused(tmp_path: Path) -> None:
     cfg = Config({"train_dataloader": {"dataset": {"sources": []}}})
     with pytest.raises(ConfigError, match="no source of kind 'cycle'"):
         use_coco_root(cfg, tmp_path)
+
+
+def test_the_4b_config_keeps_its_expressions_and_sizes(tmp_path: Path) -> None:
+    """Red when the config's sources cannot be replaced, or the masks would be read at another size."""
+    cfg = launch.load_config(str(ROOT / "configs/pseudo_gumbel_4b.py"))
+    use_coco_root(cfg, make_root(tmp_path, {"mine": "images"}))
+    cycle, refer = cfg.train_dataloader.dataset.sources
+    assert (cycle.kind, cycle.dataset.image_root) == ("cycle", str(tmp_path / "images"))
+    assert (refer.kind, refer.dataset.root) == ("refer", "data/refcoco")
+    transform = cfg.train_dataloader.dataset.transform
+    sizes = (transform.image_size, transform.grounding_size, transform.grid_size, transform.mask_size)
+    assert sizes == (448, 1024, 16, 256)

@@ -1,0 +1,48 @@
+"""What the train loop settles before a run is built."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+from projects.sa2va.engine.before_step import just_stepped
+from tests.toy import toy_config
+
+
+@HOOKS.register_module(force=True)
+class LearningRates(Hook):
+    """The learning rate of every optimizer step."""
+
+    priority = "VERY_HIGH"  # before the schedule moves on
+    seen: list[float] = []  # noqa: RUF012  a run builds its own hook
+
+    def after_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
+        if just_stepped(runner):
+            self.seen.append(runner.optim_wrapper.get_lr()["lr"][0])
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_a_cosine_without_an_end_ends_with_the_run(tmp_path: Path, accumulation: int) -> None:
+    """Red when its end counts micro-batches, as MMEngine's default does, or stays at the config's ``max_steps``."""
+    cfg = toy_config(tmp_path, steps=6, accumulation=accumulation, lr=0.1, hooks=[dict(type="LearningRates")])
+    cfg.param_scheduler = [
+        dict(type="LinearLR", start_factor=0.5, by_epoch=False, begin=0, end=2),
+        dict(type="CosineAnnealingLR", eta_min=0.0, by_epoch=False, begin=2),
+    ]
+    LearningRates.seen.clear()
+    Runner.from_cfg(cfg).train()
+    cosine = [0.05 * (1 + math.cos(math.pi * step / 4)) for step in range(4)]
+    assert LearningRates.seen == pytest.approx([0.05, 0.1, *cosine], abs=1e-9)
+
+
+def test_a_run_shorter_than_its_warm_up_starts(tmp_path: Path) -> None:
+    """Red when a schedule that would end before it begins is an error: every trial run of few steps."""
+    cfg = toy_config(tmp_path, steps=1)
+    cfg.param_scheduler = [dict(type="CosineAnnealingLR", eta_min=0.0, by_epoch=False, begin=5)]
+    Runner.from_cfg(cfg).train()
