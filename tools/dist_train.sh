@@ -12,6 +12,7 @@ examples:
   tools/dist_train.sh configs/pseudo_gumbel_tiny.py 2
   tools/dist_train.sh configs/pseudo_gumbel_tiny.py 2 --resume
   tools/dist_train.sh configs/sa2va_tiny.py 4 --deepspeed zero3 --precision fp32
+  tools/dist_train.sh configs/pseudo_gumbel_4b.py 4 --dry-run       could it start? one process, no GPU
   MASTER_PORT=29511 tools/dist_train.sh CONFIG N      fixed port (default: a free one)
 EOF
 }
@@ -30,6 +31,9 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 python=python
 [[ -z "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" && -x "$root/.venv/bin/python" ]] && python=$root/.venv/bin/python
 
+[[ " $* " == *" --deepspeed"* ]] || set -- "$@" --deepspeed zero2
+[[ " $* " == *" --dry-run "* ]] && exec "$python" "$root/tools/train.py" "$config" --ranks "$ranks" "$@"
+
 if command -v nvidia-smi >/dev/null && gpus=$(nvidia-smi --list-gpus 2>/dev/null | wc -l) && ((gpus > 0)); then
     [[ -n "${CUDA_VISIBLE_DEVICES:-}" ]] && gpus=$(tr ',' '\n' <<<"$CUDA_VISIBLE_DEVICES" | grep -c .)
     ((gpus >= ranks)) || fail "$ranks ranks were asked for and only $gpus GPU(s) are visible"
@@ -39,7 +43,6 @@ cores=$(nproc)
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores / ranks > 1 ? cores / ranks : 1))}
 port=${MASTER_PORT:-$("$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')}
 
-[[ " $* " == *" --deepspeed"* ]] || set -- "$@" --deepspeed zero2
 # torchrun, without the traceback of its own that it adds to what the failed rank has said
 launcher='
 import sys

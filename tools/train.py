@@ -6,7 +6,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -19,6 +21,7 @@ examples:
   own masks in COCO layout           tools/train.py configs/pseudo_gumbel_tiny.py --data-root /data/coco
   go on after a stop                 tools/train.py configs/pseudo_gumbel_tiny.py --resume
   change a value of the config       tools/train.py CONFIG --cfg-options optim_wrapper.optimizer.lr=1e-4
+  could it run on 4 GPUs?            tools/dist_train.sh configs/pseudo_gumbel_4b.py 4 --dry-run
 """
 
 
@@ -45,7 +48,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="seed of the run (default: the config's)")
     parser.add_argument("--max-steps", type=int, help="optimizer steps (default: the config's)")
     parser.add_argument("--data-root", metavar="PATH", help="COCO-like folder whose masks feed the cycle")
-    parser.add_argument("--ranks", type=int, help="fail unless exactly so many ranks run")
+    parser.add_argument(
+        "--ranks", type=int, help="fail unless exactly so many ranks run; with --dry-run, plan for them"
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="start nothing: check config, data, weights, disk and memory, print the plan and all problems",
+    )
     parser.add_argument(
         "--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="who started the ranks"
     )
@@ -55,36 +65,54 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def settings(args: argparse.Namespace) -> list[Callable[[Any], None]]:
+    """What the options do to the config, in order; each refuses what cannot work."""
+    from projects.sa2va.engine import launch
+    from projects.sa2va.engine.data_root import use_coco_root
+
+    given: list[Callable[[Any], None]] = [lambda cfg: cfg.merge_from_dict({"launcher": args.launcher})]
+    if args.seed is not None:
+        given.append(lambda cfg: cfg.merge_from_dict({"randomness.seed": args.seed}))
+    if args.max_steps is not None:
+        given.append(lambda cfg: cfg.merge_from_dict({"train_cfg.max_steps": args.max_steps}))
+    if args.data_root is not None:
+        given.append(lambda cfg: use_coco_root(cfg, args.data_root))
+    given.append(lambda cfg: launch.use_weights(cfg, args.weights))
+    given.append(lambda cfg: launch.use_checkpoint(cfg, args.resume, args.load_from))
+    if args.deepspeed is not None:
+        given.append(lambda cfg: launch.use_deepspeed(cfg, args.deepspeed, args.precision))
+    elif args.precision is not None:
+        given.append(lambda cfg: launch.use_precision(cfg, args.precision))
+    return given
+
+
 def train(args: argparse.Namespace) -> None:
     from projects.sa2va.engine import launch
 
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     launch.require_ranks(args.ranks)
     cfg = launch.load_config(args.config, args.cfg_options, args.work_dir)
-    cfg.launcher = args.launcher
-    if args.seed is not None:
-        cfg.merge_from_dict({"randomness.seed": args.seed})
-    if args.max_steps is not None:
-        cfg.merge_from_dict({"train_cfg.max_steps": args.max_steps})
-    if args.data_root is not None:
-        from projects.sa2va.engine.data_root import use_coco_root
-
-        use_coco_root(cfg, args.data_root)
-    launch.use_weights(cfg, args.weights)
     launch.require_writable(cfg.work_dir)
-    launch.use_checkpoint(cfg, args.resume, args.load_from)
-    if args.deepspeed is not None:
-        launch.use_deepspeed(cfg, args.deepspeed, args.precision)
-    elif args.precision is not None:
-        launch.use_precision(cfg, args.precision)
+    for apply in settings(args):
+        apply(cfg)
     launch.build_runner(cfg).train()
+
+
+def plan(args: argparse.Namespace) -> None:
+    from projects.sa2va.engine import launch
+    from projects.sa2va.engine.dry_run import dry_run
+
+    cfg = launch.read_config(args.config, args.cfg_options, args.work_dir)
+    report = dry_run(cfg, settings(args), args.ranks or 1)
+    print(report)
+    sys.exit(1 if report.problems else 0)
 
 
 def main() -> None:
     args = parse_args()
     from projects.sa2va.engine.launch import run_tool
 
-    run_tool(lambda: train(args), args.debug)
+    run_tool(lambda: plan(args) if args.dry_run else train(args), args.debug)
 
 
 if __name__ == "__main__":

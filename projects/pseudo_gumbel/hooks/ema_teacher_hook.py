@@ -37,6 +37,7 @@ class EMATeacherHook(Hook):
     """
 
     priority = "NORMAL"
+    keeps_shadow = True  #: for the plan of a run's memory
 
     def __init__(self, decay: float = 0.999, warmup: int = 0, interval: int = 10) -> None:
         self.decay, self.warmup, self.interval = decay, warmup, interval

@@ -49,19 +49,26 @@ def check_config(cfg: Any) -> None:
     Raises:
         ConfigError: naming the path of the key, its value and the nearest known name.
     """
+    for problem in config_problems(cfg):
+        raise ConfigError(problem)
+
+
+def config_problems(cfg: Any) -> Iterator[str]:
+    """Every unknown key of a config; see :func:`check_config`."""
     cfg = cfg.to_dict() if hasattr(cfg, "to_dict") else dict(cfg)
     known = _top_level_keys()
     for key, value in cfg.items():
         if key.startswith("_"):
             continue
         if key not in known:
-            raise ConfigError(
+            yield (
                 f"config key {key} = {_short(value)} is unknown. {did_you_mean(key, known)} "
                 "A helper variable must start with an underscore."
             )
-        _check_untyped(key, value)
+            continue
+        yield from _problems_of_untyped(key, value)
         for path, entry in _typed_dicts(value, key):
-            _check_dict(path, entry)
+            yield from _problems_of_dict(path, entry)
 
 
 def parameters_of(target: Callable) -> set[str] | None:
@@ -111,14 +118,14 @@ def require_weights(cfg: Any) -> None:
         )
 
 
-def _check_dict(path: str, entry: dict) -> None:
+def _problems_of_dict(path: str, entry: dict) -> Iterator[str]:
     target = resolve_type(entry["type"])
     if target is None:
-        raise ConfigError(
+        yield (
             f"{path}.type = {entry['type']!r} is not registered and cannot be imported. Import the class "
-            f"in the config and "
-            "give the class itself."
+            "in the config and give the class itself."
         )
+        return
     if target is dict:
         return
     known = parameters_of(target)
@@ -129,7 +136,7 @@ def _check_dict(path: str, entry: dict) -> None:
         if key not in known:
             name = getattr(target, "__name__", str(target))
             near = did_you_mean(key, known - _BUILDER_KEYS) if known - _BUILDER_KEYS else "It takes no options."
-            raise ConfigError(f"config key {path}.{key} = {_short(value)}: {name} has no parameter '{key}'. {near}")
+            yield f"config key {path}.{key} = {_short(value)}: {name} has no parameter '{key}'. {near}"
 
 
 def _extra_keys(path: str, target: Callable) -> set[str]:
@@ -145,7 +152,7 @@ def _extra_keys(path: str, target: Callable) -> set[str]:
     return extra
 
 
-def _check_untyped(key: str, value: Any) -> None:
+def _problems_of_untyped(key: str, value: Any) -> Iterator[str]:
     """The dicts whose class the runner knows without being told."""
     from mmengine.runner import LogProcessor, Runner, set_random_seed
     from torch.utils.data import DataLoader
@@ -169,7 +176,7 @@ def _check_untyped(key: str, value: Any) -> None:
         return
     for name, entry in value.items():
         if name not in known:
-            raise ConfigError(f"config key {key}.{name} = {_short(entry)} is unknown. {did_you_mean(name, known)}")
+            yield f"config key {key}.{name} = {_short(entry)} is unknown. {did_you_mean(name, known)}"
 
 
 def _typed_dicts(value: Any, path: str) -> Iterator[tuple[str, dict]]:

@@ -20,13 +20,24 @@ _PEER_IS_GONE = ("Connection closed by peer", "Connection reset by peer")
 
 
 def load_config(path: str, options: dict[str, Any] | None = None, work_dir: str | None = None) -> Any:
+    """:func:`read_config`, with its keys checked.
+
+    Raises:
+        ConfigError: the file is missing or a key is unknown.
+    """
+    cfg = read_config(path, options, work_dir)
+    check_config(cfg)
+    return cfg
+
+
+def read_config(path: str, options: dict[str, Any] | None = None, work_dir: str | None = None) -> Any:
     """Reads a config, applies ``--cfg-options`` and settles the work dir.
 
     The work dir is, in this order: the argument, the config's ``work_dir``, ``work_dirs/<name of the config>``.
     A relative ``train_dataloader.dataset.report_file`` is put into it.
 
     Raises:
-        ConfigError: the file is missing or a key is unknown.
+        ConfigError: the file is missing.
     """
     from mmengine.config import Config
 
@@ -35,7 +46,6 @@ def load_config(path: str, options: dict[str, Any] | None = None, work_dir: str 
     cfg = Config.fromfile(path)
     if options:
         cfg.merge_from_dict(options)
-    check_config(cfg)
     cfg.work_dir = work_dir or cfg.get("work_dir") or str(Path("work_dirs") / Path(path).stem)
     dataset = cfg.get("train_dataloader", {}).get("dataset", {})
     if dataset.get("report_file"):
