@@ -110,7 +110,7 @@ def fill(own: dict[str, Tensor], stored: Stored, report: LoadReport) -> None:
 
 def grow_rows(table: Tensor, rows: int) -> Tensor:
     """A table [n, D] with more ``rows``, each the mean of the others: a new token means nothing yet."""
-    return torch.cat([table, table.float().mean(0).to(table.dtype).expand(rows - len(table), -1)])
+    return torch.cat([table, table.mean(0, dtype=torch.float32).to(table.dtype).expand(rows - len(table), -1)])
 
 
 def save_weights(model: nn.Module, path: Path, dtype: torch.dtype | None = None) -> None:
