@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""Where the time of a cycle step goes: milliseconds of each part and its share of the whole.
+"""Where the time of a cycle step goes: milliseconds of each part and its share of the whole; on CUDA, memory too.
+
+Pictures are noise with one region each, at the config's sizes: no data set is needed.
 
 python benchmarks/step_parts.py                                    # the tiny model on one CPU thread
-python benchmarks/step_parts.py --device cuda --batch-size 16
+python benchmarks/step_parts.py configs/pseudo_gumbel_4b.py --device cuda --dtype bfloat16 --batch-size 1
 """
 
 from __future__ import annotations
@@ -19,28 +21,31 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import DATASETS, MODELS
+from mmengine.registry import MODELS
 
-from projects.sa2va.datasets.collate import collate_batch
 from projects.sa2va.paths import ROOT
-from projects.sa2va.structures import Draw, DrawKey
+from projects.sa2va.structures import Batch, DrawKey, Side
+
+TINY = str(ROOT / "configs/pseudo_gumbel_tiny.py")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", nargs="?", default=str(ROOT / "configs/pseudo_gumbel_tiny.py"))
+    parser.add_argument("config", nargs="?", default=TINY)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=10, help="counted repetitions, after two (default: %(default)s)")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     args = parser.parse_args()
     torch.set_num_threads(1)
 
     config = Config.fromfile(args.config)
-    model = MODELS.build(config.model).to(args.device)
-    dataset = DATASETS.build(config.train_dataloader.dataset)
-    source = next(source for source in dataset.sources if source.kind == "cycle")
-    draws = [Draw(source.start + i, DrawKey(0, i)) for i in range(args.batch_size)]
-    batch = model.data_preprocessor.cast_data(collate_batch([dataset[draw] for draw in draws]))["batch"]
+    config.model.sa2va.update(dtype=args.dtype)
+    if args.config != TINY:
+        config.model.sa2va.weights = None
+    with torch.device(args.device):
+        model = MODELS.build(config.model).train()
+    batch = noise(model.student, args.batch_size, args.device)
     times: dict[str, list[float]] = {}
 
     def timed(name: str, part: Callable[[], Any]) -> Any:
@@ -57,7 +62,28 @@ def main() -> None:
     whole = sum(medians.values())
     for name, seconds in medians.items():
         print(f"{name:<28} {1000 * seconds:8.1f} ms  {seconds / whole:6.1%}")
-    print(f"{'one micro-batch':<28} {1000 * whole:8.1f} ms  batch {args.batch_size}, {args.device}")
+    print(f"{'one micro-batch':<28} {1000 * whole:8.1f} ms  batch {args.batch_size}, {args.device}, {args.dtype}")
+    if args.device.startswith("cuda"):
+        print(
+            f"{'peak memory':<28} {torch.cuda.max_memory_allocated() / 2**30:8.1f} GiB, without optimizer and teacher"
+        )
+
+
+def noise(student: Any, batch_size: int, device: str) -> Batch:
+    """Two frames of noise a sample, with an object over a quarter of each."""
+
+    def side() -> Side:
+        picture, grounding = student.mllm.config.vision_config.image_size[0], student.grounding.sam2.config.image_size
+        grid, mask = int(student.prompts.image_tokens**0.5), student.grounding.mask_size
+        region, object_mask = torch.zeros(batch_size, grid, grid), torch.zeros(batch_size, mask, mask)
+        region[:, : grid // 2, : grid // 2] = 1
+        object_mask[:, : mask // 2, : mask // 2] = 1
+        pictures = (torch.randn(batch_size, 3, size, size) for size in (picture, grounding))
+        return Side(*(tensor.to(device) for tensor in (*pictures, region.bool(), object_mask)))
+
+    keys = [DrawKey(0, i) for i in range(batch_size)]
+    rows = [[None] * batch_size, keys, [""] * batch_size, [{}] * batch_size, [""] * batch_size]
+    return Batch("cycle", side(), side(), *rows, gt_masks=[])
 
 
 def step(model: Any, batch: Any, timed: Callable[[str, Callable[[], Any]], Any]) -> None:

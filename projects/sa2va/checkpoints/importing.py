@@ -11,14 +11,22 @@ from mmengine.logging import print_log
 from torch import nn
 
 from projects.sa2va.checkpoints.layouts import Layout, detect
-from projects.sa2va.checkpoints.loading import LoadReport, compare, fill, named_tensors, require_complete
+from projects.sa2va.checkpoints.loading import LoadReport, compare, fill, named_tensors, require_complete, without_lora
 from projects.sa2va.checkpoints.stored import Stored, open_checkpoint
 from projects.sa2va.checkpoints.translate import flipped, plan, translate
 from projects.sa2va.paths import resolve
 
 #: Sa2VA's own part, which neither InternVL nor SAM 2 has: it begins untrained where no checkpoint holds it.
 NEW_PARTS = ("text_hidden_fcs.",)
-_VOCABULARY = ("mllm.model.language_model.embed_tokens.weight", "mllm.lm_head.weight")
+_STUDENT = "student."
+#: Tensors that SAM 2 in transformers holds twice, and the name under which they are kept.
+TWINS = {
+    "grounding.sam2.prompt_encoder.shared_embedding.positional_embedding": (
+        "grounding.sam2.shared_image_embedding.positional_embedding"
+    )
+}
+#: Tables whose rows are tokens.
+VOCABULARY = ("mllm.model.language_model.embed_tokens.weight", "mllm.lm_head.weight")
 _REMEDY = (
     "Nothing was loaded. Give weights that belong to the config, base weights of every part (InternVL and SAM 2, or "
     "Sa2VA), or set model.allow_unexplained=True to go on without them."
@@ -50,9 +58,31 @@ def open_source(path: str | Path) -> Source:
         CheckpointError: it cannot be read, or is of no known layout.
     """
     path = resolve(Path(path))
-    stored = open_checkpoint(path)
-    layout = detect(stored, str(path))
-    return Source(str(path), layout, *translate(stored, layout.rules))
+    return source_of(open_checkpoint(path), str(path))
+
+
+def source_of(stored: Stored, path: str) -> Source:
+    """Find out the layout of opened tensors.
+
+    Raises:
+        CheckpointError: it is no known one.
+    """
+    if all(name.startswith(_STUDENT) for name in stored):  # a run of the method keeps the model under this name
+        stored = {name.removeprefix(_STUDENT): tensor for name, tensor in stored.items()}
+    stored = {without_lora(name): tensor for name, tensor in stored.items()}
+    layout = detect(stored, path)
+    tensors, unexplained = translate(stored, layout.rules)
+    tensors = {name: tensor for name, tensor in tensors.items() if TWINS.get(name) not in tensors}
+    return Source(path, layout, tensors, unexplained)
+
+
+def overlay(sources: Sequence[Source]) -> Stored:
+    """The tensors of all sources by this project's names; a later source wins, but for what training cannot change."""
+    tensors: Stored = {}
+    for source in sources:
+        constant = {name: tensors[name] for name in TWINS.values() if name in tensors}
+        tensors |= source.tensors | constant
+    return tensors
 
 
 def import_base(
@@ -94,10 +124,8 @@ def import_tensors(
     allow_unexplained: bool = False,
 ) -> LoadReport:
     """Fill ``own`` from checkpoints, which must hold what is ``needed`` and nothing that the model has not."""
-    stored: Stored = {}
-    for source in sources:
-        stored.update(source.tensors)
-    report = compare(own, stored, new_rows, _VOCABULARY)
+    stored = overlay(sources)
+    report = compare(own, stored, new_rows, VOCABULARY)
     report.missing = [_with_names_there(name, sources) for name in sorted(needed - stored.keys())]
     report.fresh = sorted(own.keys() - set(needed) - stored.keys()) if new_rows else []
     report.unexpected = [name for source in sources for name in source.unexplained]

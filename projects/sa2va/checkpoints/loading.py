@@ -101,16 +101,16 @@ def require_complete(report: LoadReport, where: str, remedy: str) -> None:
 
 @torch.no_grad()
 def fill(own: dict[str, Tensor], stored: Stored, report: LoadReport) -> None:
-    """Copy what the report calls loaded or grown, one tensor at a time.
-
-    A row that the file lacks becomes the mean of its rows, as a new token means nothing yet.
-    """
+    """Copy what the report calls loaded or grown, one tensor at a time."""
     for name in report.loaded:
         own[name].copy_(stored[name].read())
     for name in report.grown:
-        rows = stored[name].read()
-        own[name][: len(rows)].copy_(rows)
-        own[name][len(rows) :] = rows.float().mean(0).to(own[name].dtype)
+        own[name].copy_(grow_rows(stored[name].read(), len(own[name])))
+
+
+def grow_rows(table: Tensor, rows: int) -> Tensor:
+    """A table [n, D] with more ``rows``, each the mean of the others: a new token means nothing yet."""
+    return torch.cat([table, table.mean(0, dtype=torch.float32).to(table.dtype).expand(rows - len(table), -1)])
 
 
 def save_weights(model: nn.Module, path: Path, dtype: torch.dtype | None = None) -> None:
@@ -132,5 +132,10 @@ def named_tensors(model: nn.Module) -> dict[str, Tensor]:
         place = tensor.untyped_storage()._cdata, tensor.storage_offset()
         if place not in seen:
             seen.add(place)
-            tensors[name.replace(".base_layer.", ".")] = tensor
+            tensors[without_lora(name)] = tensor
     return tensors
+
+
+def without_lora(name: str) -> str:
+    """The name of a tensor in the model that has no LoRA; peft puts the layer that it adapts one level deeper."""
+    return name.replace(".base_layer.", ".")

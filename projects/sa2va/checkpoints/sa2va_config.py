@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from transformers import InternVLConfig
+
+#: Where the published remote code lives on the hub.
+_REMOTE_CODE = "ByteDance/Sa2VA-4B"
 #: What the two configs of a language model call alike.
 _LLM_KEYS = (
     "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
@@ -36,6 +40,71 @@ def from_sa2va(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
             tie_word_embeddings=False,
         ),
         sam2=sam2_config(**config.get("sam2_hiera", HIERA_LARGE)),
+    )
+
+
+def to_sa2va(internvl: dict[str, Any], vocab_size: int, eos_token_id: int, pad_token_id: int) -> dict[str, Any]:
+    """``config.json`` with which Sa2VA's published remote code builds the model.
+
+    The code itself is asked from its place on the hub; put the ``.py`` files of a downloaded Sa2VA beside the weights
+    to need no hub.
+
+    Args:
+        internvl: of :class:`projects.sa2va.models.Sa2VA`.
+        vocab_size: rows of the embedding table, the five tokens of Sa2VA among them.
+        eos_token_id, pad_token_id: of the tokenizer.
+    """
+    vit, llm = internvl["vision_config"], internvl["text_config"]
+    native = InternVLConfig(**internvl)
+    return dict(
+        architectures=["Sa2VAChatModel"],
+        auto_map={
+            "AutoConfig": f"{_REMOTE_CODE}--configuration_sa2va_chat.Sa2VAChatConfig",
+            "AutoModel": f"{_REMOTE_CODE}--modeling_sa2va_chat.Sa2VAChatModel",
+            "AutoModelForCausalLM": f"{_REMOTE_CODE}--modeling_sa2va_chat.Sa2VAChatModel",
+        },
+        model_type="sa2va_chat",
+        vision_config=dict(
+            {key: getattr(native.vision_config, key) for key in _VIT_KEYS},
+            architectures=["InternVisionModel"],
+            model_type="intern_vit_6b",
+            image_size=vit["image_size"][0],
+            patch_size=vit["patch_size"][0],
+            num_channels=3,
+            norm_type=native.vision_config.norm_type,
+            hidden_act=native.vision_config.hidden_act,
+            qkv_bias=native.vision_config.attention_bias,
+            qk_normalization=native.vision_config.use_qk_norm,
+            use_flash_attn=False,
+        ),
+        llm_config=dict(
+            {key: getattr(native.text_config, key) for key in _LLM_KEYS},
+            architectures=["Qwen2ForCausalLM"],
+            model_type=llm["model_type"],
+            hidden_act=native.text_config.hidden_act,
+            attention_dropout=0.0,
+            use_sliding_window=False,
+            tie_word_embeddings=False,
+            vocab_size=vocab_size,
+            bos_token_id=pad_token_id,
+            eos_token_id=eos_token_id,
+            torch_dtype="bfloat16",
+        ),
+        hidden_size=llm["hidden_size"],
+        downsample_ratio=native.downsample_ratio,
+        force_image_size=vit["image_size"][0],
+        select_layer=-1,
+        ps_version="v2",
+        template="phi3_chat",
+        pad2square=False,
+        dynamic_image_size=True,
+        use_thumbnail=True,
+        min_dynamic_patch=1,
+        max_dynamic_patch=12,
+        use_backbone_lora=0,
+        use_llm_lora=0,
+        tie_word_embeddings=False,
+        torch_dtype="bfloat16",
     )
 
 

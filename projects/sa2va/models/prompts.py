@@ -73,8 +73,8 @@ class Prompts:
         #: Ids that are no word: the tokenizer's special tokens, Sa2VA's among them.
         added = tokenizer.get_added_vocab().values()
         self.special_ids = sorted({*tokenizer.all_special_ids, *added, *self._special.values()})
-        #: All other ids [R].
-        self.word_ids = torch.tensor(sorted(set(range(len(tokenizer))) - set(self.special_ids)))
+        #: All other ids [R], on the CPU even when the model is built elsewhere, as prompts are built there.
+        self.word_ids = torch.tensor(sorted(set(range(len(tokenizer))) - set(self.special_ids)), device="cpu")
         if self.pad_id is None:
             raise ConfigError(f"tokenizer {tokenizer.name_or_path!r} has no pad token: set one before use")
 
