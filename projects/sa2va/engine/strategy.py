@@ -105,20 +105,18 @@ class Sa2VADeepSpeedStrategy(DeepSpeedStrategy):
             CheckpointError: the checkpoint was written without DeepSpeed, does not fit, or could run code.
         """
         checkpointing.require_same_engine(filename, deepspeed=True)
-        engine = self.model.model
-        shards = ZeroShards(filename) if engine.zero_optimization() else None
-        resharded = shards and (shards.ranks, shards.stage) != (self.world_size, engine.zero_optimization_stage())
-        if resharded:
-            self.logger.info(
-                f"{filename} was written by {shards.ranks} ranks under ZeRO-{shards.stage}; this run has "
-                f"{self.world_size} under ZeRO-{engine.zero_optimization_stage()}."
-            )
-            self.model.load_checkpoint = lambda *_, **__: (filename, load_resharded(engine, shards))
-        try:
-            checkpoint = super().resume(filename, **kwargs)
-        finally:
-            if resharded:
-                del self.model.load_checkpoint  # the engine's own shows again
+        engine: Any = self.model.model
+        if engine.zero_optimization():
+            shards, stage = ZeroShards(filename), int(engine.zero_optimization_stage())
+            if (shards.ranks, shards.stage) != (self.world_size, stage):
+                self.logger.info(
+                    f"{filename} was written by {shards.ranks} ranks under ZeRO-{shards.stage}; this run has "
+                    f"{self.world_size} under ZeRO-{stage}."
+                )
+                # Goes before the engine's own, which refuses it.
+                self.model.load_checkpoint = lambda *_, **__: (filename, load_resharded(engine, shards))
+        checkpoint = super().resume(filename, **kwargs)
+        self.model.__dict__.pop("load_checkpoint", None)
         self._count_in_own_batches(filename, checkpoint)
         if callback is not None:
             callback(checkpoint)
