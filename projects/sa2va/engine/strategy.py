@@ -93,11 +93,6 @@ class Sa2VADeepSpeedStrategy(DeepSpeedStrategy):
             checkpointing.commit(temporary, final)
         barrier()
 
-    def load_checkpoint(self, filename: str, **kwargs: Any) -> dict:
-        """DeepSpeed's way to begin from weights, which a config under ``xtuner train`` may still ask for."""
-        checkpointing.require_known_contents(filename)
-        return super().load_checkpoint(filename, **kwargs)
-
     def resume(self, filename: str, *, callback: Callable | None = None, **kwargs: Any) -> dict:
         """Restores weights, optimizer, schedulers and what the hooks saved, whatever ranks and ZeRO stage wrote them.
 

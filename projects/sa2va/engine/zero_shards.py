@@ -45,6 +45,11 @@ class ZeroShards:
         groups = self.model_states["param_shapes"]
         self.shapes = {name: tuple(shape) for group in groups for name, shape in group.items()}
         files = _files(self.folder, "optim_states")
+        written = self.model_states["dp_world_size"]
+        if len(files) != written:
+            raise CheckpointError(
+                f"{self.folder} has the *_optim_states.pt of {len(files)} of {written} ranks. Take a whole checkpoint."
+            )
         states = [load_file(file, mmap=True)["optimizer_state_dict"] for file in files]
         self.ranks = len(states)
         self.stage = int(states[0]["zero_stage"])

@@ -14,6 +14,7 @@ from projects.sa2va.engine.before_step import optimizer_steps
 from projects.sa2va.engine.parameters import gather_slices, local_tensor
 from projects.sa2va.engine.unwrap import unwrap_model
 from projects.sa2va.engine.zero_shards import MASTER, ZeroShards
+from projects.sa2va.errors import CheckpointError
 from tests.ranks import run_ranks
 from tests.toy import ToyModel, toy_config
 
@@ -168,6 +169,14 @@ def test_a_checkpoint_inside_a_step_is_refused(tmp_path: Path) -> None:
     (tmp_path / "iter_4.pth/manifest.json").unlink()
     with pytest.raises(RuntimeError, match=r"written 1 of 2 micro-batches into a step.*Set accumulative_counts=2"):
         run_ranks(2, _resume_with_accumulation, tmp_path, 4, 3)
+
+
+def test_a_folder_without_the_part_of_one_rank_is_refused(tmp_path: Path) -> None:
+    """Red when the parts of the others are taken for all: XTuner's own folders have no list of files."""
+    run_ranks(2, train, tmp_path, 2, 3, 2, None)
+    (tmp_path / "iter_4.pth/zero_pp_rank_0_mp_rank_00_optim_states.pt").unlink()
+    with pytest.raises(CheckpointError, match=r"has the \*_optim_states.pt of 1 of 2 ranks"):
+        ZeroShards(tmp_path / "iter_4.pth")
 
 
 class LargerModel(ToyModel):
