@@ -1,0 +1,59 @@
+"""The sizes of the published models, built on the meta device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS
+
+from projects.sa2va.paths import ROOT
+
+VOCABULARY = 151_679
+#: Hidden size, layers, key and value width, MLP width of each language model (their config.json).
+SIZES = {
+    "sizes/pseudo_gumbel_internvl25_1b": (896, 24, 128, 4_864),
+    "sizes/pseudo_gumbel_internvl3_2b": (1536, 28, 256, 8_960),
+    "sizes/pseudo_gumbel_internvl3_8b": (3584, 28, 512, 18_944),
+}
+
+
+def language_model_parameters(hidden: int, layers: int, kv: int, mlp: int) -> int:
+    """Of Qwen2.5 with untied embeddings, its head included, and LoRA of rank 128 on its seven linear layers."""
+    attention = 2 * hidden * hidden + hidden + 2 * (hidden * kv + kv)
+    lora = 128 * (2 * (hidden + hidden) + 2 * (hidden + kv) + 3 * (hidden + mlp))
+    return 2 * VOCABULARY * hidden + layers * (attention + 3 * hidden * mlp + 2 * hidden + lora) + hidden
+
+
+def projector_parameters(hidden: int) -> int:
+    """Norm and two layers on 2 x 2 patches of the ViT's 1024 channels."""
+    return 2 * 4096 + 4096 * hidden + hidden + hidden * hidden + hidden
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_a_size_is_the_published_one(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Red when a size is mistyped, or a part has another width than its neighbour. SAM 2 and ViT are those of 4B."""
+    hidden, layers, kv, mlp = SIZES[name]
+    config: Any = Config.fromfile(ROOT / f"configs/{name}.py").model
+    base = Config.fromfile(ROOT / "configs/pseudo_gumbel_4b.py").model.sa2va
+    assert config.sa2va.sam2 == base.sam2
+    assert config.sa2va.internvl.vision_config == base.internvl.vision_config
+    # Both towers cost many seconds to build, and have counts of their own elsewhere.
+    config.sa2va.sam2.vision_config.backbone_config.update(blocks_per_stage=[1, 1, 1, 1], global_attention_blocks=[2])
+    config.sa2va.internvl.vision_config.num_hidden_layers = 1
+    with torch.device("meta"):
+        model = MODELS.build(config).student
+    counts = {
+        name: sum(parameter.numel() for parameter in module.parameters())
+        for name, module in (
+            ("language", model.language_model),
+            ("head", model.mllm.lm_head),
+            ("projector", model.mllm.model.multi_modal_projector),
+            ("seg", model.text_hidden_fcs),
+        )
+    }
+    assert counts["language"] + counts["head"] == language_model_parameters(hidden, layers, kv, mlp)
+    assert counts["projector"] == projector_parameters(hidden)
+    assert counts["seg"] == hidden * hidden + hidden + hidden * 256 + 256
