@@ -9,6 +9,6 @@ with read_base():
     from ._base_.schedules.cosine import *
 
 train_cfg["max_steps"] = 20
-optim_wrapper["accumulative_counts"] = 2
+optim_wrapper["accumulative_counts"] = 1
 param_scheduler[0]["end"] = param_scheduler[1]["begin"] = 5
 default_hooks["logger"]["interval"] = 1
