@@ -23,6 +23,6 @@ train_dataloader["batch_sampler"]["pattern"] = ("cycle", "refer")
 
 default_hooks.update(
     ema_teacher=dict(type=EMATeacherHook, decay=0.999),
-    gradient_flow=dict(type=GradientFlowHook, interval=10),
-    caption_panel=dict(type=CaptionPanelHook, interval=100),
+    gradient_flow=dict(type=GradientFlowHook, interval=5),  # odd steps are the cycle's
+    caption_panel=dict(type=CaptionPanelHook, interval=5),
 )
