@@ -1,0 +1,24 @@
+"""Masks of two photographs and expressions for generated scenes, at the 4B model's sizes; nothing is downloaded."""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .coco_refcoco import *
+
+from projects.sa2va.datasets.photos import ImgvizPhotos
+from projects.sa2va.datasets.scene_adapters import SceneExpressions
+
+_scenes = dict(type=SceneExpressions, root="data/scenes")
+
+_refer_sources = [dict(kind="refer", dataset=dict(**_scenes, split="labelled"))]
+_cycle_sources = [dict(kind="cycle", dataset=dict(type=ImgvizPhotos, root="data/photos"))]
+
+train_dataloader["num_workers"] = 0
+train_dataloader["dataset"]["sources"] = _refer_sources
+
+test_dataloader.update(num_workers=0)
+test_dataloader["dataset"]["sources"] = [
+    dict(kind="refer", name="scenes", max_samples=20, dataset=dict(**_scenes, split="test")),
+    dict(kind="cycle", name="photos", dataset=dict(type=ImgvizPhotos, root="data/photos")),
+]
+test_evaluator = [dict(type=ReferringMetric, source="scenes"), dict(type=CycleMetric, source="photos")]

@@ -1,0 +1,77 @@
+"""Which file of a config's inheritance set each of its values."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+#: Where a value is in a config: keys of dicts and indices of lists.
+Place = tuple[str | int, ...]
+
+
+def leaves(value: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
+    """Every value inside that is no dict or list, or is an empty one, with its place."""
+    entries = _entries(value)
+    if not entries:
+        yield place, value
+    for key, entry in entries.items():
+        yield from leaves(entry, (*place, key))
+
+
+def provenance(path: str | Path) -> dict[Place, Path]:
+    """The file that set each leaf of a lazy config last.
+
+    The file and its bases are run as Python. A dict of a base that a child only puts elsewhere, as the method does with
+    the base model, keeps the origins of its values; a value that a child sets to what it was keeps its origin too.
+    """
+    names: dict[str, Any] = {}
+    origins = _Origins()
+    _run(Path(path), names, origins)
+    return {place: origins.of(names, place) for place, _ in leaves(names)}
+
+
+class _Origins:
+    """Who put each entry into each dict and list."""
+
+    def __init__(self) -> None:
+        #: id of a container -> itself, which keeps the id taken, and its entries as last seen with their files
+        self._seen: dict[int, tuple[Any, dict[Any, tuple[Any, Path]]]] = {}
+
+    def note(self, container: Any, file: Path) -> None:
+        """Everything inside that was not there before is of ``file``."""
+        _, before = self._seen.get(id(container), (None, {}))
+        now = {}
+        for key, value in _entries(container).items():
+            was = before.get(key)
+            now[key] = was if was is not None and was[0] is value else (value, file)
+            self.note(value, file)
+        self._seen[id(container)] = (container, now)
+
+    def of(self, container: Any, place: Place) -> Path:
+        """The file that put in the innermost entry of a place."""
+        for key in place[:-1]:
+            container = container[key]
+        return self._seen[id(container)][1][place[-1]][1]
+
+
+def _run(path: Path, names: dict[str, Any], origins: _Origins) -> None:
+    own = []
+    for statement in ast.parse(path.read_text("utf-8")).body:
+        if not isinstance(statement, ast.With):  # MMEngine takes no other `with` than that of read_base
+            own.append(statement)
+            continue
+        for base in statement.body:
+            assert isinstance(base, ast.ImportFrom), "MMEngine takes nothing else under read_base"
+            parts = (base.module or "").split(".")
+            _run(path.resolve().parents[base.level - 1].joinpath(*parts).with_suffix(".py"), names, origins)
+    exec(compile(ast.Module(own, []), str(path), "exec"), names)  # a config is code; MMEngine runs it as well
+    del names["__builtins__"]
+    origins.note(names, path)
+
+
+def _entries(value: Any) -> dict[Any, Any]:
+    if isinstance(value, dict):
+        return value
+    return dict(enumerate(value)) if isinstance(value, (list, tuple)) else {}
