@@ -62,8 +62,6 @@ def open_index(
                 if index is None:
                     _build(folder, key, root, schema, parts())
                     index = _fresh(folder, key, root)
-        except PermissionError as error:
-            raise _unwritable(folder, root, error) from error
         except OSError as error:
             if error.filename is not None and not str(error.filename).startswith(str(folder)):
                 raise  # reading the source failed
