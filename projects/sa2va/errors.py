@@ -52,3 +52,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"Did you mean '{near[0]}'?" if near else f"Known: {', '.join(known)}."
+
+
+def near_miss(name: str, known: Iterable[str]) -> str | None:
+    """The known name that ``name`` is a slip of, e.g. ``"image"`` for ``"imge"``; None if there is none."""
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.85)), None)
