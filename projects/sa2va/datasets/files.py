@@ -26,7 +26,7 @@ import json
 import os
 import unicodedata
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -40,11 +40,12 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "PPM", "TIFF", "JPEG2000")
 
 
 def read_picture(
-    path: Path, record: str, expected_size: tuple[int, int] | None = None, max_pixels: int = MAX_IMAGE_PIXELS
+    path: Path | BinaryIO, record: str, expected_size: tuple[int, int] | None = None, max_pixels: int = MAX_IMAGE_PIXELS
 ) -> np.ndarray:
     """A picture file as uint8 RGB (H, W, 3), by the rules above.
 
     Args:
+        path: or an open file, whose text names it.
         record: what asks for it, e.g. ``"annotation 17"``; goes into the error.
         expected_size: (height, width) that the annotation speaks of; None where it does not say. A picture as
             it is stored has it, as COCO means it, or with its EXIF orientation applied, as LabelMe means it.
@@ -187,7 +188,7 @@ def require_folder(path: Path, remedy: str) -> Path:
     return path
 
 
-def _open(path: Path, record: str, max_pixels: int) -> Image.Image:
+def _open(path: Path | BinaryIO, record: str, max_pixels: int) -> Image.Image:
     """A decoded picture; the file is closed."""
     try:
         with Image.open(path, formats=FORMATS) as picture:
@@ -207,7 +208,7 @@ def _open(path: Path, record: str, max_pixels: int) -> Image.Image:
         raise BadSample(str(path), record, f"unreadable picture ({type(error).__name__}: {error})") from error
 
 
-def _turned(picture: Image.Image, path: Path, record: str, expected_size: tuple[int, int]) -> Image.Image:
+def _turned(picture: Image.Image, path: Path | BinaryIO, record: str, expected_size: tuple[int, int]) -> Image.Image:
     """The picture with its EXIF orientation applied, if that gives it the expected size."""
     height, width = expected_size
     try:

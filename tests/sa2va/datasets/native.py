@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
+
+from projects.sa2va.datasets.mask_codec import encode_mask
 
 SIZE = (24, 32)  #: height, width
 
@@ -43,4 +49,75 @@ def write_sav_pairs(root: Path) -> Path:
     """Three good pairs in folders of different depth."""
     for number, folder in enumerate((".", "sav_000", "sav_001/deep")):
         write_pair(root / folder / f"masklet_data_{number}.npz", seed=number)
+    return root
+
+
+def jpeg(pixels: np.ndarray) -> bytes:
+    """A JPEG of best quality."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=100, subsampling=0)
+    return file.getvalue()
+
+
+def sa1b_annotation(number: int, mask: np.ndarray, **more: Any) -> dict[str, Any]:
+    """One annotation as SA-1B has it."""
+    rows, columns = np.nonzero(mask) if mask.any() else (np.zeros(1), np.zeros(1))
+    return {
+        "bbox": [int(columns.min()), int(rows.min()), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1],
+        "area": int(mask.sum()),
+        "segmentation": encode_mask(mask),
+        "predicted_iou": 0.95,
+        "point_coords": [[float(columns.mean()), float(rows.mean())]],
+        "crop_box": [0, 0, mask.shape[1], mask.shape[0]],
+        "id": number,
+        "stability_score": 0.97,
+        **more,
+    }
+
+
+def sa1b_members(image_id: int, annotations: list[dict[str, Any]] | None = None) -> dict[str, bytes]:
+    """``sa_{id}.jpg`` and ``sa_{id}.json``; two annotations unless others are given."""
+    if annotations is None:
+        annotations = [
+            sa1b_annotation(100 * image_id, box(2, 3)),
+            sa1b_annotation(100 * image_id + 1, box(5, 8, 15, 20), predicted_iou=0.8, stability_score=0.9),
+        ]
+    image = {"image_id": image_id, "height": SIZE[0], "width": SIZE[1], "file_name": f"sa_{image_id}.jpg"}
+    content = json.dumps({"image": image, "annotations": annotations}).encode()
+    return {f"sa_{image_id}.jpg": jpeg(picture(image_id)), f"sa_{image_id}.json": content}
+
+
+def write_tar(path: Path, members: dict[str, bytes]) -> Path:
+    """A plain tar; names as given."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as tar:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return path
+
+
+def write_files(folder: Path, files: dict[str, bytes]) -> Path:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def write_sa1b(root: Path, layout: str) -> Path:
+    """Pictures 1, 2 and 3 with two annotations each, in one of the three layouts: ``tar``, ``beside``, ``apart``."""
+    for image_id in (1, 2, 3):
+        members = sa1b_members(image_id)
+        if layout == "tar":
+            shard = root / f"sa_00000{image_id % 2}.tar"
+            if image_id == 1:
+                members = {**members, **sa1b_members(3)}
+            if image_id != 3:
+                write_tar(shard, {f"./{name}": content for name, content in members.items()})
+        elif layout == "beside":
+            write_files(root / f"sa_00000{image_id % 2}", members)
+        else:
+            folders = {"jpg": "img", "json": "js"}
+            write_files(root, {f"{folders[name.split('.')[1]]}/{name}": data for name, data in members.items()})
     return root
