@@ -121,3 +121,38 @@ def write_sa1b(root: Path, layout: str) -> Path:
             folders = {"jpg": "img", "json": "js"}
             write_files(root, {f"{folders[name.split('.')[1]]}/{name}": data for name, data in members.items()})
     return root
+
+
+OPEN_IMAGES_HEADER = "MaskPath,ImageID,LabelName,BoxID,BoxXMin,BoxXMax,BoxYMin,BoxYMax,PredictedIoU,Clicks"
+
+
+def open_images_line(mask: str, image: str, label: str = "/m/01g317", box_side: float = 0.5, iou: float = 0.9) -> str:
+    """One line of the csv, with a box from 0 to ``box_side`` in both directions."""
+    return f"{mask},{image},{label},b1,0.0,{box_side},0.0,{box_side},{iou},0.1 0.2 1;0.3 0.4 0"
+
+
+def write_png(path: Path, pixels: np.ndarray) -> Path:
+    """bool as a 1-bit PNG, as Open Images has them; uint8 as it is."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shown = (
+        Image.fromarray(pixels.astype(np.uint8) * 255).convert("1") if pixels.dtype == bool else Image.fromarray(pixels)
+    )
+    shown.save(path)
+    return path
+
+
+def write_open_images(root: Path, lines: list[str] | None = None, header: str = OPEN_IMAGES_HEADER) -> Path:
+    """Photo ``p1`` with masks ``m1.png`` (of its size) and ``m2.png`` (half of it), and ``p2`` with ``m3.png``."""
+    for number in (1, 2):
+        write_files(root / "images/train", {f"p{number}.jpg": jpeg(picture(number))})
+    write_png(root / "masks/train/m1.png", box(2, 3))
+    write_png(root / "masks/train/m2.png", box(1, 2, 5, 6, size=(12, 16)))
+    write_png(root / "masks/train/m3.png", box(9, 9))
+    if lines is None:
+        lines = [
+            open_images_line("m1.png", "p1"),
+            open_images_line("m2.png", "p1", label="/m/0bt9lr", iou=0.7),
+            open_images_line("m3.png", "p2", label="/m/04rmv", box_side=0.1),
+        ]
+    (root / "train-annotations-object-segmentation.csv").write_text("\n".join([header, *lines]) + "\n")
+    return root
