@@ -53,6 +53,17 @@ def encode_mask(mask: np.ndarray) -> dict[str, Any]:
     return {"size": [int(extent) for extent in rle["size"]], "counts": rle["counts"].decode("ascii")}
 
 
+def mask_area(segmentation: Any, height: int, width: int) -> int:
+    """Pixels of an RLE, counted without unpacking it.
+
+    Raises:
+        MaskError: see :func:`decode_mask`; an empty mask has 0 pixels.
+    """
+    if not isinstance(segmentation, dict):
+        raise MaskError(f"a {type(segmentation).__name__}, expected an RLE")
+    return int(coco_mask.area(_rle(segmentation, height, width)))
+
+
 def rle_size(segmentation: Any) -> tuple[int, int] | None:
     """(height, width) of an RLE; None of polygons, and of an RLE that does not say."""
     size = segmentation.get("size") if isinstance(segmentation, dict) else None

@@ -156,3 +156,60 @@ def write_open_images(root: Path, lines: list[str] | None = None, header: str = 
         ]
     (root / "train-annotations-object-segmentation.csv").write_text("\n".join([header, *lines]) + "\n")
     return root
+
+
+def write_video(path: Path, pictures: list[np.ndarray], key_every: int = 12, codec: str = "libx264") -> Path:
+    """An mp4 of 24 frames a second, with a key frame every ``key_every`` and frames that refer to later ones."""
+    import av
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=24)
+        stream.height, stream.width = pictures[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        stream.gop_size = key_every
+        stream.options = {"crf": "4", "bf": "2"}
+        for pixels in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+VIDEO_SIZE = (48, 64)
+
+
+def video_picture(number: int) -> np.ndarray:
+    """Frame ``number`` of a written video: its grey level tells which it is."""
+    return np.full((*VIDEO_SIZE, 3), 20 + 4 * number, np.uint8)
+
+
+def sav_masks(frames: int = 7) -> list[list[dict[str, Any]]]:
+    """Two masklets: one that moves right by a pixel a frame, and one that frames 0 to 3 show."""
+    first = [box(4, 5 + frame, 20, 16, size=VIDEO_SIZE) for frame in range(frames)]
+    second = [box(30, 40, 8 if frame < 4 else 0, 10, size=VIDEO_SIZE) for frame in range(frames)]
+    return [[encode_mask(one), encode_mask(two)] for one, two in zip(first, second, strict=True)]
+
+
+def write_sav(root: Path, video_id: str = "sav_000001", kind: str = "manual", **changes: Any) -> Path:
+    """A video of 25 frames and the json of 7 annotated ones; ``changes`` stand in for keys of the json."""
+    folder = root / video_id[:7]
+    if not (folder / f"{video_id}.mp4").exists():
+        write_video(folder / f"{video_id}.mp4", [video_picture(number) for number in range(25)])
+    masks = sav_masks()
+    content = {
+        "video_id": video_id,
+        "video_duration": 25 / 24,
+        "video_frame_count": 25.0,
+        "video_height": float(VIDEO_SIZE[0]),
+        "video_width": float(VIDEO_SIZE[1]),
+        "video_split": "train",
+        "masklet": masks,
+        "masklet_id": [0, 1],
+        "masklet_frame_count": [7, 7],
+        "masklet_type": [kind, kind],
+        "masklet_num": 2,
+        **changes,
+    }
+    path = folder / f"{video_id}_{kind}.json"
+    path.write_text(json.dumps(content))
+    return path
