@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from mmengine.logging import print_log
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from projects.sa2va.datasets.index import BATCH_ROWS, FAULT, Dropped, Index, IndexedPart, Part
+from projects.sa2va.datasets.marked_folder import written_whole
 from projects.sa2va.errors import BadSample, ConfigError
 
 #: Part of what an index follows from: raise it when the files or the meaning of their columns change.
@@ -132,9 +133,9 @@ def _build(folder: Path, key: str, root: Path, schema: pa.Schema, parts: Iterabl
         # a run that opened the index before this build goes on with its files
         keep |= {fields[1] for fields in json.loads(listing.read_text(encoding="utf-8"))["parts"]}
     content = {"root": root.name, "stamps": stamps, "parts": [part for part in indexed if part.rows or part.dropped]}
-    with _written_whole(listing) as unfinished:
+    with written_whole(listing) as unfinished:
         unfinished.write_text(json.dumps(content), encoding="utf-8")
-    for path in folder.glob(f"{key}-*"):
+    for path in (*folder.glob(f"{key}-*"), *folder.glob(f".{key}*.tmp")):  # the latter were left by killed builds
         if path.name not in keep:
             path.unlink(missing_ok=True)
 
@@ -143,7 +144,7 @@ def _write_part(file: Path, schema: pa.Schema, part: Part, advance: Callable[[in
     """Batches of ``BATCH_ROWS`` rows, the last one shorter, then one without rows that carries the counts."""
     rows, bad, dropped = 0, 0, Counter[str]()
     waiting: list[dict[str, Any]] = []
-    with _written_whole(file) as unfinished, pa.ipc.new_file(str(unfinished), schema) as writer:
+    with written_whole(file) as unfinished, pa.ipc.new_file(str(unfinished), schema) as writer:
 
         def flush() -> None:
             writer.write_batch(pa.RecordBatch.from_pylist(waiting, schema))
@@ -172,14 +173,3 @@ def _read_receipt(file: Path, name: str) -> IndexedPart:
     _, metadata = reader.get_batch_with_custom_metadata(reader.num_record_batches - 1)
     rows, bad, dropped = json.loads(metadata[b"counts"])
     return IndexedPart(name, file.name, rows, bad, dropped)
-
-
-@contextlib.contextmanager
-def _written_whole(file: Path) -> Iterator[Path]:
-    """A path to write to, that becomes ``file`` when all is written; what a killed build left goes with a later one."""
-    unfinished = file.with_name(f"{file.name}.{os.getpid()}.tmp")
-    try:
-        yield unfinished
-        os.replace(unfinished, file)
-    finally:
-        unfinished.unlink(missing_ok=True)
