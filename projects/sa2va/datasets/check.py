@@ -74,7 +74,7 @@ def check_set(
             sample = dataset[index]
         except BadSample as error:
             return error
-        lost = [name for name in POOLINGS if not region_grid(sample.mask, grid_size, name).any()]
+        lost: list[str] = [name for name in POOLINGS if not region_grid(sample.mask, grid_size, name).any()]
         return sample.text is None, sample.image2 is not None, lost
 
     for seen in _in_threads(look, indices):
