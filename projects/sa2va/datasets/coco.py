@@ -73,6 +73,10 @@ class CocoInstances:
     def __len__(self) -> int:
         return len(self.items)
 
+    def check_all(self) -> list[str]:
+        """What no single sample tells."""
+        return self.file.notes
+
     def __getitem__(self, index: int) -> Sample:
         annotation = self.items[index]
         record, attributes = self.file.record(annotation), annotation.get("attributes", {})

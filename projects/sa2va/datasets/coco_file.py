@@ -99,14 +99,12 @@ class CocoFile:
             raise BadSample(str(self.path), record, f"image_id {number!r} is not among the images")
         if number in self._unclear:
             raise BadSample(str(self.path), record, f"image_id {number!r} is given to images of different files")
-        size = image.get("height"), image.get("width")
-        known = all(isinstance(extent, int) and extent > 0 for extent in size)
-        return read_picture(
-            inside(self.image_root, image.get("file_name"), self.path, record),
-            record,
-            (size[0], size[1]) if known else rle_size(annotation.get("segmentation")),
-            self.max_pixels,
-        )
+        height, width = image.get("height"), image.get("width")
+        size = rle_size(annotation.get("segmentation"))
+        if isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0:
+            size = height, width
+        path = inside(self.image_root, image.get("file_name"), self.path, record)
+        return read_picture(path, record, size, self.max_pixels)
 
     def mask(self, annotation: dict[str, Any], picture: np.ndarray) -> np.ndarray:
         """The annotation's mask, bool (H, W) of its picture.

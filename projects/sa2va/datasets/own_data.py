@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from projects.sa2va.datasets.mask_codec import MaskError, decode_mask, rle_size
 from projects.sa2va.errors import BadSample, near_miss
 from projects.sa2va.structures import Sample
 
-KEYS = ("image", "mask", "text", "image2", "mask2", "id")
+KEYS = ("image", "mask", "text", "image2", "mask2", "id")  # a slip of the last loses nothing
 _REMEDY = 'Expected one record a line, e.g. {"image": "a.jpg", "mask": [[10, 10, 90, 10, 90, 60]]}.'
 
 
@@ -61,6 +62,22 @@ class OwnData:
     def __len__(self) -> int:
         return len(self.records)
 
+    def check_all(self) -> list[str]:
+        """What no single sample tells: ids that are given twice. Reads every record, but no picture."""
+        lines: dict[Any, list[str]] = defaultdict(list)
+        for index in range(len(self)):
+            try:
+                number = self.records[index].get("id")
+            except BadSample:
+                continue  # told when the sample is read
+            if isinstance(number, (int, str)):
+                lines[number].append(self.records.name(index))
+        repeated = [f"{number} ({', '.join(places[:3])})" for number, places in lines.items() if len(places) > 1]
+        if not repeated:
+            return []
+        first = ", ".join(repeated[:5]) + (", ..." if len(repeated) > 5 else "")
+        return [f"{len(repeated)} ids are given twice; each record is used all the same: {first}"]
+
     def __getitem__(self, index: int) -> Sample:
         """One object.
 
@@ -84,7 +101,7 @@ class OwnData:
 
     def _check_keys(self, record: dict[str, Any], line: str) -> None:
         for key in record:
-            if key not in KEYS and (meant := near_miss(key, KEYS)):
+            if key not in KEYS and (meant := near_miss(key, KEYS[:-1])):
                 raise BadSample(str(self.path), line, f"unknown key '{key}'. Did you mean '{meant}'?")
 
     def _frame(self, record: dict[str, Any], line: str, image: str, mask: str) -> tuple[np.ndarray, np.ndarray]:

@@ -66,6 +66,10 @@ class ReferExpressions:
     def __len__(self) -> int:
         return len(self.items)
 
+    def check_all(self) -> list[str]:
+        """What no single sample tells."""
+        return self.file.notes
+
     def __getitem__(self, index: int) -> Sample:
         ref, sentence = self.items[index]
         record = f"ref {ref.get('ref_id')} sentence {sentence.get('sent_id')}"
@@ -146,5 +150,5 @@ def _check_memo(content: bytes) -> None:
     A pickle of n bytes cannot store more than n objects.
     """
     for opcode, argument, _ in pickletools.genops(content):
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > len(content):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and (argument or 0) > len(content):
             raise pickle.UnpicklingError(f"it stores an object at place {argument}, and has {len(content)} bytes")

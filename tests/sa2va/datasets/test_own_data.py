@@ -33,7 +33,9 @@ def make(root: Path, *records: Any, name: str = "data.jsonl") -> Path:
 
 @pytest.mark.parametrize("mask", [SQUARE, encode_mask(MASK), "mask.png"], ids=["polygon", "rle", "png"])
 def test_the_three_forms_of_a_mask_are_the_same(tmp_path: Path, mask: Any):
-    sample = OwnData(make(tmp_path, {"image": "a.png", "mask": mask, "camera": "left"}))[0]
+    sample = OwnData(
+        make(tmp_path, {"image": "a.png", "mask": mask, "camera": "left", "idx": 3, "task": 1, "image_id": 4})
+    )[0]
     assert (sample.image == [9, 8, 7]).all()
     np.testing.assert_array_equal(sample.mask, MASK)
     assert (sample.text, sample.image2, sample.mask2) == (None, None, None)
@@ -55,6 +57,7 @@ def test_text_id_and_second_frame(tmp_path: Path):
         ({"mask": SQUARE}, r"data.jsonl: line 2: no 'image'"),
         ({"image": "a.png"}, r"data.jsonl: line 2: no 'mask'"),
         ({"imge": "a.png", "mask": SQUARE}, r"line 2: unknown key 'imge'. Did you mean 'image'\?"),
+        ({"image": "a.png", "mask": SQUARE, "maks2": SQUARE}, r"line 2: unknown key 'maks2'. Did you mean 'mask2'\?"),
         ({"image": "a.png", "mask": SQUARE, "image2": "b.png"}, r"line 2: no 'mask2'"),
         ({"image": "a.png", "mask": SQUARE, "mask2": SQUARE}, r"line 2: no 'image2'"),
         ({"image": "a.png", "mask": SQUARE, "text": " "}, r"line 2: empty text"),
