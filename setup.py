@@ -31,5 +31,6 @@ setup(
         "test": requirements("test"),
         "lint": requirements("lint"),
         "flash": requirements("flash"),
+        "video": requirements("video"),
     },
 )

@@ -81,8 +81,8 @@ def error_line(ended: Ended) -> str:
 @pytest.mark.parametrize(
     ("root", "message"),
     [
-        (None, r"^DataError: data root \S+/root is not a folder. Give the folder that holds annotations/.$"),
-        ("empty", r"^DataError: data root \S+/root: no annotations/instances_\*.json. Expected the layout of COCO"),
+        (None, r"^DataError: \S+/root: no such file or folder. Expected own data \(data.jsonl\), the layout of COCO"),
+        ("empty", r"^DataError: \S+/root: the folder is empty. Expected own data"),
         ({"bbox": [1, 2, 3, 4]}, r"instances_train.json: 8 annotations, none with a mask \('segmentation'\). Give an"),
         (OUTSIDE, r"bad samples: 1, more than max_bad_samples=0; the last one: \S+instances_train.json: annotation \d: "
                   r"mask wholly outside its picture of 96 x 96 px. Each is named in \S+/run/bad_samples.jsonl. Mend"),

@@ -18,7 +18,7 @@ examples:
   two ranks, ZeRO-2, bf16            tools/dist_train.sh configs/pseudo_gumbel_tiny.py 2
   the 4B model on 4 GPUs             tools/dist_train.sh configs/pseudo_gumbel_4b.py 4 \\
                                          --weights InternVL2_5-4B sam2_hiera_large.pt
-  own masks in COCO layout           tools/train.py configs/pseudo_gumbel_tiny.py --data-root /data/coco
+  own masks (docs/data.md)           tools/train.py configs/pseudo_gumbel_tiny.py --data-root /data/mine
   go on after a stop                 tools/train.py configs/pseudo_gumbel_tiny.py --resume
   change a value of the config       tools/train.py CONFIG --cfg-options optim_wrapper.optimizer.lr=1e-4
   could it run on 4 GPUs?            tools/dist_train.sh configs/pseudo_gumbel_4b.py 4 --dry-run
@@ -47,7 +47,9 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, help="seed of the run (default: the config's)")
     parser.add_argument("--max-steps", type=int, help="optimizer steps (default: the config's)")
-    parser.add_argument("--data-root", metavar="PATH", help="COCO-like folder whose masks feed the cycle")
+    parser.add_argument(
+        "--data-root", metavar="PATH", help="own data.jsonl, its folder, or a COCO folder: masks for the cycle"
+    )
     parser.add_argument(
         "--ranks", type=int, help="fail unless exactly so many ranks run; with --dry-run, plan for them"
     )
@@ -68,7 +70,7 @@ def parse_args() -> argparse.Namespace:
 def settings(args: argparse.Namespace) -> list[Callable[[Any], None]]:
     """What the options do to the config, in order; each refuses what cannot work."""
     from projects.sa2va.engine import launch
-    from projects.sa2va.engine.data_root import use_coco_root
+    from projects.sa2va.engine.data_root import use_data_root
 
     given: list[Callable[[Any], None]] = [lambda cfg: cfg.merge_from_dict({"launcher": args.launcher})]
     if args.seed is not None:
@@ -76,7 +78,7 @@ def settings(args: argparse.Namespace) -> list[Callable[[Any], None]]:
     if args.max_steps is not None:
         given.append(lambda cfg: cfg.merge_from_dict({"train_cfg.max_steps": args.max_steps}))
     if args.data_root is not None:
-        given.append(lambda cfg: use_coco_root(cfg, args.data_root))
+        given.append(lambda cfg: use_data_root(cfg, args.data_root))
     given.append(lambda cfg: launch.use_weights(cfg, args.weights))
     given.append(lambda cfg: launch.use_checkpoint(cfg, args.resume, args.load_from))
     if args.deepspeed is not None:

@@ -52,3 +52,10 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"Did you mean '{near[0]}'?" if near else f"Known: {', '.join(known)}."
+
+
+def near_miss(name: str, known: Iterable[str]) -> str | None:
+    """The known name that ``name`` is a slip of, e.g. ``"mask"`` for ``"masks"`` or ``"maks"``; None if it is none."""
+    known = [one for one in known if abs(len(one) - len(name)) <= 1]
+    turned = [one for one in known if sorted(one) == sorted(name)]
+    return next(iter(turned or difflib.get_close_matches(name, known, n=1, cutoff=0.8)), None)

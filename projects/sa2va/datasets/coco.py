@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 from mmengine.registry import DATASETS
 
-from projects.sa2va.datasets.coco_file import CocoFile
-from projects.sa2va.errors import DataError
+from projects.sa2va.datasets.coco_file import CocoFile, is_id
+from projects.sa2va.datasets.files import MAX_IMAGE_PIXELS, usable_text
+from projects.sa2va.errors import BadSample, DataError
 from projects.sa2va.structures import Sample
 
 
@@ -30,6 +32,7 @@ class CocoInstances:
             object.
         text_key: key of an annotation that holds its human text, e.g. ``"caption"`` in the generated scenes;
             None for masks without text. With a key, annotations that lack it are no items.
+        max_pixels: largest picture that is decoded.
 
     Raises:
         DataError: see ``CocoFile``; or the choices above leave nothing.
@@ -42,23 +45,24 @@ class CocoInstances:
         min_area: float = 0.0,
         include_crowd: bool = False,
         text_key: str | None = None,
+        max_pixels: int = MAX_IMAGE_PIXELS,
     ) -> None:
-        self.file = CocoFile(ann_file, image_root)
+        self.file = CocoFile(ann_file, image_root, max_pixels)
         self.text_key = text_key
-        next_frames = {image["next_image_id"] for image in self.file.images.values() if "next_image_id" in image}
-        self._tracks = {
-            (annotation["image_id"], annotation["track_id"]): annotation
-            for annotation in self.file.annotations.values()
-            if annotation["image_id"] in next_frames and "track_id" in annotation
-        }
-        self.items = [
-            annotation
-            for annotation in self.file.annotations.values()
-            if annotation["image_id"] not in next_frames
-            and annotation.get("area", min_area) >= min_area
-            and (include_crowd or not annotation.get("iscrowd"))
-            and (text_key is None or annotation.get(text_key))
-        ]
+        next_frames = {number for image in self.file.images.values() if is_id(number := image.get("next_image_id"))}
+        self.items: list[dict[str, Any]] = []
+        self._tracks: dict[tuple[Any, Any], list[dict[str, Any]]] = defaultdict(list)
+        for annotation in self.file.annotations:
+            image, track = annotation.get("image_id"), annotation.get("track_id")
+            if is_id(image) and image in next_frames:
+                if is_id(track):
+                    self._tracks[image, track].append(annotation)
+            elif (
+                _area(annotation, min_area) >= min_area
+                and (include_crowd or not annotation.get("iscrowd"))
+                and (text_key is None or annotation.get(text_key))
+            ):
+                self.items.append(annotation)
         if not self.items:
             raise DataError(
                 f"{self.file.path}: none of {len(self.file.annotations)} annotations is left with "
@@ -69,21 +73,40 @@ class CocoInstances:
     def __len__(self) -> int:
         return len(self.items)
 
+    def check_all(self) -> list[str]:
+        """What no single sample tells."""
+        return self.file.notes
+
     def __getitem__(self, index: int) -> Sample:
         annotation = self.items[index]
+        record, attributes = self.file.record(annotation), annotation.get("attributes", {})
+        if not isinstance(attributes, dict):
+            raise BadSample(str(self.file.path), record, "attributes are no object of names and values")
         image = self.file.picture(annotation)
         second = self._next_frame(annotation)
         image2 = self.file.picture(second) if second else None
         return Sample(
-            sample_id=f"{self.file.path.name}#{self.file.record(annotation)}",
+            sample_id=f"{self.file.path.name}#{record}",
             image=image,
             mask=self.file.mask(annotation, image),
-            text=annotation[self.text_key] if self.text_key else None,
+            text=usable_text(annotation[self.text_key], self.file.path, record) if self.text_key else None,
             image2=image2,
             mask2=self.file.mask(second, image2) if second is not None and image2 is not None else None,
-            attributes=annotation.get("attributes", {}),
+            attributes=attributes,
         )
 
     def _next_frame(self, annotation: dict[str, Any]) -> dict[str, Any] | None:
-        next_image = self.file.images.get(annotation["image_id"], {}).get("next_image_id")
-        return self._tracks.get((next_image, annotation.get("track_id")))
+        next_image, track = self.file.image(annotation).get("next_image_id"), annotation.get("track_id")
+        found = self._tracks.get((next_image, track), []) if is_id(next_image) and is_id(track) else []
+        if len(found) > 1:
+            raise BadSample(
+                str(self.file.path),
+                self.file.record(annotation),
+                f"track_id {track!r} is given to {len(found)} annotations of the next frame",
+            )
+        return found[0] if found else None
+
+
+def _area(annotation: dict[str, Any], default: float) -> float:
+    area = annotation.get("area", default)
+    return area if isinstance(area, (int, float)) else default

@@ -1,40 +1,151 @@
-"""Reading pictures and JSON: each failure is one clear error."""
+"""Reading pictures, masks and JSON: each fault is repaired or refused by a stated rule.
+
+==================================  ==================================================================================
+what is met                         what is done
+==================================  ==================================================================================
+grey, 1-bit, palette, CMYK          converted to RGB
+16-bit grey                         the high byte, as Pillow reads 16-bit RGB
+32-bit and float                    refused: no range is agreed on
+alpha, or a transparent colour      laid over white, as viewers show it
+EXIF orientation                    kept as stored, unless only the turned picture has the annotated size
+another size than annotated         refused
+truncated, empty, not a picture     refused; nothing is guessed
+several frames (GIF, TIFF)          the first
+more pixels than ``max_pixels``     refused before decoding: a small file can unpack to many GB
+a format not in ``FORMATS``         refused; EPS, for one, would start Ghostscript
+a path that leaves its folder       refused, by ``..``, as an absolute path or over a symbolic link
+a loop of symbolic links            refused
+a name in another Unicode form      the file is found (macOS writes NFD, most others NFC)
+==================================  ==================================================================================
+"""
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import unicodedata
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from projects.sa2va.errors import BadSample, DataError
 
-#: Larger pictures are refused before they are decoded: a small file can unpack to many GB.
+#: Default of ``max_pixels``. Pillow itself refuses above twice ``PIL.Image.MAX_IMAGE_PIXELS``, 179 million.
 MAX_IMAGE_PIXELS = 100_000_000
+#: What Pillow may open, whatever the name ends with.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "PPM", "TIFF", "JPEG2000")
 
 
-def read_picture(path: Path, record: str) -> np.ndarray:
-    """A picture file as uint8 RGB (H, W, 3).
-
-    EXIF orientation is not applied: COCO's annotations refer to the pixels as they are stored.
+def read_picture(
+    path: Path | BinaryIO, record: str, expected_size: tuple[int, int] | None = None, max_pixels: int = MAX_IMAGE_PIXELS
+) -> np.ndarray:
+    """A picture file as uint8 RGB (H, W, 3), by the rules above.
 
     Args:
+        path: or an open file, whose text names it.
         record: what asks for it, e.g. ``"annotation 17"``; goes into the error.
+        expected_size: (height, width) that the annotation speaks of; None where it does not say. A picture as
+            it is stored has it, as COCO means it, or with its EXIF orientation applied, as LabelMe means it.
+        max_pixels: largest picture that is decoded.
 
     Raises:
-        BadSample: missing, not a picture, truncated, or more than ``MAX_IMAGE_PIXELS``.
+        BadSample: missing, no picture, truncated, too large, or not of ``expected_size``.
     """
+    picture = _open(path, record, max_pixels)
+    if expected_size is not None and picture.size != expected_size[::-1]:
+        picture = _turned(picture, path, record, expected_size)
+    if picture.mode in ("I", "F"):
+        raise BadSample(
+            str(path), record, f"picture of mode {picture.mode}, whose range is not known; save it with 8 or 16 bits"
+        )
+    if picture.mode.startswith("I;16"):
+        high = (np.asarray(picture) >> 8).astype(np.uint8)
+        return np.repeat(high[..., None], 3, axis=2)
+    if picture.has_transparency_data:
+        shown = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", shown.size, "white"), shown)
+    return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
+
+
+def read_mask(path: Path, record: str, max_pixels: int = MAX_IMAGE_PIXELS) -> np.ndarray:
+    """A mask file of one object as bool (H, W): 0, black or transparent is outside, one other value is the object.
+
+    Raises:
+        BadSample: unreadable, empty, or of several values besides 0: then it holds several objects, or soft or
+            JPEG-smeared edges, and which pixels are meant is not known.
+    """
+    picture = _open(path, record, max_pixels)
+    pixels = np.asarray(picture)
+    if pixels.ndim == 3:
+        pixels = np.asarray(picture.convert("RGBA"))
+        packed = np.ascontiguousarray(pixels).view(np.uint32)[..., 0]
+        packed = np.where(pixels[..., :3].any(axis=2) & (pixels[..., 3] > 0), packed, 0)
+    else:
+        packed = pixels
+    values = np.unique(packed)
+    values = values[values != 0]
+    if not len(values):
+        raise BadSample(str(path), record, "empty mask: it covers no pixel")
+    if len(values) > 1:
+        raise BadSample(
+            str(path), record, f"mask with {len(values)} values besides 0; write one object a file, 0 outside it"
+        )
+    return packed != 0
+
+
+def inside(root: Path, name: Any, source: str | Path, record: str) -> Path:
+    """The file ``name`` below ``root``, symbolic links followed.
+
+    A root may itself be a link; what counts is where the file lies in the end.
+
+    Args:
+        name: as a record gives it: a relative path, or an absolute one that leads below ``root``.
+        source: file that holds the record, for the error.
+
+    Raises:
+        BadSample: no text, missing, no regular file, outside ``root``, or a loop of links.
+    """
+    if not isinstance(name, str) or not name:
+        raise BadSample(str(source), record, f"{name!r:.80} is no path of a file")
     try:
-        with Image.open(path) as picture:
-            width, height = picture.size
-            if width * height > MAX_IMAGE_PIXELS:
-                raise BadSample(str(path), record, f"{width} x {height} px is above {MAX_IMAGE_PIXELS} px")
-            return np.array(picture.convert("RGB"))
-    # SyntaxError and ValueError are what pillow's decoders raise on some broken files
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise BadSample(str(path), record, f"unreadable picture ({type(error).__name__}: {error})") from error
+        name.encode()  # half a surrogate pair is no text that could be shown
+        for form in (name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))):
+            if os.path.lexists(root / form):
+                name = form
+                break
+        real = os.path.realpath(root / name, strict=True)
+    except FileNotFoundError:
+        raise BadSample(str(root / name), record, "missing: no such file") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL, or half a surrogate pair
+        loop = isinstance(error, OSError) and error.errno == errno.ELOOP
+        why = "a loop of symbolic links" if loop else f"no usable path ({error})"
+        raise BadSample(str(source), record, f"{name!r:.200}: {why}") from error
+    base = os.path.realpath(root)
+    if os.path.commonpath((real, base)) != base:
+        raise BadSample(str(source), record, f"{name!r} leads out of {root}: it lies at {real!r}")
+    if not os.path.isfile(real):
+        raise BadSample(str(root / name), record, "missing: not a regular file")
+    return root / name
+
+
+def usable_text(text: Any, source: str | Path, record: str) -> str:
+    """A sentence that a tokenizer can read.
+
+    Raises:
+        BadSample: no text, blank, or with half a surrogate pair.
+    """
+    if not isinstance(text, str):
+        raise BadSample(str(source), record, f"text is a {type(text).__name__}, expected a string")
+    if not text.strip():
+        raise BadSample(str(source), record, "empty text")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise BadSample(str(source), record, f"text that is no Unicode ({error})") from error
+    return text
 
 
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
@@ -45,13 +156,23 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file. {remedy}")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not JSON ({error}). {remedy}") from error
+    content = parse_json(path.read_bytes(), path, remedy)
     if not isinstance(content, dict):
         raise DataError(f"{path}: holds a {type(content).__name__}, expected an object. {remedy}")
     return content
+
+
+def parse_json(content: bytes, path: Path, remedy: str) -> Any:
+    """JSON in UTF-8, with or without a byte order mark.
+
+    Raises:
+        DataError: not JSON; ends with ``remedy``.
+    """
+    try:
+        return json.loads(content.decode("utf-8-sig"))
+    # ValueError: no JSON, no UTF-8, or a number of thousands of digits; RecursionError: brackets in brackets
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not JSON ({error}). {remedy}") from error
 
 
 def require_folder(path: Path, remedy: str) -> Path:
@@ -65,3 +186,39 @@ def require_folder(path: Path, remedy: str) -> Path:
     if not any(path.iterdir()):
         raise DataError(f"{path}: the folder is empty. {remedy}")
     return path
+
+
+def _open(path: Path | BinaryIO, record: str, max_pixels: int) -> Image.Image:
+    """A decoded picture; the file is closed."""
+    try:
+        with Image.open(path, formats=FORMATS) as picture:
+            width, height = picture.size
+            if width * height > max_pixels:
+                raise BadSample(
+                    str(path), record, f"{width} x {height} px is above {max_pixels} px; shrink it, or raise max_pixels"
+                )
+            picture.load()
+            return picture
+    except BadSample:
+        raise
+    except FileNotFoundError:
+        raise BadSample(str(path), record, "missing: no such file") from None
+    # on broken bytes pillow's decoders raise nearly anything: OSError, SyntaxError, struct.error, IndexError, ...
+    except Exception as error:
+        raise BadSample(str(path), record, f"unreadable picture ({type(error).__name__}: {error})") from error
+
+
+def _turned(picture: Image.Image, path: Path | BinaryIO, record: str, expected_size: tuple[int, int]) -> Image.Image:
+    """The picture with its EXIF orientation applied, if that gives it the expected size."""
+    height, width = expected_size
+    try:
+        turned = ImageOps.exif_transpose(picture)
+    except Exception:  # a broken EXIF block says nothing, and pillow raises nearly anything on it
+        turned = picture
+    if turned.size == (width, height):
+        return turned
+    raise BadSample(
+        str(path),
+        record,
+        f"picture of {picture.width} x {picture.height} px (width x height), annotated as {width} x {height} px",
+    )

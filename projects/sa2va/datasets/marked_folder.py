@@ -1,12 +1,13 @@
-"""Folders that are written once: complete, or not there."""
+"""Folders and files that are written once: complete, or not there."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,17 @@ def write_once(root: str | Path, settings: dict[str, Any], write: Callable[[Path
     finally:
         shutil.rmtree(workshop, ignore_errors=True)
     return root
+
+
+@contextlib.contextmanager
+def written_whole(file: Path) -> Iterator[Path]:
+    """A hidden path beside ``file`` to write to, that gets the name ``file`` when all is written."""
+    unfinished = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    try:
+        yield unfinished
+        os.replace(unfinished, file)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _same_settings(root: Path, settings: dict[str, Any]) -> Path:

@@ -9,6 +9,9 @@ from pycocotools import mask as coco_mask
 
 from projects.sa2va.errors import DataError
 
+#: Longest outline of a polygon in px, about 40 times round the largest picture; pycocotools takes 100 bytes a px.
+_MAX_OUTLINE = 2_000_000
+
 
 class MaskError(DataError, ValueError):
     """A segmentation that is no usable mask; the message says why. Adapters turn it into a ``BadSample``."""
@@ -27,8 +30,8 @@ def decode_mask(segmentation: Any, height: int, width: int) -> np.ndarray:
         bool (height, width) with at least one pixel set.
 
     Raises:
-        MaskError: no segmentation, a polygon of fewer than 3 points, an RLE of another size than the picture
-            or with broken counts, an empty mask, or a mask wholly outside its picture.
+        MaskError: no segmentation, a polygon of fewer than 3 points or of senseless coordinates, an RLE of another
+            size than the picture or with broken counts, an empty mask, or a mask wholly outside its picture.
     """
     if not segmentation:
         raise MaskError("no segmentation")
@@ -50,9 +53,28 @@ def encode_mask(mask: np.ndarray) -> dict[str, Any]:
     return {"size": [int(extent) for extent in rle["size"]], "counts": rle["counts"].decode("ascii")}
 
 
+def mask_area(segmentation: Any, height: int, width: int) -> int:
+    """Pixels of an RLE, counted without unpacking it.
+
+    Raises:
+        MaskError: see :func:`decode_mask`; an empty mask has 0 pixels.
+    """
+    if not isinstance(segmentation, dict):
+        raise MaskError(f"a {type(segmentation).__name__}, expected an RLE")
+    return int(coco_mask.area(_rle(segmentation, height, width)))
+
+
+def rle_size(segmentation: Any) -> tuple[int, int] | None:
+    """(height, width) of an RLE; None of polygons, and of an RLE that does not say."""
+    size = segmentation.get("size") if isinstance(segmentation, dict) else None
+    if isinstance(size, list) and len(size) == 2 and all(isinstance(extent, int) for extent in size):
+        return size[0], size[1]
+    return None
+
+
 def _rle(segmentation: dict[str, Any], height: int, width: int) -> dict[str, Any]:
     size, counts = segmentation.get("size"), segmentation.get("counts")
-    if size is None or list(size) != [height, width]:
+    if not isinstance(size, (list, tuple)) or list(size) != [height, width]:
         raise MaskError(f"RLE of size {size} (height, width) on a picture of size {[height, width]}")
     if isinstance(counts, list):
         if any(not isinstance(count, int) or count < 0 for count in counts) or sum(counts) != height * width:
@@ -60,21 +82,42 @@ def _rle(segmentation: dict[str, Any], height: int, width: int) -> dict[str, Any
         return coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
     if not isinstance(counts, (str, bytes)):
         raise MaskError(f"RLE counts are a {type(counts).__name__}, expected text or a list of run lengths")
-    return {"size": [height, width], "counts": counts.encode("ascii") if isinstance(counts, str) else counts}
+    return {"size": [height, width], "counts": _whole_counts(counts)}
+
+
+def _whole_counts(counts: str | bytes) -> bytes:
+    """Compressed counts that end where they should: pycocotools reads past the end of cut ones.
+
+    Each character holds 5 bits of a number above ``"0"``; its sixth bit says that the number goes on.
+    """
+    code = counts.encode("utf-8", "replace") if isinstance(counts, str) else counts
+    values = np.frombuffer(code, np.uint8).astype(np.int16) - ord("0")
+    if not len(values) or values.min() < 0 or values.max() > 63 or values[-1] & 32:
+        raise MaskError("RLE counts cannot be decoded (cut off, or with a character that no RLE has)")
+    return code
 
 
 def _polygons(segmentation: Any, height: int, width: int) -> dict[str, Any]:
     if not isinstance(segmentation, list) or not all(isinstance(polygon, list) for polygon in segmentation):
         raise MaskError("segmentation is neither a list of polygons nor an RLE")
-    inside = False
+    outline, within, polygons = 0.0, False, []
     for polygon in segmentation:
         # pycocotools would read 4 numbers as a box
         if len(polygon) < 6 or len(polygon) % 2:
             raise MaskError(f"polygon of {len(polygon)} numbers, expected x, y of at least 3 points")
-        points = np.array(polygon, dtype=np.float64).reshape(-1, 2)
+        if not all(isinstance(value, (int, float)) for value in polygon):
+            raise MaskError("polygon with a coordinate that is no number")
+        try:
+            points = np.array(polygon, dtype=np.float64).reshape(-1, 2)
+        except OverflowError as error:
+            raise MaskError("polygon with a coordinate that is not finite") from error
         if not np.isfinite(points).all():
             raise MaskError("polygon with a coordinate that is not finite")
-        inside |= bool((points.max(axis=0) > 0).all() and (points.min(axis=0) < (width, height)).all())
-    if not inside:
+        outline += float(np.abs(points - np.roll(points, 1, axis=0)).max(axis=1).sum())
+        within |= bool((points.max(axis=0) > 0).all() and (points.min(axis=0) < (width, height)).all())
+        polygons.append(points.ravel().tolist())
+    if not within:
         raise MaskError(f"mask wholly outside its picture of {width} x {height} px")
-    return coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
+    if outline > _MAX_OUTLINE:
+        raise MaskError(f"polygons with an outline of {outline:.3g} px on a picture of {width} x {height} px")
+    return coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))

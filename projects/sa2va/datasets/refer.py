@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import pickle
+import pickletools
 from pathlib import Path
 from typing import Any
 
 from mmengine.registry import DATASETS
 
 from projects.sa2va.datasets.coco_file import CocoFile
-from projects.sa2va.datasets.files import require_folder
+from projects.sa2va.datasets.files import MAX_IMAGE_PIXELS, require_folder, usable_text
 from projects.sa2va.errors import BadSample, DataError
 from projects.sa2va.structures import Sample
 
@@ -30,11 +32,14 @@ class PlainUnpickler(pickle.Unpickler):
 class ReferExpressions:
     """Every sentence of every ref is one item (layout: https://github.com/lichengunc/refer).
 
+    A ref without sentences, or without ``split``, is one bad sample: of its split, or of each.
+
     Args:
         root: folder with ``instances.json`` and ``refs(*.p)``.
         split: ``train``, ``val``, ``testA``, ``testB`` or ``test``, as the refs name it.
         image_root: folder of the pictures (``coco2014/train2014`` for RefCOCO); ``{root}/images`` when None.
         split_by: which refs file, e.g. ``"unc"`` for ``refs(unc).p``; needed only when there are several.
+        max_pixels: largest picture that is decoded.
 
     Raises:
         DataError: a missing or empty folder, no refs file or several, a refs file that is not plain data, a
@@ -42,36 +47,60 @@ class ReferExpressions:
     """
 
     def __init__(
-        self, root: str | Path, split: str, image_root: str | Path | None = None, split_by: str | None = None
+        self,
+        root: str | Path,
+        split: str,
+        image_root: str | Path | None = None,
+        split_by: str | None = None,
+        max_pixels: int = MAX_IMAGE_PIXELS,
     ) -> None:
         folder = require_folder(Path(root), _REMEDY)
         self.refs_file = _find_refs(folder, split_by)
-        self.file = CocoFile(folder / "instances.json", image_root or folder / "images")
+        self.file = CocoFile(folder / "instances.json", image_root or folder / "images", max_pixels)
         refs = _read_refs(self.refs_file)
-        self.items = [(ref, sentence) for ref in refs if ref["split"] == split for sentence in ref["sentences"]]
+        self.items = [item for ref in refs if ref.get("split", split) == split for item in _sentences(ref)]
         if not self.items:
-            splits = ", ".join(sorted({str(ref["split"]) for ref in refs}))
+            splits = ", ".join(splits_of(self.refs_file))
             raise DataError(f"{self.refs_file}: no sentences in split '{split}'. It has: {splits}.")
 
     def __len__(self) -> int:
         return len(self.items)
 
+    def check_all(self) -> list[str]:
+        """What no single sample tells."""
+        return self.file.notes
+
     def __getitem__(self, index: int) -> Sample:
         ref, sentence = self.items[index]
-        record = f"ref {ref['ref_id']} sentence {sentence['sent_id']}"
-        annotation = self.file.annotations.get(ref["ann_id"])
-        if annotation is None:
-            raise BadSample(str(self.refs_file), record, f"ann_id {ref['ann_id']} is not in {self.file.path}")
-        if not sentence["sent"].strip():
-            raise BadSample(str(self.refs_file), record, "empty sentence")
+        record = f"ref {ref.get('ref_id')} sentence {sentence.get('sent_id')}"
+        for key in ("ref_id", "ann_id", "split"):
+            if key not in ref:
+                raise BadSample(str(self.refs_file), record, f"no '{key}'")
+        text = usable_text(sentence.get("sent"), self.refs_file, record)
+        try:
+            annotation = self.file.annotation(ref["ann_id"])
+        except LookupError as error:
+            raise BadSample(str(self.refs_file), record, str(error)) from error
+        attributes = annotation.get("attributes", {})
+        if not isinstance(attributes, dict):
+            raise BadSample(str(self.file.path), record, "attributes are no object of names and values")
         image = self.file.picture(annotation)
         return Sample(
             sample_id=f"{self.refs_file.name}#{record}",
             image=image,
             mask=self.file.mask(annotation, image),
-            text=sentence["sent"],
-            attributes=annotation.get("attributes", {}),
+            text=text,
+            attributes=attributes,
         )
+
+
+def splits_of(refs_file: Path) -> list[str]:
+    """The splits that a refs file names, sorted.
+
+    Raises:
+        DataError: as of ``ReferExpressions``.
+    """
+    return sorted({str(ref["split"]) for ref in _read_refs(refs_file) if "split" in ref})
 
 
 def _find_refs(folder: Path, split_by: str | None) -> Path:
@@ -87,11 +116,39 @@ def _find_refs(folder: Path, split_by: str | None) -> Path:
     )
 
 
+def _sentences(ref: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """The items of a ref; one without text, which is refused when it is read, where it has no sentences."""
+    sentences = ref.get("sentences")
+    if not isinstance(sentences, list) or not sentences:
+        return [(ref, {})]
+    return [(ref, sentence if isinstance(sentence, dict) else {}) for sentence in sentences]
+
+
 def _read_refs(path: Path) -> list[dict[str, Any]]:
     try:
-        refs = PlainUnpickler(io.BytesIO(path.read_bytes())).load()
-    except (pickle.UnpicklingError, EOFError, ValueError, IndexError, KeyError, AttributeError) as error:
+        state = path.stat()
+        refs = _unpickle(path, state.st_mtime_ns, state.st_size)
+    # Broken bytes make the unpickler raise nearly anything: UnpicklingError, EOFError, ValueError, TypeError, ...
+    except Exception as error:
         raise DataError(f"{path}: refused or broken pickle: {error}. Rewrite it with plain data.") from error
     if not isinstance(refs, list) or not refs or not all(isinstance(ref, dict) for ref in refs):
         raise DataError(f"{path}: holds no list of refs. {_REMEDY}")
     return refs
+
+
+@functools.lru_cache(maxsize=1)
+def _unpickle(path: Path, modified: int, size: int) -> Any:
+    """The content of a file of that state; the splits of one set share it."""
+    content = path.read_bytes()
+    _check_memo(content)
+    return PlainUnpickler(io.BytesIO(content)).load()
+
+
+def _check_memo(content: bytes) -> None:
+    """Refuses what would make the unpickler take gigabytes: it makes room up to the highest place that is named.
+
+    A pickle of n bytes cannot store more than n objects.
+    """
+    for opcode, argument, _ in pickletools.genops(content):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and (argument or 0) > len(content):
+            raise pickle.UnpicklingError(f"it stores an object at place {argument}, and has {len(content)} bytes")

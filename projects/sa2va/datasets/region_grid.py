@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from projects.sa2va.errors import ConfigError, did_you_mean
 
 Pooling = Literal["nearest", "average", "any"]
-POOLINGS = ("nearest", "average", "any")
+POOLINGS: tuple[Pooling, ...] = ("nearest", "average", "any")
 
 
 def region_grid(mask: np.ndarray, grid_size: int, pooling: Pooling = "any", min_share: float = 0.05) -> torch.Tensor:

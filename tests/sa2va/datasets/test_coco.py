@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from projects.sa2va.datasets import files
 from projects.sa2va.datasets.coco import CocoInstances
 from projects.sa2va.datasets.mask_codec import encode_mask
 from projects.sa2va.datasets.photos import ImgvizPhotos
@@ -25,6 +24,12 @@ def write(folder: Path, annotations: list[dict[str, Any]], **content: Any) -> tu
     Image.new("RGB", (20, 10), (9, 8, 7)).save(folder / "images/1.png")
     (folder / "images/2.png").write_bytes((folder / "images/1.png").read_bytes()[:40])
     images = [{"id": i, "file_name": f"{i}.png", "height": 10, "width": 20} for i in (1, 2, 3)]
+    images += [
+        {"id": 4, "file_name": "1.png", "height": 20, "width": 10},
+        {"id": 5, "file_name": "../1.png"},
+        {"id": 6},
+    ]
+    (folder / "1.png").write_bytes((folder / "images/1.png").read_bytes())
     path = folder / "instances.json"
     path.write_text(json.dumps({"images": images, "annotations": annotations, **content}))
     return path, folder / "images"
@@ -65,7 +70,7 @@ def test_a_sample_is_the_picture_and_the_mask(tmp_path: Path):
     ("bad", "reason"),
     [
         (annotation(7, image_id=2), r"images/2.png: annotation 7: unreadable picture"),
-        (annotation(7, image_id=3), r"images/3.png: annotation 7: unreadable picture \(FileNotFoundError"),
+        (annotation(7, image_id=3), r"images/3.png: annotation 7: missing: no such file"),
         (annotation(7, image_id=9), r"annotation 7: image_id 9 is not among the images"),
         (annotation(7, segmentation=[[1, 1, 2, 2]]), r"instances.json: annotation 7: polygon of 4 numbers"),
         (
@@ -73,6 +78,13 @@ def test_a_sample_is_the_picture_and_the_mask(tmp_path: Path):
             r"annotation 7: RLE of size \[20, 10\]",
         ),
         (annotation(7, segmentation=[]), r"annotation 7: no segmentation"),
+        (annotation(7, image_id=4), r"images/1.png: annotation 7: picture of 20 x 10 px .*annotated as 10 x 20 px"),
+        (annotation(7, image_id=5), r"instances.json: annotation 7: '../1.png' leads out of"),
+        (annotation(7, image_id=6), r"instances.json: annotation 7: None is no path"),
+        (annotation(7, attributes=[3]), r"annotation 7: attributes are no object"),
+        (annotation(None, segmentation=[]), r"instances.json: annotations\[1\]: no segmentation"),
+        ("cut off", r"instances.json: annotations\[1\]: image_id None is not among the images"),
+        ({**annotation(7), "image_id": [1]}, r"annotation 7: image_id \[1\] is not among the images"),
     ],
 )
 def test_a_bad_record_names_file_and_annotation(tmp_path: Path, bad: dict[str, Any], reason: str):
@@ -81,11 +93,51 @@ def test_a_bad_record_names_file_and_annotation(tmp_path: Path, bad: dict[str, A
         CocoInstances(*write(tmp_path, [annotation(1), bad]))[1]
 
 
-def test_huge_pictures_are_refused_before_they_are_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Red when a decompression bomb is decoded."""
-    monkeypatch.setattr(files, "MAX_IMAGE_PIXELS", 100)
+def test_huge_pictures_are_refused_by_a_setting(tmp_path: Path):
+    """Red when the setting does not reach the reader."""
+    paths = write(tmp_path, [annotation(1)])
     with pytest.raises(BadSample, match="20 x 10 px is above 100 px"):
-        CocoInstances(*write(tmp_path, [annotation(1)]))[0]
+        CocoInstances(*paths, max_pixels=100)[0]
+    assert CocoInstances(*paths, max_pixels=200)[0].mask.any()
+
+
+def test_annotations_of_one_id_are_all_kept_and_told(tmp_path: Path):
+    """Red when the last of two annotations of one id silently replaces the first."""
+    other = annotation(1, segmentation=[[10, 2, 15, 2, 15, 8, 10, 8]])
+    data = CocoInstances(*write(tmp_path, [annotation(1), other, annotation(2), annotation(2)]))
+    assert [sample.mask.sum() for sample in data] == [36, 30, 36]
+    assert data[1].sample_id == "instances.json#annotation 1 (number 2 of this id)"
+    assert data.file.notes == [
+        "1 annotation ids are given twice; both masks are kept: 1",
+        "1 annotations stand in the file twice; one of each is kept: 2",
+    ]
+    with pytest.raises(LookupError, match="ann_id 1 is given to 2 annotations"):
+        data.file.annotation(1)
+
+
+def test_annotations_of_an_image_id_with_two_files_are_bad(tmp_path: Path):
+    """Red when a mask is laid on the other picture of its image_id."""
+    path, images = write(tmp_path, [annotation(1), annotation(2, image_id=4)])
+    content = json.loads(path.read_text())
+    content["images"] += [{"id": 1, "file_name": "2.png"}, content["images"][3], "junk"]
+    content["images"][3].update(height=10, width=20)
+    path.write_text(json.dumps(content))
+    data = CocoInstances(path, images)
+    with pytest.raises(BadSample, match="annotation 1: image_id 1 is given to images of different files"):
+        data[0]
+    assert data[1].mask.sum() == 36, "the same entry twice is no contradiction"
+    assert data.file.notes == ["1 image ids are given to different files; their annotations cannot be used: 1"]
+
+
+def test_two_objects_of_one_track_in_a_frame_are_not_guessed(tmp_path: Path):
+    """Red when the second frame's object is whichever stands last."""
+    twice = [annotation(n, image_id=2, track_id=1) for n in (2, 3)]
+    path, images = write(tmp_path, [annotation(1, track_id=1), *twice])
+    content = json.loads(path.read_text())
+    content["images"][0]["next_image_id"] = 2
+    path.write_text(json.dumps(content))
+    with pytest.raises(BadSample, match="annotation 1: track_id 1 is given to 2 annotations of the next frame"):
+        CocoInstances(path, images)[0]
 
 
 def test_unusable_roots_name_path_and_remedy(tmp_path: Path):
@@ -95,9 +147,13 @@ def test_unusable_roots_name_path_and_remedy(tmp_path: Path):
         CocoInstances(path, images)
     with pytest.raises(DataError, match=r"nowhere.json: no such file. Give"):
         CocoInstances(tmp_path / "nowhere.json", images)
-    path.write_text("{")
-    with pytest.raises(DataError, match="not JSON"):
+    path.write_text('{"annotations": {"id": 1}}')
+    with pytest.raises(DataError, match="'annotations' is a dict, expected a list"):
         CocoInstances(path, images)
+    for broken in (b"{", b'{"images": [', b"\xff{}", b"[" * 100_000, b'{"id": ' + b"9" * 5000 + b"}"):
+        path.write_bytes(broken)
+        with pytest.raises(DataError, match="not JSON"):
+            CocoInstances(path, images)
     captions, images = write(tmp_path / "b", [{"id": 1, "image_id": 1, "caption": "a cat"}])
     with pytest.raises(DataError, match=r"none with a mask.*instances json"):
         CocoInstances(captions, images)

@@ -56,6 +56,13 @@ def test_polygons_are_united():
         ({"size": [10, 20], "counts": [0, 199]}, "add up"),
         ({"size": [10, 20], "counts": [200]}, "empty mask"),
         ({"size": [10, 20], "counts": 7}, "counts are"),
+        ({"size": 10, "counts": [0, 200]}, "of size 10"),
+        ({"size": [10, 20], "counts": "0P"}, "cut off"),  # its last number goes on: pycocotools would read on
+        ({"size": [10, 20], "counts": "é"}, "cannot be decoded"),
+        ({"size": [10, 20], "counts": ""}, "cannot be decoded"),
+        ([[1, 1, "5", 5, 1, 5]], "no number"),
+        ([[1, 1, 10**400, 5, 1, 5]], "not finite"),
+        ([[1, 1, 1e9, 5, 1, 5]], "outline of 2e\\+09 px"),  # pycocotools would take 100 GB
         ("yes", "neither"),
     ],
 )

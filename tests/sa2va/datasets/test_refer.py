@@ -99,8 +99,38 @@ def test_a_dangling_ref_and_an_empty_sentence_are_bad_samples(tmp_path: Path):
     data = ReferExpressions(make_refs(tmp_path, [ref(1, "gone", ann_id=99), ref(2, "  ")]), "train")
     with pytest.raises(BadSample, match="ref 1 sentence 10: ann_id 99 is not in"):
         data[0]
-    with pytest.raises(BadSample, match="empty sentence"):
+    with pytest.raises(BadSample, match="empty text"):
         data[1]
+
+
+def test_malformed_refs_are_bad_samples(tmp_path: Path):
+    """Red when a ref that lacks a key stops the run with a KeyError, or vanishes."""
+    good = ref(1, "left one")
+    refs = [good, {**good, "sentences": []}, {"sentences": good["sentences"]}, {**good, "sentences": ["left one"]}]
+    refs.append({**good, "sentences": [{"sent_id": 3, "sent": 5}]})
+    data = ReferExpressions(make_refs(tmp_path, refs), "train")
+    assert len(data) == 5
+    assert data[0].text == "left one"
+    for index, reason in enumerate(("text is a NoneType", "no 'ref_id'", "text is a NoneType", "text is a int"), 1):
+        with pytest.raises(BadSample, match=reason):
+            data[index]
+
+
+def test_a_pickle_that_asks_for_gigabytes_is_refused(tmp_path: Path):
+    """Red when 20 bytes make the unpickler reserve a list of 2**29 places (4 GB)."""
+    root = make_refs(tmp_path, [ref(1, "a")])
+    (root / "refs(unc).p").write_bytes(b"\x80\x02]r\xff\xff\xff\x1f}a.")
+    with pytest.raises(DataError, match=r"refs\(unc\).p: refused .* place 536870911"):
+        ReferExpressions(root, "train")
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_every_protocol_is_read(tmp_path: Path, protocol: int):
+    """Red when the check of the memo refuses a sound pickle: the published files are of protocols 0 and 2."""
+    root = make_refs(tmp_path, [])
+    refs = [ref(number, "left one", "right one") for number in range(300)]
+    (root / "refs(unc).p").write_bytes(pickle.dumps(refs, protocol))
+    assert len(ReferExpressions(root, "train")) == 600
 
 
 @pytest.mark.realdata

@@ -1,0 +1,76 @@
+"""How to mend a bad sample: one line for each kind of reason."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+
+class Advice(NamedTuple):
+    """A kind of fault."""
+
+    pattern: str  #: of the reason of a ``BadSample``
+    title: str
+    remedy: str
+
+
+ADVICE = (
+    Advice(r"^missing", "missing file", "put the file there, or take the record out"),
+    Advice(
+        r"leads out of|loop of symbolic",
+        "path outside its folder",
+        "write the path relative to the folder of the pictures; give the folder that links point to as image_root",
+    ),
+    Advice(r"is no (usable )?path|no usable path", "no usable path", "write the path of a file as text"),
+    Advice(
+        r"^unreadable picture",
+        "unreadable picture",
+        "copy or download the file again; formats are JPEG, PNG, WebP, BMP, GIF, PPM, TIFF and JPEG 2000",
+    ),
+    Advice(
+        r"is above \d+ px", "too many pixels", "shrink the picture and its mask, or raise max_pixels of the adapter"
+    ),
+    Advice(r"^picture of mode", "picture with an unknown range", "save it with 8 or 16 bits a channel"),
+    Advice(
+        r"annotated as",
+        "picture of another size than annotated",
+        "give the picture that was annotated, or draw the mask again; a resized picture needs a resized mask",
+    ),
+    Advice(
+        r"^RLE of size",
+        "RLE of another size than the picture",
+        "encode the mask at the picture's size; size is [height, width]",
+    ),
+    Advice(r"^RLE counts", "broken RLE", "encode the mask again, e.g. with pycocotools.mask.encode"),
+    Advice(
+        r"^polygon of",
+        "polygon of too few points",
+        "a polygon is [x0, y0, x1, y1, x2, y2, ...]: draw it again, or take it out",
+    ),
+    Advice(r"coordinate|outline of", "polygon with senseless coordinates", "coordinates are pixels of the picture"),
+    Advice(
+        r"^mask wholly outside",
+        "mask outside its picture",
+        "coordinates are pixels of the picture, x before y, not shares of it",
+    ),
+    Advice(r"^empty mask", "empty mask", "draw the mask, or take the record out"),
+    Advice(r"^no segmentation|^no 'mask|neither a list", "no mask", "give polygons, an RLE or the path of a PNG"),
+    Advice(
+        r"^mask with \d+ values",
+        "mask file of several objects",
+        "write one file an object, or convert it with tools/prepare_data/own_data.py",
+    ),
+    Advice(r"^unknown key", "misspelt key", "keys are image, mask, text, image2, mask2 and id"),
+    Advice(r"text", "unusable text", "write a sentence, or leave the text out"),
+    Advice(r"not JSON", "line that is no JSON", "write the line again; one JSON object a line"),
+    Advice(r"is given to", "ambiguous id", "give each entry an id of its own"),
+    Advice(r"is not in|not among", "reference to nothing", "add the entry that is referred to, or take the record out"),
+)
+
+
+def advice_for(reason: str) -> Advice:
+    """The advice for the reason of a ``BadSample``; for one that is not foreseen, its own words without numbers."""
+    for advice in ADVICE:
+        if re.search(advice.pattern, reason):
+            return advice
+    return Advice("", re.sub(r"'[^']*'|[-+]?\d[\d.e+]*", "…", reason)[:80], "see the reason")

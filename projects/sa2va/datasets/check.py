@@ -1,0 +1,124 @@
+"""Looks at the samples of a data set and sums up what is wrong with them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TypeVar
+
+import numpy as np
+
+from projects.sa2va.datasets.advice import advice_for
+from projects.sa2va.datasets.mixture import Adapter
+from projects.sa2va.datasets.region_grid import POOLINGS, region_grid
+from projects.sa2va.errors import BadSample
+
+T = TypeVar("T")
+_EXAMPLES = 3
+
+
+@dataclass
+class Problem:
+    """Bad samples of one kind."""
+
+    remedy: str
+    count: int = 0
+    examples: list[str] = field(default_factory=list)  #: the first few, as file: record: reason
+
+
+@dataclass
+class SetReport:
+    """What was found in one set."""
+
+    looked_at: int = 0
+    problems: dict[str, Problem] = field(default_factory=dict)  #: by title
+    notes: list[str] = field(default_factory=list)  #: what no single sample tells
+    without_text: int = 0
+    two_frames: int = 0
+    no_cell: dict[str, int] = field(default_factory=lambda: dict.fromkeys(POOLINGS, 0))  #: objects, by pooling
+
+    @property
+    def bad(self) -> int:
+        """Bad samples of all kinds."""
+        return sum(problem.count for problem in self.problems.values())
+
+
+def spread(length: int, limit: int | None) -> list[int]:
+    """At most ``limit`` indices, evenly over the set."""
+    if limit is None or limit >= length:
+        return list(range(length))
+    return np.linspace(0, length - 1, limit).round().astype(int).tolist()
+
+
+def check_set(
+    dataset: Adapter,
+    indices: Iterable[int],
+    grid_size: int = 16,
+    on_bad: Callable[[BadSample], None] = lambda bad: None,
+) -> SetReport:
+    """Reads samples and sums up.
+
+    Args:
+        dataset: any adapter.
+        indices: which samples, in which order.
+        grid_size: cells a side of the region grid that the poolings are tried with.
+        on_bad: is told each bad sample, in order.
+    """
+    report = SetReport(notes=dataset.check_all() if hasattr(dataset, "check_all") else [])
+
+    def look(index: int) -> BadSample | tuple[bool, bool, list[str]]:
+        try:
+            sample = dataset[index]
+        except BadSample as error:
+            return error
+        lost: list[str] = [name for name in POOLINGS if not region_grid(sample.mask, grid_size, name).any()]
+        return sample.text is None, sample.image2 is not None, lost
+
+    for seen in _in_threads(look, indices):
+        report.looked_at += 1
+        if isinstance(seen, BadSample):
+            _count(report, seen)
+            on_bad(seen)
+            continue
+        without_text, two_frames, lost = seen
+        report.without_text += without_text
+        report.two_frames += two_frames
+        for name in lost:
+            report.no_cell[name] += 1
+    return report
+
+
+def _count(report: SetReport, bad: BadSample) -> None:
+    advice = advice_for(bad.reason)
+    problem = report.problems.setdefault(advice.title, Problem(advice.remedy))
+    problem.count += 1
+    if len(problem.examples) < _EXAMPLES:
+        problem.examples.append(str(bad))
+
+
+def _in_threads(function: Callable[[int], T], indices: Iterable[int]) -> Iterator[T]:
+    """Results in order; pillow decodes without holding the interpreter. Few are waiting at any time."""
+    threads, waiting = min(8, os.cpu_count() or 1), iter(indices)
+    with ThreadPoolExecutor(threads) as pool:
+        while window := list(islice(waiting, 16 * threads)):
+            yield from pool.map(function, window)
+
+
+def tell(report: SetReport, total: int, grid_size: int) -> str:
+    """The report as text: problems by how many samples they cost, then what each pooling would drop."""
+    good = report.looked_at - report.bad
+    lines = [f"{report.looked_at:,} of {total:,} samples looked at, {report.bad:,} bad"]
+    for title, problem in sorted(report.problems.items(), key=lambda item: -item[1].count):
+        lines += [f"  {problem.count:,} x {title}", f"      mend: {problem.remedy}"]
+        lines += [f"      {example}" for example in problem.examples]
+        if problem.count > len(problem.examples):
+            lines.append(f"      and {problem.count - len(problem.examples):,} more")
+    lines += [f"  note: {note}" for note in report.notes]
+    if good:
+        lines.append(f"  with text {good - report.without_text:,}, with two frames {report.two_frames:,}")
+        lost = ", ".join(f"{name} {count:,} ({count / good:.1%})" for name, count in report.no_cell.items())
+        lines.append(f"  objects without a region cell of {grid_size} x {grid_size}, by pooling: {lost}")
+    return "\n".join(lines)

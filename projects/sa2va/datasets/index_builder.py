@@ -1,0 +1,175 @@
+"""Makes, checks and opens the index of a set (``index.py``).
+
+An index is one Arrow IPC file a part and one list of the parts, all in one folder. The names of the files are digests
+of what they follow from, each gets its name when it is complete, and the list comes last. So a killed build goes on,
+a changed part alone is read again, and processes that build at once write the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from filelock import FileLock
+from mmengine.logging import print_log
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from projects.sa2va.datasets.index import BATCH_ROWS, FAULT, Dropped, Index, IndexedPart, Part
+from projects.sa2va.datasets.marked_folder import written_whole
+from projects.sa2va.errors import BadSample, ConfigError
+
+#: Part of what an index follows from: raise it when the files or the meaning of their columns change.
+_FORMAT = 1
+
+
+def open_index(
+    root: Path,
+    index_dir: str | Path | None,
+    settings: dict[str, Any],
+    columns: dict[str, pa.DataType],
+    parts: Callable[[], Iterable[Part]],
+) -> Index:
+    """The index of a set; built first if there is none, or if its source changed.
+
+    Opening asks for the times of the watched files and folders and reads one short list. Any number of processes may
+    open at once: one builds, the others wait for it.
+
+    Args:
+        root: folder of the set.
+        index_dir: where indices lie; ``{root}/.index`` when None.
+        settings: JSON-like; all that the records follow from besides the files, the adapter's name with it.
+        columns: of the records.
+        parts: lists the parts of the source, in a fixed order; called for a build only.
+
+    Raises:
+        ConfigError: there is no fresh index, and the folder cannot be written.
+    """
+    folder = Path(index_dir) if index_dir is not None else root / ".index"
+    schema = pa.schema({**columns, FAULT: pa.string()})
+    key = _digest(_FORMAT, settings, str(schema))
+    index = _fresh(folder, key, root)
+    if index is None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / "lock"):
+                index = _fresh(folder, key, root)  # from the process that we waited for
+                if index is None:
+                    _build(folder, key, root, schema, parts())
+                    index = _fresh(folder, key, root)
+        except OSError as error:
+            if error.filename is not None and not str(error.filename).startswith(str(folder)):
+                raise  # reading the source failed
+            raise _unwritable(folder, root, error) from error
+    if index is None:
+        raise ConfigError(f"{root}: changed while it was indexed. Let its download or conversion finish first.")
+    _report(index, root)
+    return index
+
+
+def _report(index: Index, root: Path) -> None:
+    dropped = ", ".join(f"{count:,} {reason}" for reason, count in sorted(index.dropped.items()))
+    bad = f"; {index.bad:,} cannot be used, each is named when it is drawn" if index.bad else ""
+    print_log(f"{root}: {len(index):,} records; dropped: {dropped or 'none'}{bad}", logger="current")
+
+
+def _unwritable(folder: Path, root: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"{folder}: the index of {root} cannot be written there ({error}). "
+        "Give a folder that you may write to as index_dir, or have the index built once by who may."
+    )
+
+
+def _digest(*content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _stamp(path: Path) -> list[int] | None:
+    """What changes with a file or with the names in a folder; None without it."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return [status.st_mtime_ns] if path.is_dir() else [status.st_mtime_ns, status.st_size]
+
+
+def _fresh(folder: Path, key: str, root: Path) -> Index | None:
+    """The complete index of ``key``, unless the source changed since."""
+    try:
+        content = json.loads((folder / f"{key}.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        return None
+    if any(_stamp(root / name) != stamp for name, stamp in content["stamps"].items()):
+        return None
+    parts = [IndexedPart(*fields) for fields in content["parts"]]
+    if not all((folder / part.file).is_file() for part in parts):
+        return None
+    return Index(folder, parts)
+
+
+def _build(folder: Path, key: str, root: Path, schema: pa.Schema, parts: Iterable[Part]) -> None:
+    listing = folder / f"{key}.json"
+    stamps: dict[str, list[int] | None] = {}
+    indexed = []
+    bar = (SpinnerColumn(), TextColumn("{task.description} {task.completed:,} records"), TimeElapsedColumn())
+    with Progress(*bar) as progress:
+        task = progress.add_task(f"indexing {root}:", total=None)
+        for part in parts:
+            # before reading: a change meanwhile makes the index stale
+            watched = {os.path.relpath(path, root): _stamp(path) for path in part.watch}
+            stamps |= watched
+            file = folder / f"{key}-{_digest(part.name, watched)}.arrow"
+            if not file.is_file():
+                _write_part(file, schema, part, lambda rows: progress.advance(task, rows))
+            indexed.append(_read_receipt(file, part.name))
+    keep = {part.file for part in indexed}
+    with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
+        # a run that opened the index before this build goes on with its files
+        keep |= {fields[1] for fields in json.loads(listing.read_text(encoding="utf-8"))["parts"]}
+    content = {"root": root.name, "stamps": stamps, "parts": [part for part in indexed if part.rows or part.dropped]}
+    with written_whole(listing) as unfinished:
+        unfinished.write_text(json.dumps(content), encoding="utf-8")
+    for path in (*folder.glob(f"{key}-*"), *folder.glob(f".{key}*.tmp")):  # the latter were left by killed builds
+        if path.name not in keep:
+            path.unlink(missing_ok=True)
+
+
+def _write_part(file: Path, schema: pa.Schema, part: Part, advance: Callable[[int], None]) -> None:
+    """Batches of ``BATCH_ROWS`` rows, the last one shorter, then one without rows that carries the counts."""
+    rows, bad, dropped = 0, 0, Counter[str]()
+    waiting: list[dict[str, Any]] = []
+    with written_whole(file) as unfinished, pa.ipc.new_file(str(unfinished), schema) as writer:
+
+        def flush() -> None:
+            writer.write_batch(pa.RecordBatch.from_pylist(waiting, schema))
+            advance(len(waiting))
+            waiting.clear()
+
+        for entry in part.read():
+            if isinstance(entry, Dropped):
+                dropped[entry.reason] += 1
+                continue
+            if isinstance(entry, BadSample):
+                bad += 1
+                entry = {FAULT: json.dumps([entry.path, entry.record, entry.reason])}
+            waiting.append(entry)
+            rows += 1
+            if len(waiting) == BATCH_ROWS:
+                flush()
+        if waiting:
+            flush()
+        counts = json.dumps([rows, bad, dropped])
+        writer.write_batch(pa.RecordBatch.from_pylist([], schema), custom_metadata={"counts": counts})
+
+
+def _read_receipt(file: Path, name: str) -> IndexedPart:
+    reader = pa.ipc.open_file(pa.memory_map(str(file)))
+    _, metadata = reader.get_batch_with_custom_metadata(reader.num_record_batches - 1)
+    rows, bad, dropped = json.loads(metadata[b"counts"])
+    return IndexedPart(name, file.name, rows, bad, dropped)

@@ -1,0 +1,197 @@
+"""Pictures with a json of their masks, in tar shards."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+from mmengine.registry import DATASETS
+
+from projects.sa2va.datasets.file_parts import folder_part, walk
+from projects.sa2va.datasets.files import read_picture, require_folder
+from projects.sa2va.datasets.index import Dropped, Entry, Part
+from projects.sa2va.datasets.index_builder import open_index
+from projects.sa2va.datasets.mask_codec import MaskError, decode_mask, rle_size
+from projects.sa2va.datasets.object_limits import ObjectLimits
+from projects.sa2va.datasets.tar_shard import ByteRange, list_shard, read_member
+from projects.sa2va.errors import BadSample, DataError
+from projects.sa2va.structures import Sample
+
+_PICTURES = ("jpg", "jpeg", "png", "webp")
+_COLUMNS = {
+    "stem": pa.string(),  # path of the json without its suffix; inside the shard, if there is one
+    "picture_start": pa.int64(),  # null for a file of its own
+    "picture_size": pa.int64(),
+    "json_start": pa.int64(),
+    "json_size": pa.int64(),
+    "picture_suffix": pa.string(),
+    "annotation": pa.int32(),  # position in the json
+}
+
+
+@DATASETS.register_module()
+class TarShards:
+    """Each annotation of each json is one item; shards are uncompressed ``*.tar`` below ``root``.
+
+    A sample of a shard is a picture (jpg, jpeg, png, webp) and a json of the same name, ``{"image": {"width",
+    "height"}, "annotations": [{"segmentation", "area", "id", ...}]}``, as SA-1B has it; masks are RLE or polygons.
+    Content is read by its place in the shard, so that shards are neither unpacked nor read in order.
+
+    Faults, and what is done: a json that cannot be read, or is without its picture, is one bad sample; so is the end of
+    a shard that is cut off or broken; what lies before it is used. An id that an annotation of the same json has
+    already: the later one is left out, and counted.
+
+    Args:
+        root: folder of the shards.
+        index_dir: see ``open_index``.
+        text_key: key of an annotation that holds its human text; annotations without it are left out.
+        min_area_share, max_area_share, min_predicted_iou, min_stability_score: see ``ObjectLimits``; the area is the
+            annotation's ``area``.
+
+    Raises:
+        DataError: a missing folder, or no usable annotation in it.
+        ConfigError: see ``open_index`` and ``ObjectLimits``.
+    """
+
+    remedy = "Expected uncompressed *.tar shards of jpg and json members."
+
+    def __init__(
+        self,
+        root: str | Path,
+        index_dir: str | Path | None = None,
+        text_key: str | None = None,
+        min_area_share: float = 0.0,
+        max_area_share: float = 1.0,
+        min_predicted_iou: float = 0.0,
+        min_stability_score: float = 0.0,
+    ) -> None:
+        self.root, self.text_key = require_folder(Path(root), self.remedy), text_key
+        scores = {"predicted_iou": min_predicted_iou, "stability_score": min_stability_score}
+        self.limits = ObjectLimits(min_area_share, max_area_share, scores)
+        settings = {"adapter": type(self).__name__, "text_key": text_key, **self.limits.settings()}
+        self.index = open_index(self.root, index_dir, settings, _COLUMNS, self.parts)
+        if not len(self.index):
+            raise DataError(f"{self.root}: no annotation is left (dropped: {self.index.dropped}). {self.remedy}")
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, index: int) -> Sample:
+        row = self.index[index]
+        picture_file, json_file, name = self._open(row)
+        with json_file:
+            content = parse_annotations(json_file.read(), name)
+        try:
+            annotation = content["annotations"][row["annotation"]]
+        except IndexError:
+            raise BadSample(name, f"annotation {row['annotation']}", "changed since it was indexed") from None
+        record = _record(annotation, row["annotation"])
+        image = read_picture(picture_file, record, rle_size(annotation.get("segmentation")))
+        try:
+            mask = decode_mask(annotation.get("segmentation"), *image.shape[:2])
+        except MaskError as error:
+            raise BadSample(name, record, str(error)) from error
+        text = annotation[self.text_key] if self.text_key else None
+        return Sample(f"{name}#{record}", image, mask, text)
+
+    def parts(self) -> Iterator[Part]:
+        """One part a shard, and the folders that hold them."""
+        for folder, names, bad in walk(self.root, ".tar"):
+            yield folder_part(self.root, folder, ".tar", bad)
+            for path in (folder / name for name in names):
+                yield Part(path.relative_to(self.root).as_posix(), (path,), functools.partial(self._shard, path))
+
+    def _open(self, row: dict[str, Any]) -> tuple[Path | BinaryIO, BinaryIO, str]:
+        """Picture, json, and how errors name the json."""
+        shard, stem = self.root / row["part"], row["stem"]
+        picture = ByteRange(row["picture_start"], row["picture_size"])
+        content = ByteRange(row["json_start"], row["json_size"])
+        name = f"{stem}.json"
+        return (
+            read_member(shard, picture, f"{stem}.{row['picture_suffix']}"),
+            read_member(shard, content, name),
+            f"{row['part']}/{name}",
+        )
+
+    def _shard(self, path: Path) -> Iterator[Entry]:
+        shard = list_shard(path)
+        inside = path.relative_to(self.root)
+        for stem, members in shard.samples.items():
+            suffix = next((suffix for suffix in _PICTURES if suffix in members), None)
+            if suffix is None or "json" not in members:
+                missing = "picture" if suffix is None else "json"
+                yield BadSample(str(path), stem, f"no {missing} among its members: {', '.join(sorted(members))}")
+                continue
+            place = {
+                "stem": stem,
+                "picture_start": members[suffix].start,
+                "picture_size": members[suffix].size,
+                "json_start": members["json"].start,
+                "json_size": members["json"].size,
+                "picture_suffix": suffix,
+            }
+            content = read_member(path, members["json"], f"{stem}.json")
+            yield from self._annotations(content.read(), (inside / f"{stem}.json").as_posix(), place)
+        yield from shard.left_out
+
+    def _annotations(self, content: bytes, name: str, place: dict[str, Any]) -> Iterator[Entry]:
+        """The records of one json, with ``place`` in each."""
+        try:
+            parsed = parse_annotations(content, name)
+        except BadSample as error:
+            yield error
+            return
+        ids = set()
+        for position, annotation in enumerate(parsed["annotations"]):
+            try:
+                left_out = self._left_out(annotation, parsed)
+            except ValueError as error:
+                yield BadSample(name, _record(annotation, position), str(error))
+                continue
+            number = annotation.get("id")
+            if left_out is None and number is not None:
+                left_out = "of an id that their json has already" if str(number) in ids else None
+                ids.add(str(number))
+            yield Dropped(left_out) if left_out else {**place, "annotation": position}
+
+    def _left_out(self, annotation: Any, parsed: dict[str, Any]) -> str | None:
+        if not isinstance(annotation, dict):
+            raise ValueError(f"a {type(annotation).__name__}, expected an object")
+        if self.text_key:
+            text = annotation.get(self.text_key)
+            if not isinstance(text, str) or not text.strip():
+                return f"without '{self.text_key}'"
+        if self.limits.asks_area:
+            try:
+                share = annotation["area"] / (parsed["image"]["width"] * parsed["image"]["height"])
+            except (KeyError, TypeError, ZeroDivisionError):
+                raise ValueError(
+                    "the limits of area need its 'area', and 'width' and 'height' of the 'image'"
+                ) from None
+            if reason := self.limits.outside_area(share):
+                return reason
+        return self.limits.below_score(annotation)
+
+
+def parse_annotations(content: bytes, name: str) -> dict[str, Any]:
+    """A json with a list ``annotations``.
+
+    Raises:
+        BadSample: it is not.
+    """
+    try:
+        parsed = json.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:  # RecursionError: brackets in brackets
+        raise BadSample(name, "json", f"not JSON; cut off? ({error})") from error
+    if not isinstance(parsed, dict) or not isinstance(parsed.get("annotations"), list):
+        raise BadSample(name, "json", "no list 'annotations' in it")
+    return parsed
+
+
+def _record(annotation: Any, position: int) -> str:
+    number = annotation.get("id") if isinstance(annotation, dict) else None
+    return f"annotation {position if number is None else number}"

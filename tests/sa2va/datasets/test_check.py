@@ -1,0 +1,116 @@
+"""The check of a data set: every fault is counted under its kind and told how to be mended."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from projects.sa2va.datasets.advice import ADVICE, advice_for
+from projects.sa2va.datasets.check import check_set, spread, tell
+from projects.sa2va.datasets.own_data import OwnData
+from projects.sa2va.paths import ROOT
+from tests.sa2va.datasets.test_own_data import SQUARE, make
+
+
+def faulty(root: Path) -> Path:
+    """4 sound records, among them a dot and a pair of frames with text, and 4 bad ones of 3 kinds."""
+    good = {"image": "a.png", "mask": SQUARE}
+    records = [
+        {**good, "id": "x", "text": "the box", "image2": "b.png", "mask2": SQUARE},
+        {**good, "image": "gone.png"},
+        {**good, "mask": [[1, 1, 2, 2]]},
+        {**good, "id": "x"},
+        {**good, "mask": [[1, 1, 2, 1, 2, 2, 1, 2]]},
+        {**good, "image": "lost.png"},
+        {**good, "id": "y"},
+        {**good, "maks": 3},
+    ]
+    return make(root, *records)
+
+
+def test_every_fault_is_counted_under_its_kind(tmp_path: Path):
+    """Red when a bad sample is not counted, counts under another kind, or its place is not told."""
+    told = []
+    data = OwnData(faulty(tmp_path))
+    report = check_set(data, range(len(data)), grid_size=2, on_bad=told.append)
+    assert {title: problem.count for title, problem in report.problems.items()} == {
+        "missing file": 2,
+        "polygon of too few points": 1,
+        "misspelt key": 1,
+    }
+    assert (report.looked_at, report.bad, report.without_text, report.two_frames) == (8, 4, 3, 1)
+    assert [bad.record for bad in told] == ["line 2", "line 3", "line 6", "line 8"]
+    # cells of 5 x 10 px: the dot of 1 px is 2 % of its cell, the square 3 x 6 of the first and 3 x 6 of the second
+    assert report.no_cell == {"nearest": 1, "average": 4, "any": 1}
+    text = tell(report, len(data), 2)
+    assert "8 of 8 samples looked at, 4 bad\n  2 x missing file\n      mend: put the file there" in text
+    assert f"{tmp_path}/gone.png: line 2: missing: no such file" in text
+    assert "note: 1 ids are given twice; each record is used all the same: x (line 1, line 4)" in text
+
+
+def test_examples_are_few(tmp_path: Path):
+    data = OwnData(make(tmp_path, *[{"image": "gone.png", "mask": SQUARE}] * 9))
+    text = tell(check_set(data, range(9)), 9, 16)
+    assert text.count("line ") == 3
+    assert "and 6 more" in text
+
+
+def test_a_limit_is_spread_over_the_set():
+    assert spread(101, 3) == [0, 50, 100]
+    assert spread(5, None) == spread(5, 9) == [0, 1, 2, 3, 4]
+
+
+def test_every_reason_in_the_code_has_its_advice():
+    """Red when a reason is reworded and its advice no longer found."""
+    reasons = {
+        "missing: no such file": "missing file",
+        "'../a' leads out of root: it lies at '/a'": "path outside its folder",
+        "'a': a loop of symbolic links": "path outside its folder",
+        "3 is no path of a file": "no usable path",
+        "unreadable picture (OSError: image file is truncated)": "unreadable picture",
+        "9 x 9 px is above 3 px; shrink it, or raise max_pixels": "too many pixels",
+        "picture of mode F, whose range is not known": "picture with an unknown range",
+        "picture of 9 x 8 px (width x height), annotated as 8 x 9 px": "picture of another size than annotated",
+        "RLE of size [1, 2] (height, width) on a picture of size [2, 1]": "RLE of another size than the picture",
+        "RLE counts cannot be decoded": "broken RLE",
+        "polygon of 4 numbers, expected x, y of at least 3 points": "polygon of too few points",
+        "polygon with a coordinate that is not finite": "polygon with senseless coordinates",
+        "mask wholly outside its picture of 9 x 9 px": "mask outside its picture",
+        "empty mask: it covers no pixel": "empty mask",
+        "no 'mask'": "no mask",
+        "mask with 3 values besides 0": "mask file of several objects",
+        "unknown key 'imge'. Did you mean 'image'?": "misspelt key",
+        "empty text": "unusable text",
+        "not JSON (Expecting value)": "line that is no JSON",
+        "image_id 3 is given to images of different files": "ambiguous id",
+        "ann_id 3 is not in instances.json": "reference to nothing",
+    }
+    assert {reason: advice_for(reason).title for reason in reasons} == reasons
+    assert {advice.title for advice in ADVICE} == set(reasons.values())
+    assert advice_for("frame 17 of 'a b' is odd").title == "frame … of … is odd"
+
+
+@pytest.mark.slow
+def test_the_tool_says_so_and_ends_with_status_one(tmp_path: Path):
+    """Red when a script that checks data before a run cannot tell that it is bad."""
+    path, bad = faulty(tmp_path), tmp_path / "bad.jsonl"
+    command = [sys.executable, ROOT / "tools/check_data.py"]
+    ended = subprocess.run([*command, path, "--report", bad], capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert "2 x missing file" in ended.stdout
+    assert [json.loads(line)["record"] for line in bad.read_text().splitlines()] == [f"line {n}" for n in (2, 3, 6, 8)]
+    Image.new("RGB", (20, 10)).save(tmp_path / "gone.png")
+    for number in (3, 6, 8):
+        lines = path.read_text().splitlines(keepends=True)
+        path.write_text("".join([*lines[: number - 1], lines[0], *lines[number:]]))
+    ended = subprocess.run([*command, tmp_path], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "8 of 8 samples looked at, 0 bad" in ended.stdout
+    ended = subprocess.run([*command, tmp_path / "nowhere"], capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert "DataError" in ended.stderr

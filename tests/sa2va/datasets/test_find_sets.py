@@ -1,0 +1,81 @@
+"""Which data sets lie at a path."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+from mmengine.registry import DATASETS
+
+from projects.sa2va.datasets.find_sets import find_mask_sets, find_sets
+from projects.sa2va.errors import DataError
+from tests.sa2va.datasets.test_own_data import SQUARE, make
+from tests.sa2va.datasets.test_refer import make_refs, ref
+
+
+def coco(root: Path, sets: dict[str, str]) -> Path:
+    (root / "annotations").mkdir(parents=True)
+    for name, pictures in sets.items():
+        (root / "annotations" / f"instances_{name}.json").write_text("{}")
+        (root / pictures).mkdir(parents=True, exist_ok=True)
+    return root
+
+
+@pytest.mark.parametrize("pictures", ["mine", "images/mine", "images"])
+def test_pictures_of_coco_are_found_in_the_usual_places(tmp_path: Path, pictures: str) -> None:
+    file = coco(tmp_path, {"mine": pictures}) / "annotations" / "instances_mine.json"
+    config = {"type": "CocoInstances", "ann_file": str(file), "image_root": str(tmp_path / pictures)}
+    assert find_sets(tmp_path) == find_sets(file) == [("mine", config)]
+
+
+def test_validation_sets_are_checked_but_not_trained_on(tmp_path: Path) -> None:
+    """Red when the validation set is trained on, or a lone one is not taken."""
+    root = coco(tmp_path / "both", {"train2017": "train2017", "val2017": "val2017"})
+    assert [found.name for found in find_sets(root)] == ["train2017", "val2017"]
+    assert [found.name for found in find_mask_sets(root)] == ["train2017"]
+    assert len(find_mask_sets(coco(tmp_path / "val", {"val": "val"}))) == 1
+
+
+def test_own_data_by_file_or_folder(tmp_path: Path) -> None:
+    """Red when what is found cannot be built."""
+    file = make(tmp_path, {"image": "a.png", "mask": SQUARE})
+    assert find_sets(file) == find_sets(tmp_path)
+    assert DATASETS.build(find_mask_sets(tmp_path)[0].config)[0].mask.any()
+    file.rename(tmp_path / "other.jsonl")
+    assert len(DATASETS.build(find_sets(tmp_path / "other.jsonl")[0].config)) == 1
+
+
+def test_refer_is_a_set_for_each_split(tmp_path: Path) -> None:
+    """Red when sentences of a split are not looked at."""
+    make_refs(tmp_path, [ref(1, "left one"), ref(2, "right one", "small one", split="val")])
+    (tmp_path / "refs(google).p").write_bytes(pickle.dumps([ref(3, "hidden", split="test")]))
+    found = find_sets(tmp_path)
+    assert {one.name: len(DATASETS.build(one.config)) for one in found} == {
+        "google test": 1,
+        "unc train": 1,
+        "unc val": 2,
+    }
+    with pytest.raises(DataError, match="kind 'refer' in the config"):
+        find_mask_sets(tmp_path)
+
+
+def test_generated_scenes_are_found(scene_root: Path) -> None:
+    (found,) = find_sets(scene_root / "mask_only")
+    assert len(DATASETS.build(found.config)) == 24
+
+
+def test_what_was_looked_for_is_said(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"nowhere: no such file or folder. Expected own data \(data.jsonl\), the layout"
+    ):
+        find_sets(tmp_path / "nowhere")
+    with pytest.raises(DataError, match=r"the folder is empty. Expected own data"):
+        find_sets(tmp_path)
+    (tmp_path / "readme").touch()
+    with pytest.raises(
+        DataError, match=r"no data.jsonl, no annotations/instances_\*.json, no instances.json. Expected"
+    ):
+        find_sets(tmp_path)
+    with pytest.raises(DataError, match=r"looked for the folders .*train, .*images"):
+        find_sets(coco(tmp_path, {"train": "elsewhere"}))

@@ -1,0 +1,101 @@
+#!/usr/bin/env python3
+"""Draw samples of a data set as training sees them: picture and mask, region cells, text."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from projects.sa2va.datasets.mixture import Adapter
+    from projects.sa2va.structures import Sample
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+EXAMPLES = """\
+examples:
+  what a config trains on, a sheet a source   tools/browse_data.py configs/pseudo_gumbel_tiny.py --out sheet.png
+  own masks, or a COCO or REFER folder        tools/browse_data.py /data/mine --out sheet.png --samples 8
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", metavar="CONFIG|PATH", help="a config, or data as of tools/check_data.py")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="picture to write; of several sources, sheet_1.png, ..."
+    )
+    parser.add_argument("--samples", type=int, default=5, help="of each source, drawn at random (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="chooses the samples (default: %(default)s)")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    args = parser.parse_args()
+    from projects.sa2va.engine.launch import run_tool
+
+    run_tool(lambda: browse(args), args.debug)
+
+
+def browse(args: argparse.Namespace) -> None:
+    from mmengine.registry import DATASETS
+
+    from projects.sa2va.errors import ConfigError
+    from projects.sa2va.evaluation.sample_sheet import draw_samples
+
+    if args.samples < 1:
+        raise ConfigError(f"--samples must be at least 1, got {args.samples}")
+    sources, region = sources_of(args.what)
+    for number, (name, config) in enumerate(sources, 1):
+        dataset: Any = DATASETS.build(config)
+        samples = draw(dataset, args.samples, args.seed)
+        title = f"{name}: {type(dataset).__name__}, {len(dataset):,} samples"
+        sheet = draw_samples(samples, title, **region)
+        out = args.out if len(sources) == 1 else args.out.with_stem(f"{args.out.stem}_{number}")
+        sheet.quantize(256).save(out, optimize=True) if out.suffix == ".png" else sheet.save(out)
+        print(f"{out}: {title}")
+
+
+def sources_of(what: str) -> tuple[list[tuple[str, dict[str, Any]]], dict[str, Any]]:
+    """Name and adapter config of each source, and how its region grid is made."""
+    from projects.sa2va.datasets.find_sets import find_sets
+    from projects.sa2va.engine.launch import load_config
+
+    if not what.endswith(".py"):
+        return [(found.name, dict(found.config)) for found in find_sets(what)], {}
+    dataset = load_config(what).train_dataloader.dataset
+    transform = dataset.transform
+    region = {
+        "grid_size": transform.grid_size,
+        "pooling": transform.get("region_pooling", "any"),
+        "min_share": transform.get("region_min_share", 0.05),
+    }
+    return [(source["kind"], dict(source["dataset"])) for source in dataset.sources], region
+
+
+def draw(dataset: Adapter, count: int, seed: int) -> list[Sample]:
+    """So many samples, in an order that the seed chooses; bad ones are told and passed over.
+
+    Raises:
+        DataError: none can be used.
+    """
+    import numpy as np
+
+    from projects.sa2va.errors import BadSample, DataError
+
+    samples: list[Sample] = []
+    for index in np.random.default_rng(seed).permutation(len(dataset)):
+        try:
+            samples.append(dataset[int(index)])
+        except BadSample as bad:
+            print(f"passed over: {bad}", file=sys.stderr)
+        if len(samples) == count:
+            break
+    if not samples:
+        raise DataError(f"none of {len(dataset)} samples can be used. Run tools/check_data.py on the data.")
+    return samples
+
+
+if __name__ == "__main__":
+    main()

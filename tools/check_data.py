@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""Look at every sample of a data set: what is wrong, where, and how to mend it. Exit status 1 if anything is."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+EXAMPLES = """\
+examples:
+  own masks, or a COCO or REFER folder   tools/check_data.py /data/mine
+  a sample of a large set                tools/check_data.py /data/coco --limit 1000
+  each bad sample as a JSON line         tools/check_data.py /data/mine --report bad_samples.jsonl
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("path", help="data.jsonl, its folder, or a folder in the layout of COCO or REFER")
+    parser.add_argument("--limit", type=int, metavar="N", help="look at N samples of each set, evenly spread")
+    parser.add_argument(
+        "--region-grid", type=int, default=16, metavar="G", help="cells a side of the ViT's grid (default: %(default)s)"
+    )
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write each bad sample as a JSON line")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    args = parser.parse_args()
+    from projects.sa2va.engine.launch import run_tool
+
+    run_tool(lambda: check(args), args.debug)
+
+
+def check(args: argparse.Namespace) -> None:
+    from mmengine.registry import DATASETS
+    from rich.console import Console
+    from rich.progress import track
+
+    from projects.sa2va.datasets.check import check_set, spread, tell
+    from projects.sa2va.datasets.find_sets import find_sets
+    from projects.sa2va.errors import BadSample, ConfigError, DataError
+
+    for name in ("limit", "region_grid"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise ConfigError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
+    wrong, lines = False, []
+
+    def on_bad(bad: BadSample) -> None:
+        lines.append(json.dumps({"path": bad.path, "record": bad.record, "reason": bad.reason}) + "\n")
+
+    for found in find_sets(args.path):
+        print(f"{found.config['type']} {found.name}: ", end="", flush=True)
+        try:
+            dataset = DATASETS.build(dict(found.config))
+        except DataError as error:
+            wrong = True
+            print(f"cannot be used\n  {error}")
+            continue
+        indices = track(spread(len(dataset), args.limit), "looking", console=Console(stderr=True))
+        report = check_set(dataset, indices, args.region_grid, on_bad if args.report else _ignore)
+        print(tell(report, len(dataset), args.region_grid))
+        wrong |= report.bad > 0
+    if args.report:
+        args.report.write_text("".join(lines), encoding="utf-8")
+    sys.exit(1 if wrong else 0)
+
+
+def _ignore(bad: object) -> None:
+    pass
+
+
+if __name__ == "__main__":
+    main()
