@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fnmatch
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,8 +14,19 @@ from projects.sa2va.errors import DataError
 _NOT_TRAINED_ON = ("val", "test")
 _LAYOUTS = (
     "Expected own data (data.jsonl), the layout of COCO (annotations/instances_NAME.json beside the folder NAME/ of "
-    "pictures) or of REFER (instances.json, refs(unc).p and images/). docs/data.md shows each."
+    "pictures), of REFER (instances.json, refs(unc).p and images/), of SA-V, SA-1B or Open Images. docs/data.md shows "
+    "each."
 )
+
+
+#: Files of the sets of many files, and their adapters.
+_LARGE = {
+    "*.npz": "SavPairs",
+    "sav_*_manual.json": "SavVideos",
+    "sav_*_auto.json": "SavVideos",
+    "*.tar": "Sa1b",
+    "sa_*.json": "Sa1b",
+}
 
 
 class FoundSet(NamedTuple):
@@ -34,14 +47,20 @@ def find_sets(path: str | Path) -> list[FoundSet]:
     * a ``.jsonl`` or ``.json`` file, or a folder that holds ``data.jsonl`` or ``data.json``: own data;
     * a folder with ``annotations/instances_NAME.json``, or such a file: COCO, one set a file. The pictures of
       ``NAME`` are in ``NAME/``, ``images/NAME/``, ``images/`` or the folder itself, whichever exists first;
-    * a folder with ``instances.json`` and ``images/``: COCO; with ``refs(*.p)`` as well: REFER, one set a split.
+    * a folder with ``instances.json`` and ``images/``: COCO; with ``refs(*.p)`` as well: REFER, one set a split;
+    * a folder with ``SPLIT-annotations-object-segmentation.csv``: Open Images, one set a split;
+    * at any depth ``*.npz`` or ``sav_*_manual.json``: SA-V; ``*.tar`` or ``sa_*.json``: SA-1B; what is met first.
 
     Raises:
         DataError: nothing there, or nothing that fits; the message says what was looked for.
     """
     # the adapters are registered by being imported
     import projects.sa2va.datasets.coco
-    import projects.sa2va.datasets.own_data  # noqa: F401
+    import projects.sa2va.datasets.open_images
+    import projects.sa2va.datasets.own_data
+    import projects.sa2va.datasets.sa1b
+    import projects.sa2va.datasets.sav_pairs
+    import projects.sa2va.datasets.sav_videos  # noqa: F401
 
     path = Path(path).expanduser()
     if path.is_file():
@@ -59,10 +78,10 @@ def find_sets(path: str | Path) -> list[FoundSet]:
     if (path / "instances.json").is_file():
         return [FoundSet("instances", _coco_config(path / "instances.json", _folder(path, ["images"])))]
     files = sorted((path / "annotations").glob("instances_*.json"))
-    if not files:
-        require_folder(path, _LAYOUTS)
-        raise DataError(f"{path}: no data.jsonl, no annotations/instances_*.json, no instances.json. {_LAYOUTS}")
-    return [_coco(path, file) for file in files]
+    if found := [_coco(path, file) for file in files] or _large_sets(path):
+        return found
+    require_folder(path, _LAYOUTS)
+    raise DataError(f"{path}: no data.jsonl, no annotations/instances_*.json, no instances.json. {_LAYOUTS}")
 
 
 def find_mask_sets(path: str | Path) -> list[FoundSet]:
@@ -99,6 +118,19 @@ def _refer(root: Path, file: Path) -> list[FoundSet]:
     pictures = _folder(root, ["images", "../coco2014/train2014", "../train2014", "train2014"])
     config = {"type": ReferExpressions.__name__, "root": str(root), "split_by": split_by, "image_root": str(pictures)}
     return [FoundSet(f"{split_by} {split}", {**config, "split": split}) for split in splits_of(file)]
+
+
+def _large_sets(root: Path) -> list[FoundSet]:
+    """Sets that keep an index; found by the first file that is one's."""
+    ending = "-annotations-object-segmentation.csv"
+    if splits := [file.name.removesuffix(ending) for file in sorted(root.glob(f"*{ending}"))]:
+        return [FoundSet(split, {"type": "OpenImages", "root": str(root), "split": split}) for split in splits]
+    for _, _, names in os.walk(root):
+        for name in sorted(names):
+            for pattern, adapter in _LARGE.items():
+                if fnmatch.fnmatch(name, pattern):
+                    return [FoundSet(root.name, {"type": adapter, "root": str(root)})]
+    return []
 
 
 def _folder(root: Path, names: list[str]) -> Path:

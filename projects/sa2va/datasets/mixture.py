@@ -37,7 +37,7 @@ class Source(NamedTuple):
 
     kind: Kind
     dataset: Adapter
-    items: np.ndarray  #: indices into ``dataset``
+    items: Sequence[int] | np.ndarray  #: indices into ``dataset``
     start: int
     weight: float
     name: str  #: the metrics of an evaluation tell sources apart by it
@@ -199,7 +199,7 @@ def _source(config: dict[str, Any], start: int, seed: int) -> Source:
     dataset = config["dataset"]
     if isinstance(dataset, dict):
         dataset = DATASETS.build(dataset)
-    items = np.arange(len(dataset))
+    items: Sequence[int] | np.ndarray = range(len(dataset))
     max_samples = config.get("max_samples")
     if max_samples is not None and max_samples < len(items):
         if max_samples < 1:

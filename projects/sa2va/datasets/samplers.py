@@ -10,11 +10,14 @@ from mmengine.dist import get_dist_info
 from mmengine.registry import DATA_SAMPLERS
 
 from projects.sa2va.datasets.mixture import KINDS, MixtureDataset
+from projects.sa2va.datasets.permutation import Permutation
 from projects.sa2va.errors import ConfigError
 from projects.sa2va.structures import Draw, DrawKey, Kind
 
 #: Choices among the sources of a kind are drawn in blocks of this many samples.
 _BLOCK = 1024
+#: Orders of at most that many items are drawn as a whole: half a megabyte.
+_LISTED = 1 << 16
 
 
 @DATA_SAMPLERS.register_module()
@@ -96,17 +99,21 @@ def _item_stream(sources: list[Any], key: tuple[int, int], skip: int) -> Iterato
         visited += np.bincount(_choices(weights, key, block), minlength=len(sources))
     block, offset = divmod(skip, _BLOCK)
     visited += np.bincount(_choices(weights, key, block)[:offset], minlength=len(sources))
-    orders: dict[int, tuple[int, np.ndarray]] = {}
+    orders: dict[int, tuple[int, Sequence[int] | np.ndarray]] = {}
     while True:
         for choice in _choices(weights, key, block)[offset:]:
             source = sources[choice]
             which_pass, position = divmod(int(visited[choice]), len(source.items))
             if choice not in orders or orders[choice][0] != which_pass:
-                rng = np.random.default_rng((*key, 1, int(choice), which_pass))
-                orders[choice] = (which_pass, rng.permutation(len(source.items)))
+                orders[choice] = (which_pass, _order(len(source.items), (*key, 1, int(choice), which_pass)))
             visited[choice] += 1
             yield source.start + int(orders[choice][1][position])
         block, offset = block + 1, 0
+
+
+def _order(length: int, key: tuple[int, ...]) -> Sequence[int] | np.ndarray:
+    """The order of one pass; beyond ``_LISTED`` items without memory for them."""
+    return np.random.default_rng(key).permutation(length) if length <= _LISTED else Permutation(length, key)
 
 
 def _choices(weights: np.ndarray, key: tuple[int, int], block: int) -> np.ndarray:

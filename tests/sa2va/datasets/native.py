@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from projects.sa2va.datasets.mask_codec import encode_mask
@@ -160,8 +161,7 @@ def write_open_images(root: Path, lines: list[str] | None = None, header: str = 
 
 def write_video(path: Path, pictures: list[np.ndarray], key_every: int = 12, codec: str = "libx264") -> Path:
     """An mp4 of 24 frames a second, with a key frame every ``key_every`` and frames that refer to later ones."""
-    import av
-
+    av = pytest.importorskip("av", reason="PyAV is an extra: pip install -r requirements/video.txt")
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=24)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from mmengine.registry import DATASETS
 
 from projects.sa2va.datasets.find_sets import find_mask_sets, find_sets
 from projects.sa2va.errors import DataError
+from tests.sa2va.datasets.native import write_open_images, write_sa1b, write_sav, write_sav_pairs
 from tests.sa2va.datasets.test_own_data import SQUARE, make
 from tests.sa2va.datasets.test_refer import make_refs, ref
 
@@ -79,3 +81,22 @@ def test_what_was_looked_for_is_said(tmp_path: Path) -> None:
         find_sets(tmp_path)
     with pytest.raises(DataError, match=r"looked for the folders .*train, .*images"):
         find_sets(coco(tmp_path, {"train": "elsewhere"}))
+
+
+@pytest.mark.parametrize(
+    ("write", "adapter", "length"),
+    [
+        (write_sav_pairs, "SavPairs", 3),
+        (write_sav, "SavVideos", 1),
+        (lambda root: write_sa1b(root, "tar"), "Sa1b", 6),
+        (lambda root: write_sa1b(root, "beside"), "Sa1b", 6),
+        (lambda root: write_sa1b(root, "apart"), "Sa1b", 6),
+        (write_open_images, "OpenImages", 3),
+    ],
+)
+def test_large_sets_are_known_by_their_files(tmp_path: Path, write: Callable, adapter: str, length: int) -> None:
+    """Red when a set as it is published is not found, or taken for another, or what is found cannot be built."""
+    write(tmp_path)
+    (found,) = find_mask_sets(tmp_path)
+    assert found.config["type"] == adapter
+    assert len(DATASETS.build(found.config)) == length

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from projects.sa2va.datasets import samplers
 from projects.sa2va.datasets.collate import collate_batch
 from projects.sa2va.datasets.mixture import MixtureDataset
 from projects.sa2va.datasets.samplers import EvaluationBatchSampler, MixtureBatchSampler
@@ -50,9 +51,14 @@ def test_keys_name_iteration_and_position_in_the_global_batch():
     assert [draw.key for draw in second_rank[2]] == [DrawKey(2, 2), DrawKey(2, 3)]
 
 
+@pytest.mark.parametrize("listed", [1 << 16, 10])
 @pytest.mark.parametrize("start", [1, 2, 3, 7, 601])
-def test_resuming_at_an_iteration_continues_the_same_order(start: int):
-    """Red when a resumed run starts its passes anew. 601 lies beyond the first block of source choices."""
+def test_resuming_at_an_iteration_continues_the_same_order(start: int, listed: int, monkeypatch: pytest.MonkeyPatch):
+    """Red when a resumed run starts its passes anew. 601 lies beyond the first block of source choices.
+
+    Orders of more than ``listed`` items are computed, not drawn as a whole.
+    """
+    monkeypatch.setattr(samplers, "_LISTED", listed)
     assert batches(5, start=start) == batches(start + 5)[start:]
 
 
@@ -64,8 +70,10 @@ def test_the_kind_follows_the_pattern_on_every_rank():
             assert {draw.item for draw in batch} <= ranges[PATTERN[i % 3]]
 
 
-def test_every_pass_visits_every_item_once_and_in_a_new_order():
+@pytest.mark.parametrize("listed", [1 << 16, 10])
+def test_every_pass_visits_every_item_once_and_in_a_new_order(listed: int, monkeypatch: pytest.MonkeyPatch):
     """Red when sampling is with replacement, or each pass repeats the order of the first."""
+    monkeypatch.setattr(samplers, "_LISTED", listed)
     refer = [draw.item for batch in batches(27)[2::3] for draw in batch]  # 9 batches of 4 = 3 passes of 12
     passes = [refer[i : i + 12] for i in (0, 12, 24)]
     assert all(sorted(one) == list(range(30, 42)) for one in passes)
