@@ -69,7 +69,7 @@ def write_own_data(converter: Converter, out: Path, track: Callable[[Iterable[st
         raise DataError(f"{out} is there already. Take it away, or give another --out.")
     part, progress, report = (out.with_name(out.name + end) for end in (".part", ".progress", ".bad.jsonl"))
     begun = {"sources": hashlib.sha256("\n".join(names).encode("utf-8", "replace")).hexdigest()}
-    state = {**begun, "done": 0, "bytes": 0, "report bytes": 0, "records": 0, "bad": 0}
+    state: dict[str, Any] = {**begun, "done": 0, "bytes": 0, "report bytes": 0, "records": 0, "bad": 0}
     if progress.exists():
         state = json.loads(progress.read_text(encoding="utf-8"))
         if state["sources"] != begun["sources"]:

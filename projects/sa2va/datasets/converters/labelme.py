@@ -48,14 +48,14 @@ class LabelmeConverter:
         except DataError as error:
             return Converted([], [BadSample(str(file), "file", str(error))])
         objects: dict[tuple[Any, ...], tuple[dict[str, Any], np.ndarray]] = {}
-        bad = []
+        left_out = []
         shapes = content.get("shapes")
         for place, shape in enumerate(shapes if isinstance(shapes, list) else ()):
             record = f"shapes[{place}]"
             try:
                 mask = shape_mask(shape, height, width)
             except MaskError as error:
-                bad.append(BadSample(str(file), record, str(error)))
+                left_out.append(BadSample(str(file), record, str(error)))
                 continue
             group = shape.get("group_id")
             key = (record,) if group is None else (str(shape.get("label")), str(group))
@@ -63,7 +63,7 @@ class LabelmeConverter:
             known = objects.get(key)
             objects[key] = (known[0], known[1] | mask) if known else (entry, mask)
         return Converted(
-            [{"image": picture, "mask": encode_mask(mask), **entry} for entry, mask in objects.values()], bad
+            [{"image": picture, "mask": encode_mask(mask), **entry} for entry, mask in objects.values()], left_out
         )
 
     def _picture(self, content: dict[str, Any], file: Path) -> str:
