@@ -201,3 +201,23 @@ def test_one_rank_alone_in_trouble_ends_both(scenes: Path, tmp_path: Path) -> No
     told, silent = sorted((line[8:] for line in lines), key=len, reverse=True)
     assert told.startswith("DataError: bad samples: 1, more than max_bad_samples=0; the last one: ")
     assert silent == "stopped, because another rank did; its message says why"
+
+
+def test_own_data_with_faults_trains_on_both_ranks(scenes: Path, tmp_path: Path) -> None:
+    """Red when own data does not reach a training step, a bad record ends the run, or the ranks fall out of step."""
+    root = coco_root(tmp_path / "root", unreadable=(2,))
+    good = {"mask": SQUARE["segmentation"], "text": "a square"}
+    records = [{"image": f"train/{number}.png", **good} for number in range(1, PICTURES + 1)]
+    records[3]["image"] = "../outside.png"
+    records[5] |= {"image2": "train/1.png", "mask2": SQUARE["segmentation"]}
+    lines = [*map(json.dumps, records), '{"image": "train/1.png", "mask": [[8, 8']
+    (root / "data.jsonl").write_text("\n".join(lines))
+    options = (f"train_dataloader.batch_size={len(lines) // 2 + 1}",)
+    arguments = ("--data-root", root, "--launcher", "pytorch", "--ranks", 2)
+    ended = train(scenes, tmp_path / "run", *arguments, ranks=2, options=options)
+    assert [one.status for one in ended] == [0, 0], ended[0].output
+    named = [json.loads(line) for line in (tmp_path / "run/bad_samples.jsonl").read_text().splitlines()]
+    reasons = {line["record"]: line["reason"] for line in named}
+    assert set(reasons) == {"line 2", "line 4", "line 9"}
+    assert reasons["line 4"].startswith("missing")
+    assert "is it cut off?" in reasons["line 9"]

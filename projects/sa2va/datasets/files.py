@@ -96,6 +96,18 @@ def read_mask(path: Path, record: str, max_pixels: int = MAX_IMAGE_PIXELS) -> np
     return packed != 0
 
 
+def read_labels(path: Path, record: str, max_pixels: int = MAX_IMAGE_PIXELS) -> np.ndarray:
+    """A label picture as integers (H, W): palette indices, not colours, or grey values.
+
+    Raises:
+        BadSample: unreadable, or of several channels.
+    """
+    labels = np.asarray(_open(path, record, max_pixels))
+    if labels.ndim != 2 or labels.dtype.kind not in "uib":
+        raise BadSample(str(path), record, f"labels of shape {labels.shape}, expected one channel of whole numbers")
+    return labels
+
+
 def inside(root: Path, name: Any, source: str | Path, record: str) -> Path:
     """The file ``name`` below ``root``, symbolic links followed.
 

@@ -47,7 +47,8 @@ def find_sets(path: str | Path) -> list[FoundSet]:
     * a ``.jsonl`` or ``.json`` file, or a folder that holds ``data.jsonl`` or ``data.json``: own data;
     * a folder with ``annotations/instances_NAME.json``, or such a file: COCO, one set a file. The pictures of
       ``NAME`` are in ``NAME/``, ``images/NAME/``, ``images/`` or the folder itself, whichever exists first;
-    * a folder with ``instances.json`` and ``images/``: COCO; with ``refs(*.p)`` as well: REFER, one set a split;
+    * a folder with ``instances.json`` and ``images/``, or that file: COCO;
+    * a folder with ``refs(*).p`` beside them: REFER, one set a split;
     * a folder with ``SPLIT-annotations-object-segmentation.csv``: Open Images, one set a split;
     * at any depth ``*.npz`` or ``sav_*_manual.json``: SA-V; ``*.tar`` or ``sa_*.json``: SA-1B; what is met first.
 
@@ -67,7 +68,7 @@ def find_sets(path: str | Path) -> list[FoundSet]:
         if path.name.startswith("instances_") and path.suffix == ".json":
             root = path.parent.parent if path.parent.name == "annotations" else path.parent
             return [_coco(root, path)]
-        return [_own(path)]
+        return [_instances(path) if path.name == "instances.json" else _own(path)]
     if not path.is_dir():
         raise DataError(f"{path}: no such file or folder. {_LAYOUTS}")
     for name in ("data.jsonl", "data.json"):
@@ -76,7 +77,7 @@ def find_sets(path: str | Path) -> list[FoundSet]:
     if refs := sorted(path.glob("refs(*).p")):
         return [found for file in refs for found in _refer(path, file)]
     if (path / "instances.json").is_file():
-        return [FoundSet("instances", _coco_config(path / "instances.json", _folder(path, ["images"])))]
+        return [_instances(path / "instances.json")]
     files = sorted((path / "annotations").glob("instances_*.json"))
     if found := [_coco(path, file) for file in files] or _large_sets(path):
         return found
@@ -102,6 +103,10 @@ def find_mask_sets(path: str | Path) -> list[FoundSet]:
 
 def _own(file: Path) -> FoundSet:
     return FoundSet(file.stem, {"type": "OwnData", "path": str(file)})
+
+
+def _instances(file: Path) -> FoundSet:
+    return FoundSet("instances", _coco_config(file, _folder(file.parent, ["images"])))
 
 
 def _coco(root: Path, file: Path) -> FoundSet:

@@ -79,11 +79,11 @@ def _line_starts(path: Path) -> tuple[np.ndarray, np.ndarray]:
             ends.append(np.flatnonzero(np.frombuffer(chunk, np.uint8) == ord("\n")) + offset)
             offset += len(chunk)
         starts = np.concatenate(ends) + 1
-        if starts[-1] == offset:  # the last line ends with a line end: nothing comes behind it
-            starts = starts[:-1]
         lengths = np.diff(starts, append=offset)
         blank = np.zeros(len(starts), bool)
-        for short in np.flatnonzero(lengths <= 2):  # a line end, perhaps with a carriage return
+        for short in np.flatnonzero(
+            lengths <= 2
+        ):  # a line end, perhaps with a carriage return; or what is behind the last one
             file.seek(int(starts[short]))
             blank[short] = not file.read(int(lengths[short])).strip()
     numbers = np.arange(1, len(starts) + 1, dtype=np.uint32)

@@ -13,7 +13,9 @@ import torch
 from mmengine.dist import get_rank
 from mmengine.registry import DATASETS, TRANSFORMS
 
+from projects.sa2va.datasets.flip import flip
 from projects.sa2va.datasets.transforms import Sides
+from projects.sa2va.draws import generator
 from projects.sa2va.errors import BadSample, ConfigError, DataError, did_you_mean
 from projects.sa2va.structures import Draw, DrawKey, Kind, Sample
 
@@ -78,10 +80,12 @@ class MixtureDataset:
         report_file: JSON lines of unusable samples, one each, appended; None writes none. Ranks may share it. The tools
             put a relative path into the work dir.
         keep_gt_masks: evaluation: keep the mask of the mask side at its original size.
-        seed: chooses the subset for ``max_samples``.
+        seed: chooses the subset for ``max_samples`` and the flips.
+        flip_share: share of the samples, 0..1, that are mirrored, with left and right swapped in their text; never
+            one whose text would lie (see ``flip``). For training.
 
     Raises:
-        ConfigError: an unknown kind or key.
+        ConfigError: an unknown kind or key, or a share outside 0..1.
     """
 
     def __init__(
@@ -92,9 +96,13 @@ class MixtureDataset:
         report_file: str | Path | None = None,
         keep_gt_masks: bool = False,
         seed: int = 0,
+        flip_share: float = 0.0,
     ) -> None:
         if not sources:
             raise ConfigError("a mixture needs at least one source, got none")
+        if not 0 <= flip_share <= 1:
+            raise ConfigError(f"flip_share must be within 0..1, got {flip_share}")
+        self.seed, self.flip_share = seed, flip_share
         self.transform = TRANSFORMS.build(transform) if isinstance(transform, dict) else transform
         self.max_bad_samples, self.keep_gt_masks = max_bad_samples, keep_gt_masks
         self.report_file = Path(report_file) if report_file else None
@@ -149,6 +157,7 @@ class MixtureDataset:
         except BadSample as error:
             self._set_aside(index, _BAD, str(error), path=error.path, record=error.record, reason=error.reason)
             return None
+        sample = self._perhaps_flipped(sample, key)
         sides: Sides = self.transform(sample)
         if source.kind in DESCRIBED_KINDS and not sides.caption_side.region.any():
             self._set_aside(index, _NO_CELL, sample.sample_id, record=sample.sample_id, reason="no region cell")
@@ -166,6 +175,11 @@ class MixtureDataset:
             attributes=sample.attributes,
             gt_mask=gt_mask if self.keep_gt_masks else None,
         )
+
+    def _perhaps_flipped(self, sample: Sample, key: DrawKey) -> Sample:
+        if self.flip_share and float(torch.rand((), generator=generator(self.seed, key, "flip"))) < self.flip_share:
+            return flip(sample) or sample
+        return sample
 
     def _set_aside(self, index: int, status: int, description: str, **report: str) -> None:
         self._status[index] = status

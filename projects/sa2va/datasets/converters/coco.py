@@ -1,0 +1,64 @@
+"""COCO instances -> own data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from projects.sa2va.datasets.coco import CocoInstances
+from projects.sa2va.datasets.converters.convert import Converted
+from projects.sa2va.datasets.find_sets import find_sets
+from projects.sa2va.datasets.mask_codec import encode_mask
+from projects.sa2va.errors import BadSample, DataError
+
+
+@dataclass
+class CocoConverter:
+    """Each annotation with a mask is a record; ``caption`` becomes its text, the next frame its second side.
+
+    Args:
+        root: folder of one COCO set; or of several, and then ``dataset`` is one of them.
+
+    Raises:
+        DataError: no COCO set, or several.
+    """
+
+    root: Path
+    parallel = False  # the json would be sent to each process
+
+    def __post_init__(self) -> None:
+        found = [one for one in find_sets(self.root) if one.config["type"] == "CocoInstances"]
+        if len(found) != 1:
+            names = ", ".join(one.config["ann_file"] for one in found) or "none"
+            raise DataError(f"{self.root}: expected one COCO set, found {names}. Give the json of one.")
+        config = found[0].config
+        self.dataset = CocoInstances(config["ann_file"], config["image_root"])
+        if self.root.is_file():
+            self.root = Path(os.path.commonpath([self.root.parent.resolve(), Path(config["image_root"]).resolve()]))
+
+    def sources(self) -> Sequence[str]:
+        """Places of the annotations in the set."""
+        return [str(index) for index in range(len(self.dataset))]
+
+    def convert(self, source: str) -> Converted:
+        index = int(source)
+        try:
+            sample = self.dataset[index]
+        except BadSample as bad:
+            return Converted([], [bad])
+        annotation, file = self.dataset.items[index], self.dataset.file
+        record: dict[str, Any] = {"image": self._picture(file.image(annotation)), "mask": encode_mask(sample.mask)}
+        if sample.image2 is not None and sample.mask2 is not None:
+            second = file.images[file.image(annotation)["next_image_id"]]
+            record |= {"image2": self._picture(second), "mask2": encode_mask(sample.mask2)}
+        if isinstance(annotation.get("caption"), str):
+            record["text"] = annotation["caption"]
+        record["id"] = file.record(annotation)
+        return Converted([record], [])
+
+    def _picture(self, image: dict[str, Any]) -> str:
+        path = self.dataset.file.image_root.resolve() / image["file_name"]
+        return Path(os.path.relpath(path, self.root.resolve())).as_posix()

@@ -1,0 +1,60 @@
+#!/usr/bin/env python3
+"""Convert LabelMe, COCO or PASCAL VOC masks to own data (docs/data.md). Started again, it goes on where it stopped."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+EXAMPLES = """\
+The pictures stay where they are; ROOT/data.jsonl names them relative to ROOT.
+
+examples:
+  a folder of pictures and LabelMe json files   tools/prepare_data/own_data.py labelme /data/mine
+  one COCO set                                  tools/prepare_data/own_data.py coco /data/coco/annotations/instances_train.json
+  PASCAL VOC                                    tools/prepare_data/own_data.py voc /data/VOCdevkit/VOC2012
+"""  # noqa: E501
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("layout", choices=["labelme", "coco", "voc"])
+    parser.add_argument("root", type=Path, help="folder of the data; for coco also the json")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="default: data.jsonl in the root")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    args = parser.parse_args()
+    from projects.sa2va.engine.launch import run_tool
+
+    run_tool(lambda: convert(args), args.debug)
+
+
+def convert(args: argparse.Namespace) -> None:
+    from rich.console import Console
+    from rich.progress import track
+
+    from projects.sa2va.datasets.converters.coco import CocoConverter
+    from projects.sa2va.datasets.converters.convert import Converter, write_own_data
+    from projects.sa2va.datasets.converters.labelme import LabelmeConverter
+    from projects.sa2va.datasets.converters.voc import VocConverter
+    from projects.sa2va.errors import DataError
+
+    if not args.root.exists():
+        raise DataError(f"{args.root}: no such file or folder. Give the root of the data.")
+    kinds = {"labelme": LabelmeConverter, "coco": CocoConverter, "voc": VocConverter}
+    converter: Converter = kinds[args.layout](args.root)  # type: ignore[assignment]
+    out: Path = args.out or converter.root / "data.jsonl"
+    total = write_own_data(converter, out, lambda names: track(names, "converting", console=Console(stderr=True)))
+    print(f"{out}: {total.records:,} objects")
+    if out.parent.resolve() != converter.root.resolve():
+        print(f"Give the adapter image_root={str(converter.root)!r}.")
+    if total.bad:
+        print(f"{total.bad:,} left out; each is named in {total.report}.")
+
+
+if __name__ == "__main__":
+    main()
