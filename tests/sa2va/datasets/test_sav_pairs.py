@@ -33,7 +33,9 @@ def test_pairs_are_found_at_any_depth_and_read_as_written(tmp_path: Path):
     np.testing.assert_array_equal(sample.mask2, box(4, 6))
 
 
-@pytest.mark.parametrize("frames", [lambda a: a, lambda a: a / 255, lambda a: (a / 255).astype(np.float16), np.int64])
+@pytest.mark.parametrize(
+    "frames", [lambda a: a, lambda a: a / 255, lambda a: (a / 255).astype(np.float16), np.float32, np.int64]
+)
 @pytest.mark.parametrize(
     "masks",
     [

@@ -146,6 +146,26 @@ def test_faulty_videos_are_bad_samples(tmp_path: Path):
     assert "RLE of size [48, 64] (height, width) on a picture of size [32, 64]" in reason()
 
 
+def test_damage_that_the_decoder_notices_is_refused(tmp_path: Path):
+    """Red when the decoder paints over what it cannot read: later frames are made of that. What is left of damage that
+    is a valid stream by chance nobody can tell.
+    """
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 255, (96, 160, 3), dtype=np.uint8)
+    path = write_video(tmp_path / "a.mp4", [noise[:, i : i + 128] for i in range(25)], key_every=100)
+    whole, refused = path.read_bytes(), 0
+    start = whole.index(b"mdat") + 200
+    for _ in range(20):
+        damaged, at = bytearray(whole), int(rng.integers(start, len(whole) - 3000))
+        damaged[at : at + 20] = rng.bytes(20)
+        path.write_bytes(damaged)
+        try:
+            read_frames(path, [24], "test")
+        except BadSample:
+            refused += 1
+    assert refused > 10
+
+
 def test_json_cut_off(tmp_path: Path):
     path = write_sav(tmp_path)
     path.write_text(path.read_text()[:500])
