@@ -91,6 +91,21 @@ def test_resume_equals_the_run_that_was_not_stopped(scenes: Path, tmp_path: Path
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("stage", [2, 3])
+def test_two_ranks_then_four_then_one_equal_two_all_along(scenes: Path, tmp_path: Path, stage: int) -> None:
+    """In float32, of the same global batch, to 1e-5, teacher included.
+
+    Red when the optimizer, the teacher, a counter or the sampler's position does not find its place on other ranks.
+    """
+    name = "pseudo_gumbel_tiny"
+    whole = run_ranks(2, train, name, scenes, tmp_path / "whole", 3, 2, stage, None, timeout=300)[0]
+    for ranks, steps in ((2, 1), (4, 2), (1, 3)):
+        arguments = (name, scenes, tmp_path / "cut", steps, 4 // ranks, stage, "")
+        for rank in run_ranks(ranks, train, *arguments, timeout=500):
+            assert steps < 3 or furthest(whole, rank) < 1e-5
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sa2va_tiny", *(f"ablations/{name}" for name in ABLATIONS)])
 def test_every_config_trains(scenes: Path, tmp_path: Path, name: str) -> None:
     state = run_ranks(1, train, name, scenes, tmp_path, 1, 2, 0, None, timeout=300)[0]

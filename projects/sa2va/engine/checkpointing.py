@@ -16,6 +16,7 @@ from pathlib import Path
 
 from mmengine.logging import print_log
 
+from projects.sa2va.engine.safe_load import require_known_globals
 from projects.sa2va.errors import CheckpointError
 
 #: Suffix of what is being written; never looked at when resuming.
@@ -30,10 +31,14 @@ def find_latest_checkpoint(work_dir: str | Path, up_to: float = math.inf) -> str
 
     MMEngine's ``last_checkpoint`` file is not consulted: it may be truncated, or name a checkpoint that is
     gone. A damaged checkpoint is reported in the log and the next older one is taken.
+
+    Raises:
+        CheckpointError: the newest one holds what could run code.
     """
     for path in _by_age(Path(work_dir), up_to):
         damage = checkpoint_damage(path)
         if damage is None:
+            require_known_contents(path)
             return str(path)
         print_log(f"Checkpoint {path} is damaged ({damage}); trying the one before.", "current", level=30)
     return None
@@ -43,7 +48,7 @@ def require_checkpoint(path: str | Path) -> str:
     """``path`` itself, if it is a complete checkpoint.
 
     Raises:
-        CheckpointError: it is missing or damaged.
+        CheckpointError: it is missing or damaged, or holds what could run code.
     """
     path = Path(path)
     if not path.exists():
@@ -51,7 +56,19 @@ def require_checkpoint(path: str | Path) -> str:
     damage = checkpoint_damage(path)
     if damage is not None:
         raise CheckpointError(f"checkpoint {path} is damaged: {damage}. Take an older one, or --resume without a path.")
+    require_known_contents(path)
     return str(path)
+
+
+def require_known_contents(path: str | Path) -> None:
+    """Looks into a checkpoint file, or every file of a folder, for what could run code; reads no tensors.
+
+    Raises:
+        CheckpointError: see :func:`projects.sa2va.engine.safe_load.require_known_globals`.
+    """
+    path = Path(path)
+    for file in [path] if path.is_file() else sorted(path.glob("*.pt")):
+        require_known_globals(file)
 
 
 def require_same_engine(path: str | Path, deepspeed: bool) -> None:

@@ -14,7 +14,10 @@ from xtuner.parallel.sequence import init_sequence_parallel
 
 from projects.sa2va.engine import checkpointing
 from projects.sa2va.engine.distributed import describe_single_rank, has_cuda, init_cpu_process_group
+from projects.sa2va.engine.resharding import load_resharded
+from projects.sa2va.engine.safe_load import load_file
 from projects.sa2va.engine.weights import load_weights
+from projects.sa2va.engine.zero_shards import ZeroShards
 from projects.sa2va.errors import CheckpointError
 
 
@@ -28,12 +31,14 @@ def adopt_strategy(strategy: Any) -> None:
 
 @STRATEGIES.register_module()
 class Sa2VADeepSpeedStrategy(DeepSpeedStrategy):
-    """DeepSpeed ZeRO-1, 2 and 3 with three differences to XTuner's strategy.
+    """DeepSpeed ZeRO-1, 2 and 3 with five differences to XTuner's strategy.
 
     - Ranks without a GPU talk over gloo.
     - A checkpoint folder is written under a temporary name and renamed when all ranks are done.
     - Hooks get their ``before_save_checkpoint`` and ``after_load_checkpoint``, which MMEngine's strategy leaves out, so
       that they can keep their state in the checkpoint. Under ZeRO-3 every rank writes and reads its own copy.
+    - A run can be resumed by another number of ranks and under another stage.
+    - Checkpoints are read without running code that they bring.
 
     Args:
         load_from: checkpoint whose weights a new run begins with; loaded before the model is sharded.
@@ -67,7 +72,9 @@ class Sa2VADeepSpeedStrategy(DeepSpeedStrategy):
         describe_single_rank() if has_cuda() else init_cpu_process_group()
         if isinstance(self.config, ConfigDict):
             self.config = self.config.to_dict()  # DeepSpeed puts it into checkpoints
-        return super()._wrap_model(model)
+        wrapper = super()._wrap_model(model)
+        wrapper.model.checkpoint_engine.load = lambda path, map_location=None: load_file(path)
+        return wrapper
 
     def save_checkpoint(
         self, filename: str, *, extra_ckpt: dict | None = None, callback: Callable | None = None, **kwargs: Any
@@ -87,19 +94,45 @@ class Sa2VADeepSpeedStrategy(DeepSpeedStrategy):
         barrier()
 
     def resume(self, filename: str, *, callback: Callable | None = None, **kwargs: Any) -> dict:
-        """Restores weights, optimizer, schedulers and what the hooks saved.
+        """Restores weights, optimizer, schedulers and what the hooks saved, whatever ranks and ZeRO stage wrote them.
 
         Raises:
-            CheckpointError: the checkpoint was written by another number of ranks, or without DeepSpeed.
+            CheckpointError: the checkpoint was written without DeepSpeed, does not fit, or could run code.
         """
         checkpointing.require_same_engine(filename, deepspeed=True)
-        shards = list(Path(filename).glob("*optim_states.pt"))
-        if shards and len(shards) != self.world_size:
-            raise CheckpointError(
-                f"{filename} was written by {len(shards)} ranks and cannot be resumed by {self.world_size}. "
-                f"Start {len(shards)} ranks, or begin a new run from its weights with --load-from."
-            )
+        engine: Any = self.model.model
+        if engine.zero_optimization():
+            shards, stage = ZeroShards(filename), int(engine.zero_optimization_stage())
+            if (shards.ranks, shards.stage) != (self.world_size, stage):
+                self.logger.info(
+                    f"{filename} was written by {shards.ranks} ranks under ZeRO-{shards.stage}; this run has "
+                    f"{self.world_size} under ZeRO-{stage}."
+                )
+                # Goes before the engine's own, which refuses it.
+                self.model.load_checkpoint = lambda *_, **__: (filename, load_resharded(engine, shards))
         checkpoint = super().resume(filename, **kwargs)
+        self.model.__dict__.pop("load_checkpoint", None)
+        self._count_in_own_batches(filename, checkpoint)
         if callback is not None:
             callback(checkpoint)
         return checkpoint
+
+    def _count_in_own_batches(self, filename: str, checkpoint: dict) -> None:
+        """A run goes on after the optimizer step at which it stopped; iterations count micro-batches of *this* run."""
+        engine, meta, saved = self.model.model, checkpoint["meta"], checkpoint["ds_config"]
+        before, now = saved["gradient_accumulation_steps"], engine.gradient_accumulation_steps()
+        if before != now:
+            steps, rest = divmod(meta["iter"], before)
+            if rest:
+                raise CheckpointError(
+                    f"{filename} was written {rest} of {before} micro-batches into a step, which has no place in "
+                    f"steps of {now}. Set accumulative_counts={before}, or take a checkpoint at a full step."
+                )
+            meta["iter"] = steps * now
+        batch = saved["train_micro_batch_size_per_gpu"] * before * engine.loaded_checkpoint_dp_world_size
+        if batch != engine.train_batch_size():
+            self.logger.warning(
+                f"A step of the checkpoint took {batch} samples and one of this run takes {engine.train_batch_size()}, "
+                "as the config says. Some samples of the current pass come twice or not at all, and the learning rate "
+                "is the schedule's. For the same batch change train_dataloader.batch_size or accumulative_counts."
+            )

@@ -9,7 +9,9 @@ from torch import nn
 
 from projects.sa2va.engine.checkpointing import find_latest_checkpoint, require_checkpoint
 from projects.sa2va.engine.parameters import trainable_parameters
+from projects.sa2va.engine.safe_load import load_file
 from projects.sa2va.engine.unwrap import unwrap_model
+from projects.sa2va.engine.zero_shards import ZeroShards
 from projects.sa2va.errors import CheckpointError
 
 
@@ -36,20 +38,21 @@ def read_weights(path: str | Path, teacher: bool = False) -> dict[str, torch.Ten
         teacher: take the EMA teacher instead of the student; only the trained tensors then.
 
     Raises:
-        CheckpointError: there is no teacher inside.
+        CheckpointError: there is no teacher inside, or something that could run code.
     """
     path = Path(path)
     if teacher:
         states = path if path.is_file() else min(path.glob("*model_states.pt"), key=lambda file: file.name)
-        state = _load(states).get("ema_teacher")
+        state = load_file(states, mmap=True).get("ema_teacher")
         if not state:
             raise CheckpointError(f"{path} holds no EMA teacher; it was written by a run without EMATeacherHook.")
         return state
     if path.is_file():
-        return _load(path)["state_dict"]
-    from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
-
-    return get_fp32_state_dict_from_zero_checkpoint(str(path.parent), tag=path.name, exclude_frozen_parameters=True)
+        return load_file(path)["state_dict"]
+    shards = ZeroShards(path)
+    module = shards.model_states["module"]
+    buffers = {name: module[name] for name in shards.model_states["buffer_names"]}
+    return {**{name: shards.whole(name) for name in shards.shapes}, **buffers}
 
 
 def load_weights(model: object, path: str | Path, teacher: bool = False) -> None:
@@ -71,8 +74,3 @@ def load_weights(model: object, path: str | Path, teacher: bool = False) -> None
         bare.load_state_dict(state, strict=False)
     except RuntimeError as error:
         raise CheckpointError(f"{path} does not fit the model: {error}") from error
-
-
-def _load(path: Path) -> dict:
-    # Own files: they hold optimizer, random and log state next to tensors.
-    return torch.load(path, map_location="cpu", weights_only=False)

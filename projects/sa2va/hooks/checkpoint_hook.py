@@ -61,6 +61,10 @@ class StepCheckpointHook(CheckpointHook):
             "resumed_keys": dict.fromkeys(runtime, True),
         }
 
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        """Drops the text of a config, which MMEngine would execute when it resumes. Ours is under another key."""
+        checkpoint.get("meta", {}).pop("config", None)
+
     def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict) -> None:
         runner.call_hook("before_checkpoint")
         super()._save_checkpoint_with_step(runner, step, meta)
