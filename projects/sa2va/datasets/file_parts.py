@@ -55,11 +55,19 @@ def walk(root: Path, suffix: str) -> Iterator[tuple[Path, list[str], list[BadSam
         met.add((status.st_dev, status.st_ino))
         with os.scandir(folder) as entries:
             shown = [entry for entry in entries if not entry.name.startswith(".")]
-        waiting += sorted((Path(entry.path) for entry in shown if entry.is_dir()), reverse=True)
-        paths = sorted(entry.path for entry in shown if entry.name.endswith(suffix) and not entry.is_dir())
+        folders = {entry.path for entry in shown if _is_folder(entry)}
+        waiting += sorted(map(Path, folders), reverse=True)
+        paths = sorted(entry.path for entry in shown if entry.name.endswith(suffix) and entry.path not in folders)
         names = [os.path.basename(path) for path in paths if path == _shown(path)]
         odd = (_shown(path) for path in paths if path != _shown(path))
         yield folder, names, [BadSample(path, "file", "its name is not UTF-8; rename it") for path in odd]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself: whoever reads the file will say so
+        return False
 
 
 def _shown(name: str) -> str:

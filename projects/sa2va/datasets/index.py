@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from projects.sa2va.errors import BadSample
+from projects.sa2va.errors import BadSample, DataError
 
 #: Rows of one record batch: what a build holds in memory, and what one look-up maps.
 BATCH_ROWS = 16_384
@@ -79,6 +79,7 @@ class Index(Sequence[dict[str, Any]]):
 
         Raises:
             BadSample: the record was found unusable when it was indexed.
+            DataError: the index is damaged or gone.
         """
         if not 0 <= index < len(self):
             raise IndexError(f"record {index} of {len(self)}")
@@ -106,4 +107,7 @@ class Index(Sequence[dict[str, Any]]):
         return Index, (self.folder, self.parts)
 
     def _map(self, file: str) -> pa.ipc.RecordBatchFileReader:
-        return pa.ipc.open_file(pa.memory_map(str(self.folder / file)))
+        try:
+            return pa.ipc.open_file(pa.memory_map(str(self.folder / file)))
+        except (OSError, pa.ArrowInvalid) as error:
+            raise DataError(f"{self.folder / file}: damaged index ({error}). Delete {self.folder}.") from error

@@ -91,10 +91,10 @@ def _digest(*content: Any) -> str:
 
 
 def _stamp(path: Path) -> list[int] | None:
-    """What changes with a file or with the names in a folder; None without it."""
+    """What changes with a file or with the names in a folder; None where there is none, or a link to itself."""
     try:
         status = path.stat()
-    except FileNotFoundError:
+    except OSError:
         return None
     return [status.st_mtime_ns] if path.is_dir() else [status.st_mtime_ns, status.st_size]
 
@@ -103,7 +103,7 @@ def _fresh(folder: Path, key: str, root: Path) -> Index | None:
     """The complete index of ``key``, unless the source changed since."""
     try:
         content = json.loads((folder / f"{key}.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a damaged list
         return None
     if any(_stamp(root / name) != stamp for name, stamp in content["stamps"].items()):
         return None

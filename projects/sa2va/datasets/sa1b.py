@@ -40,7 +40,7 @@ class Sa1b(TarShards):
             except OSError as error:
                 yield BadSample(str(path), "json", f"unreadable ({error})")
                 continue
-            yield from self._annotations(content, f"{stem}.json", {"stem": stem})
+            yield from self._annotations(content, str(path), {"stem": stem})
 
     def _open(self, row: dict[str, Any]) -> tuple[Path | BinaryIO, BinaryIO, str]:
         if row["json_start"] is not None:
@@ -48,8 +48,7 @@ class Sa1b(TarShards):
         json_file = self.root / f"{row['stem']}.json"
         folder = json_file.parent
         pictures = folder.with_name("img") if folder.name == "js" else folder
-        name = f"{row['stem']}.json"
         try:
-            return pictures / f"{json_file.stem}.jpg", json_file.open("rb"), name
+            return pictures / f"{json_file.stem}.jpg", json_file.open("rb"), str(json_file)
         except OSError as error:
-            raise BadSample(name, "json", f"unreadable ({error})") from error
+            raise BadSample(str(json_file), "json", f"unreadable ({error})") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -96,7 +97,7 @@ class TarShards:
         except MaskError as error:
             raise BadSample(name, record, str(error)) from error
         text = annotation[self.text_key] if self.text_key else None
-        return Sample(f"{name}#{record}", image, mask, text)
+        return Sample(f"{os.path.relpath(name, self.root)}#{record}", image, mask, text)
 
     def parts(self) -> Iterator[Part]:
         """One part a shard, and the folders that hold them."""
@@ -114,12 +115,11 @@ class TarShards:
         return (
             read_member(shard, picture, f"{stem}.{row['picture_suffix']}"),
             read_member(shard, content, name),
-            f"{row['part']}/{name}",
+            str(shard / name),
         )
 
     def _shard(self, path: Path) -> Iterator[Entry]:
         shard = list_shard(path)
-        inside = path.relative_to(self.root)
         for stem, members in shard.samples.items():
             suffix = next((suffix for suffix in _PICTURES if suffix in members), None)
             if suffix is None or "json" not in members:
@@ -134,8 +134,12 @@ class TarShards:
                 "json_size": members["json"].size,
                 "picture_suffix": suffix,
             }
-            content = read_member(path, members["json"], f"{stem}.json")
-            yield from self._annotations(content.read(), (inside / f"{stem}.json").as_posix(), place)
+            try:
+                content = read_member(path, members["json"], f"{stem}.json")
+            except BadSample as error:
+                yield error
+                continue
+            yield from self._annotations(content.read(), str(path / f"{stem}.json"), place)
         yield from shard.left_out
 
     def _annotations(self, content: bytes, name: str, place: dict[str, Any]) -> Iterator[Entry]:

@@ -72,7 +72,7 @@ def read_frames(path: Path, numbers: Collection[int], record: str) -> dict[int, 
                 if here != wanted:
                     raise ValueError(f"frame {number} cannot be decoded")
                 frames[number] = frame.to_ndarray(format="rgb24")
-    # IndexError: no video stream, no key frame
-    except (av.FFmpegError, ValueError, IndexError) as error:
+    # on broken bytes PyAV raises FFmpegError, and nearly anything where a stream has no decoder, key frame or size
+    except Exception as error:
         raise BadSample(str(path), record, f"unreadable video ({type(error).__name__}: {error})") from error
     return frames

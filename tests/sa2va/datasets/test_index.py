@@ -18,7 +18,7 @@ from projects.sa2va.datasets import index as index_module
 from projects.sa2va.datasets import index_builder
 from projects.sa2va.datasets.index import Dropped, Entry, Index, Part
 from projects.sa2va.datasets.index_builder import open_index
-from projects.sa2va.errors import BadSample, ConfigError
+from projects.sa2va.errors import BadSample, ConfigError, DataError
 from projects.sa2va.paths import ROOT
 
 COLUMNS = {"name": pa.string(), "number": pa.int32()}
@@ -178,6 +178,19 @@ def test_an_index_moves_with_its_source(folder: Folder, tmp_path_factory: pytest
     moved = tmp_path_factory.mktemp("other") / "set"
     folder.root.rename(moved)
     assert open_and_count(moved) == (14, 0)
+
+
+def test_a_damaged_index_is_named_with_the_remedy(folder: Folder):
+    """Red when broken bytes of the index raise what nobody can place. A damaged list is built again."""
+    index = folder.open()
+    (file,) = (path for path in (folder.root / ".index").glob("*.arrow") if path.name == index.parts[0].file)
+    file.write_bytes(b"text" * 100)
+    with pytest.raises(DataError, match=r"damaged index .* Delete .*\.index"):
+        Index(index.folder, index.parts)[0]
+    (listing,) = (folder.root / ".index").glob("*.json")
+    listing.write_text("{")
+    file.unlink()
+    assert folder.open()[0]["name"] == "a0"
 
 
 def test_an_error_of_the_source_is_not_blamed_on_the_index_folder(folder: Folder):

@@ -133,6 +133,7 @@ def test_loops_of_links_hidden_files_and_odd_names(tmp_path: Path):
     """Red when a link to its own folder is followed for ever, or a name that is no UTF-8 stops the build."""
     write_sav_pairs(tmp_path)
     (tmp_path / "sav_000/loop").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "sav_000/self").symlink_to("self")
     write_pair(tmp_path / "sav_000/._masklet_data_1.npz")
     write_pair(tmp_path / "straße 東.npz")
     odd = os.fsencode(tmp_path / "odd") + b"\xff.npz"
