@@ -76,7 +76,12 @@ class TestTensorListsOfThe4BModel:
         assert all(name.startswith("text_hidden_fcs.") for name in report.fresh)
 
     def test_sa2va(self, keys, model_4b):
-        report = import_base(model_4b, [source(listed(keys / "b_sa2va_4b_hf_layout.txt"))], new_tokens=5)
+        """In, and out again under the very names."""
+        stored = listed(keys / "b_sa2va_4b_hf_layout.txt")
+        report = import_base(model_4b, [source(stored)], new_tokens=5)
+        out = translate(in_memory(named_tensors(model_4b)), flipped(LAYOUTS["sa2va_hf"].rules))
+        assert not out.unexplained
+        assert {n: t.shape for n, t in out.tensors.items()} == {n: t.shape for n, t in stored.items()}
         assert report.complete
         assert not report.grown
         assert not report.fresh
