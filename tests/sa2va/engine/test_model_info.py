@@ -87,7 +87,7 @@ def test_prompt_lengths_are_those_of_the_prompts() -> None:
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("zero1", Sharding(stage=1, ranks=4)), ("zero2", Sharding(stage=2, ranks=4))],
+    [("zero1", Sharding(stage=1, ranks=4)), ("zero2", Sharding(stage=2, ranks=4, overlap_comm=True))],
 )
 def test_sharding_is_what_deepspeed_would_do(name: str, expected: Sharding) -> None:
     cfg = launch.read_config(TINY)
