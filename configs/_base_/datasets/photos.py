@@ -3,7 +3,7 @@
 from mmengine.config import read_base
 
 with read_base():
-    from .coco_refcoco import *
+    from .four_sets import *
 
 from projects.sa2va.datasets.photos import ImgvizPhotos
 from projects.sa2va.datasets.scene_adapters import SceneExpressions

@@ -1,30 +1,31 @@
-"""Human expressions of RefCOCO, masks without text of COCO 2014, under ``data/``; sizes of the 4B model.
+"""Masks of SA-V, SA-1B and Open Images, human expressions of RefCOCO, below ``data/``; sizes of the 4B model.
 
-The masks are of val2014: RefCOCO's pictures, those it is tested on among them, are all of train2014.
+docs/data.md says how each is laid out; ``--data-root`` takes masks of your own instead.
 """
 
 from mmengine.dataset import DefaultSampler
 
-from projects.sa2va.datasets.coco import CocoInstances
 from projects.sa2va.datasets.collate import collate_batch
 from projects.sa2va.datasets.mixture import MixtureDataset
+from projects.sa2va.datasets.open_images import OpenImages
 from projects.sa2va.datasets.refer import ReferExpressions
+from projects.sa2va.datasets.sa1b import Sa1b
 from projects.sa2va.datasets.samplers import EvaluationBatchSampler, MixtureBatchSampler
+from projects.sa2va.datasets.sav_pairs import SavPairs
 from projects.sa2va.datasets.transforms import SampleTransform
 from projects.sa2va.evaluation.cycle_metric import CycleMetric
 from projects.sa2va.evaluation.referring_metric import ReferringMetric
 
-_coco = "data/coco2014"
-
 _transform = dict(type=SampleTransform, image_size=448, grounding_size=1024, grid_size=16, mask_size=256)
 
-_refcoco = dict(type=ReferExpressions, root="data/refcoco", split_by="unc", image_root=f"{_coco}/train2014")
-_coco_masks = dict(
-    type=CocoInstances, ann_file=f"{_coco}/annotations/instances_val2014.json", image_root=f"{_coco}/val2014"
-)
+_refcoco = dict(type=ReferExpressions, root="data/refcoco", split_by="unc", image_root="data/coco2014/train2014")
 
 _refer_sources = [dict(kind="refer", dataset=dict(**_refcoco, split="train"))]
-_cycle_sources = [dict(kind="cycle", dataset=_coco_masks)]
+_cycle_sources = [
+    dict(kind="cycle", max_samples=100, dataset=dict(type=SavPairs, root="data/sav_pairs")),
+    dict(kind="cycle", max_samples=500, dataset=dict(type=Sa1b, root="data/sa1b")),
+    dict(kind="cycle", dataset=dict(type=OpenImages, root="data/openimages")),
+]
 
 train_dataloader = dict(
     batch_size=1,
