@@ -101,8 +101,8 @@ def import_base(
     """
     own = named_tensors(model)
     held = tuple(part for source in sources for part in source.layout.covers)
-    needed = {name for name in own if name.startswith(held) or not name.startswith(NEW_PARTS)}
-    return import_tensors(own, sources, needed, new_tokens, allow_unexplained)
+    new = {name for name in own if name.startswith(NEW_PARTS) and not name.startswith(held)}
+    return import_tensors(own, sources, own.keys() - new, new, new_tokens, allow_unexplained)
 
 
 def import_trained(model: nn.Module, sources: Sequence[Source], allow_unexplained: bool = False) -> LoadReport:
@@ -113,21 +113,25 @@ def import_trained(model: nn.Module, sources: Sequence[Source], allow_unexplaine
     """
     own = named_tensors(model)
     needed = {name for name, tensor in own.items() if tensor.requires_grad}
-    return import_tensors(own, sources, needed, 0, allow_unexplained)
+    return import_tensors(own, sources, needed, allow_unexplained=allow_unexplained)
 
 
 def import_tensors(
     own: dict[str, torch.Tensor],
     sources: Sequence[Source],
     needed: Collection[str],
+    new: Collection[str] = (),
     new_rows: int = 0,
     allow_unexplained: bool = False,
 ) -> LoadReport:
-    """Fill ``own`` from checkpoints, which must hold what is ``needed`` and nothing that the model has not."""
+    """Fill ``own`` from checkpoints, which must hold what is ``needed`` and nothing that the model has not.
+
+    Tensors that are ``new`` keep their first values where no checkpoint holds them; the vocabulary may lack ``new_rows``.
+    """
     stored = overlay(sources)
     report = compare(own, stored, new_rows, VOCABULARY)
     report.missing = [_with_names_there(name, sources) for name in sorted(needed - stored.keys())]
-    report.fresh = sorted(own.keys() - set(needed) - stored.keys()) if new_rows else []
+    report.fresh = sorted(set(new) - stored.keys())
     report.unexpected = [name for source in sources for name in source.unexplained]
     report.unexpected += [f"{name} (there: {stored[name].name})" for name in sorted(stored.keys() - own.keys())]
     where = ", ".join(source.path for source in sources)
