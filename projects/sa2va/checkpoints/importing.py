@@ -126,7 +126,8 @@ def import_tensors(
 ) -> LoadReport:
     """Fill ``own`` from checkpoints, which must hold what is ``needed`` and nothing that the model has not.
 
-    Tensors that are ``new`` keep their first values where no checkpoint holds them; the vocabulary may lack ``new_rows``.
+    Tensors that are ``new`` keep their first values where no checkpoint holds them; of the vocabulary, ``new_rows`` may
+    be missing.
     """
     stored = overlay(sources)
     report = compare(own, stored, new_rows, VOCABULARY)

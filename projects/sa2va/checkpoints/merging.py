@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import torch
 from torch import Tensor
 
 from projects.sa2va.checkpoints.stored import Stored, StoredTensor
@@ -18,7 +19,7 @@ def lora_rank(tensors: Stored) -> int | None:
 
 
 def merge_lora(tensors: Stored, scaling: float) -> Stored:
-    """The same model without LoRA: W + scaling * B A, computed in float32 when it is read, in W's dtype.
+    """The same model without LoRA: W + scaling * B A, computed in float32 or wider when it is read, in W's dtype.
 
     Args:
         tensors: by this project's names.
@@ -40,4 +41,5 @@ def merge_lora(tensors: Stored, scaling: float) -> Stored:
 
 def _merge(weight: StoredTensor, a: StoredTensor, b: StoredTensor, scaling: float) -> Tensor:
     full = weight.read()
-    return (full.float() + scaling * (b.read().float() @ a.read().float())).to(full.dtype)
+    wide = torch.promote_types(full.dtype, torch.float32)
+    return (full.to(wide) + scaling * (b.read().to(wide) @ a.read().to(wide))).to(full.dtype)
