@@ -48,15 +48,19 @@ def convert(args: argparse.Namespace) -> None:
     import torch
 
     from projects.sa2va.engine import conversion
+    from projects.sa2va.engine.config_check import sa2va_config
     from projects.sa2va.engine.launch import load_config
+    from projects.sa2va.errors import ConfigError
 
-    model = load_config(args.config).model
+    model = sa2va_config(load_config(args.config))
+    if model is None:
+        raise ConfigError(f"--config {args.config}: its model is no Sa2VA and holds none. Use a config of configs/.")
     opened = [conversion.open_any(path, teacher=args.teacher and path == args.sources[-1]) for path in args.sources]
     for source in opened:
         print(f"{source.path}: {source.layout.title}, {len(source.tensors)} tensors")
     conversion.convert(
         opened,
-        model.get("sa2va", model),
+        model,
         args.to,
         Path(args.destination),
         dtype=args.dtype and getattr(torch, args.dtype),

@@ -39,7 +39,7 @@ def export(
     Raises:
         CheckpointError: a tensor has no name in the layout.
     """
-    chosen = {name: tensor for name, tensor in tensors.items() if name.startswith(layout.covers or ("",))}
+    chosen = _covered(tensors, layout)
     theirs, unexplained = translate(chosen, flipped(layout.rules))
     if layout.name not in WITH_LORA:
         unexplained += [name for name in chosen if ".lora_" in name]
@@ -69,12 +69,16 @@ def export(
 def differences(written: Path, tensors: Stored, layout: Layout, dtype: torch.dtype | None = None) -> list[str]:
     """Names of tensors that differ, bit for bit, between what was to be written and what is read back."""
     back, unexplained = translate(open_checkpoint(written), layout.rules)
-    chosen = {name: tensor for name, tensor in tensors.items() if name.startswith(layout.covers or ("",))}
+    chosen = _covered(tensors, layout)
     different = [*unexplained, *sorted(back.keys() ^ chosen.keys())]
     for name in sorted(back.keys() & chosen.keys()):
         if not torch.equal(back[name].read(), _cast(chosen[name].read(), dtype)):
             different.append(name)
     return different
+
+
+def _covered(tensors: Stored, layout: Layout) -> Stored:
+    return {name: tensor for name, tensor in tensors.items() if name.startswith(layout.covers or ("",))}
 
 
 def _write(tensors: Stored, names: Iterable[str], file: Path, dtype: torch.dtype | None) -> None:

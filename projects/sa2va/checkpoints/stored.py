@@ -109,7 +109,7 @@ def load_pickle(file: Path) -> Any:
     """
     try:
         foreign = torch.serialization.get_unsafe_globals_in_checkpoint(file)
-        stand_ins: list[Any] = [(type("Ignored", (_Ignored,), {}), name) for name in foreign]
+        stand_ins: list[Any] = [(StandIn, name) for name in foreign]
         with torch.serialization.safe_globals(stand_ins):
             return torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except UnpicklingError as error:
@@ -123,11 +123,8 @@ def load_pickle(file: Path) -> Any:
         ) from error
 
 
-class _Ignored:
-    """Takes the place of an object whose class is not to be run."""
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> _Ignored:
-        return super().__new__(cls)
+class StandIn:
+    """Takes the place of an object whose class is not to be run; keeps nothing of what its pickle hands over."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         pass

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.registry import MODELS
+from mmengine.config import Config
 
 from projects.sa2va.checkpoints.exporting import differences, export
 from projects.sa2va.checkpoints.importing import VOCABULARY, Source, open_source, overlay, source_of
@@ -18,6 +18,7 @@ from projects.sa2va.checkpoints.loading import compare, grow_rows, named_tensors
 from projects.sa2va.checkpoints.merging import lora_rank, merge_lora
 from projects.sa2va.checkpoints.sa2va_config import to_sa2va
 from projects.sa2va.checkpoints.stored import Stored, StoredTensor, in_memory
+from projects.sa2va.engine.skeleton import build_skeleton
 from projects.sa2va.engine.weights import read_weights
 from projects.sa2va.errors import CheckpointError
 from projects.sa2va.models.prompts import ADDED_TOKENS
@@ -80,9 +81,7 @@ def convert(
 
 def _wanted(tensors: Stored, model: dict[str, Any], target: str) -> Stored:
     """The tensors of the target, checked against the model."""
-    with torch.device("meta"):
-        built = MODELS.build({**model, "weights": None})
-    own = named_tensors(built)
+    own = named_tensors(build_skeleton(Config({"model": model})))
     if target in _TRAINED:
         wanted = {name for name, tensor in own.items() if tensor.requires_grad}
     else:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
+from projects.sa2va.checkpoints.stored import StandIn
 from projects.sa2va.errors import CheckpointError
 
 #: What DeepSpeed's optimizer states of every ZeRO stage need beyond tensors and plain values.
@@ -34,16 +35,6 @@ _LOG_HISTORY = {
     "numpy.dtype",
     "numpy.ndarray",
 }
-
-
-class _Nothing:
-    """Stands for an object that is not needed; takes whatever its pickle hands over and keeps none of it."""
-
-    def __init__(self, *args: Any) -> None:
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        pass
 
 
 def load_file(path: str | Path, mmap: bool = False) -> Any:
@@ -82,6 +73,6 @@ def require_known_globals(path: str | Path) -> list[str]:
 
 def _object(name: str) -> Any:
     if name in _LOG_HISTORY:
-        return _Nothing
+        return StandIn
     module, _, attribute = name.rpartition(".")
     return getattr(importlib.import_module(module), attribute)
