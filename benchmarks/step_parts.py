@@ -78,7 +78,7 @@ def noise(student: Any, batch_size: int, device: str) -> Batch:
         region, object_mask = torch.zeros(batch_size, grid, grid), torch.zeros(batch_size, mask, mask)
         region[:, : grid // 2, : grid // 2] = 1
         object_mask[:, : mask // 2, : mask // 2] = 1
-        pictures = (torch.randn(batch_size, 3, size, size) for size in (picture, grounding))
+        pictures = (torch.randint(256, (batch_size, 3, size, size), dtype=torch.uint8) for size in (picture, grounding))
         return Side(*(tensor.to(device) for tensor in (*pictures, region.bool(), object_mask)))
 
     keys = [DrawKey(0, i) for i in range(batch_size)]

@@ -32,12 +32,12 @@ def tiny_side(batch: int, seed: int = 0) -> Side:
     draw = torch.Generator().manual_seed(seed)
     region = torch.zeros(batch, 8, 8, dtype=torch.bool)
     mask = torch.zeros(batch, 32, 32)
-    pictures = torch.randn(batch, 3, 128, 128, generator=draw)
+    pictures = (120 + 55 * torch.randn(batch, 3, 128, 128, generator=draw)).clamp(0, 255).byte()
     for i in range(batch):
         top, width = (2 * i + seed) % 5, 1 + (i + seed) % 3
         region[i, top : top + 2, 2 : 2 + width] = True
         mask[i, 4 * top : 4 * top + 8, 8 : 8 + 4 * width] = 1
-        pictures[i, 0, 16 * top : 16 * top + 32, 32 : 32 + 16 * width] = 2.0
+        pictures[i, 0, 16 * top : 16 * top + 32, 32 : 32 + 16 * width] = 230
     return Side(pictures, pictures.clone(), region, mask)
 
 

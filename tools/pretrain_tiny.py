@@ -37,10 +37,11 @@ from projects.sa2va.checkpoints.loading import load_weights, save_weights
 from projects.sa2va.datasets.generated import GeneratedScenes
 from projects.sa2va.datasets.region_grid import region_grid
 from projects.sa2va.datasets.scene_language import COLOURS, SHAPES, SIZES, TEXTURES, VOCABULARY, describe
-from projects.sa2va.datasets.transforms import normalise, resize_mask
+from projects.sa2va.datasets.transforms import resize_mask
 from projects.sa2va.draws import generators
 from projects.sa2va.models import prompts as P
 from projects.sa2va.models.losses import language_loss, mask_losses
+from projects.sa2va.models.normalisation import normalise
 from projects.sa2va.models.sa2va import Pictures, Sa2VA
 from projects.sa2va.models.tokenizer import write_word_tokenizer
 from projects.sa2va.paths import ROOT
@@ -80,8 +81,8 @@ class Scenes:
         )
 
     def pixels(self, rows: Tensor) -> Tensor:
-        """Normalised pictures [B, 3, H, W]."""
-        return torch.stack([normalise(self.images[row]) for row in rows.tolist()])
+        """uint8 pictures [B, 3, H, W]."""
+        return torch.from_numpy(self.images[rows.numpy()]).permute(0, 3, 1, 2)
 
 
 def _noisy_caption(item, rng: np.random.Generator, noise: float) -> str:
@@ -145,7 +146,7 @@ def pretrain_vision(model: Sa2VA, scenes: Scenes, steps: int, batch: int) -> Non
         pixels, regions = scenes.pixels(rows), scenes.regions[rows]
         if flip:
             pixels, regions = pixels.flip(-1), regions.flip(-1)
-        tokens = model.pixel_shuffled(model.mllm.model.vision_tower(pixel_values=pixels).last_hidden_state)
+        tokens = model.pixel_shuffled(model.mllm.model.vision_tower(pixel_values=normalise(pixels)).last_hidden_state)
         cells = regions.flatten(2)  # [B, O, g*g]
         covered = cells.any(1)
         owner = cells.int().argmax(1)  # where two objects share a cell, the first counts

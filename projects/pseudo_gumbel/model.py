@@ -223,8 +223,8 @@ class PseudoGumbel(BaseModel):
         student_captions = [decode(ids[:n]) for ids, n in zip(words.ids.cpu(), lengths, strict=True)]
         teacher_captions = [decode(ids) for ids in captions.ids]
         self.last_step = dict(
-            pixel_values=side1.pixel_values[0].detach().float().cpu(),
-            mask_pixel_values=side2.pixel_values[0].detach().float().cpu(),
+            picture=side1.pixel_values[0].cpu(),
+            mask_picture=side2.pixel_values[0].cpu(),
             region_mask=side1.mask[0].detach().float().cpu(),
             teacher_caption=teacher_captions[0],
             student_caption=student_captions[0],

@@ -53,8 +53,8 @@ class Sample:
 class Side(NamedTuple):
     """One side of the cycle: a picture and the object's mask, sized for the towers."""
 
-    pixel_values: torch.Tensor  #: [B, 3, S, S] float32, ImageNet-normalised, for InternViT
-    grounding_pixels: torch.Tensor  #: [B, 3, G, G] float32, ImageNet-normalised, for SAM 2
+    pixel_values: torch.Tensor  #: [B, 3, S, S] uint8 RGB, for InternViT
+    grounding_pixels: torch.Tensor  #: [B, 3, G, G] uint8 RGB, for SAM 2; the model normalises both
     region: torch.Tensor  #: [B, g, g] bool, cells of the ViT token grid that the object covers
     mask: torch.Tensor  #: [B, h, w] float32 in {0, 1}, nearest-resized
 

@@ -52,13 +52,13 @@ def test_unused_tensors_are_the_twelve_of_the_iou_and_object_heads(model):
 
 
 def test_frozen_towers_stay_without_autograd(model):
-    side = tiny_batch().caption_side
-    side = side._replace(
-        pixel_values=side.pixel_values.requires_grad_(), grounding_pixels=side.grounding_pixels.requires_grad_()
-    )
-    pictures = model.student.look(side)
-    assert not pictures.vision.requires_grad
-    assert not any(level.requires_grad for level in pictures.maps)
+    recorded = []
+    towers = model.student.mllm.model.vision_tower, model.student.grounding.sam2.vision_encoder
+    hooks = [tower.register_forward_hook(lambda *_: recorded.append(torch.is_grad_enabled())) for tower in towers]
+    model.student.look(tiny_batch().caption_side)
+    for hook in hooks:
+        hook.remove()
+    assert recorded == [False, False]
 
 
 def test_the_teacher_captions_without_autograd(model):
@@ -144,7 +144,7 @@ def test_gradient_of_the_soft_path_matches_finite_differences():
     """
     model = tiny_pseudo_gumbel().double().eval()
     model.words = SoftGumbel(temperature=0.7, top_k=8)
-    batch = tiny_batch("cycle", 2)
+    batch = tiny_batch("cycle", 2, seed=1)  # seed 0 lies where SAM 2 changes over to another of its three masks: a jump
     side = batch.caption_side
     with torch.no_grad():
         pictures = model.student.look(side)
@@ -199,7 +199,7 @@ def test_the_caption_is_of_side_one_and_the_mask_of_side_two(model):
     """Red when a step reads the picture, region or mask of the other frame."""
     batch = tiny_batch("cycle", 2, two_frames=True)
     one, two = batch.caption_side, batch.mask_side
-    noise = torch.randn_like(one.pixel_values)
+    noise = torch.randint_like(one.pixel_values, 256)
 
     def step(caption_side=one, mask_side=two):
         model.record_next_step = True

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from projects.sa2va.checkpoints.sa2va_config import from_sa2va
-from projects.sa2va.datasets.transforms import normalise
+from projects.sa2va.models.normalisation import normalise
 from projects.sa2va.models.sa2va import Sa2VA
 
 pytestmark = pytest.mark.realdata
@@ -53,7 +53,7 @@ def vision(model, fixture):
 
 @pytest.fixture(scope="module")
 def frames(fixture):
-    return torch.stack([normalise(pixels.permute(1, 2, 0).numpy()) for pixels in fixture.inputs.sam_pixels_uint8])
+    return normalise(fixture.inputs.sam_pixels_uint8)
 
 
 def prompts(model, fixture, vision, rows):

@@ -14,7 +14,6 @@ from PIL import Image
 
 from projects.pseudo_gumbel.caption_stats import caption_statistics
 from projects.pseudo_gumbel.panel import draw_panel
-from projects.sa2va.datasets.transforms import denormalise
 from projects.sa2va.engine.before_step import accumulation_steps, just_stepped, optimizer_steps
 from projects.sa2va.engine.unwrap import unwrap_model
 
@@ -62,7 +61,7 @@ class CaptionPanelHook(Hook):
 
     def draw(self, step: dict[str, Any], number: int) -> np.ndarray:
         """The panel of one recorded step as (height, width, 3) uint8."""
-        image, mask_image = (denormalise(step[name]) for name in ("pixel_values", "mask_pixel_values"))
+        image, mask_image = (step[name].permute(1, 2, 0).numpy() for name in ("picture", "mask_picture"))
         masks = [_array(step[key]) for key in ("region_mask", "pred_mask", "gt_mask")]
         region, pred, true = masks
         union = ((pred > 0.5) | (true > 0.5)).sum()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from mmengine.registry import FUNCTIONS
+from torch.utils.data import default_collate
 
 from projects.sa2va.datasets.mixture import Item
 from projects.sa2va.errors import DataError
@@ -47,4 +47,5 @@ def collate_batch(items: Sequence[Item]) -> dict[str, Batch]:
 
 
 def _stack(sides: Sequence[Side]) -> Side:
-    return Side(*(torch.stack(tensors) for tensors in zip(*sides, strict=True)))
+    # torch's own, as it stacks into the memory that a worker shares with the main process
+    return Side(*(default_collate(list(tensors)) for tensors in zip(*sides, strict=True)))

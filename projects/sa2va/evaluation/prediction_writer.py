@@ -14,7 +14,6 @@ from mmengine.registry import METRICS
 from PIL import Image
 
 from projects.sa2va.datasets.mask_codec import encode_mask
-from projects.sa2va.datasets.transforms import denormalise
 
 MASKS = ("pred_mask", "cycle_mask", "gt_mask")
 
@@ -54,7 +53,7 @@ class PredictionWriter(BaseMetric):
             return None
         file = self.path.parent / "pictures" / f"{'_'.join(source)}_{self.seen[source]:03d}.png"
         file.parent.mkdir(exist_ok=True)
-        Image.fromarray(denormalise(pixels)).save(file)
+        Image.fromarray(pixels.permute(1, 2, 0).cpu().numpy()).save(file)
         return str(file)
 
     def evaluate(self, size: int) -> dict[str, float]:

@@ -27,6 +27,7 @@ from projects.sa2va.errors import ConfigError, did_you_mean
 from projects.sa2va.models import prompts as P
 from projects.sa2va.models.grounding import LanguageSam2, MaskPrediction
 from projects.sa2va.models.losses import language_loss, mask_losses
+from projects.sa2va.models.normalisation import normalise
 from projects.sa2va.models.seg_head import build_seg_head
 from projects.sa2va.models.stop_words import StopWords
 from projects.sa2va.models.tokenizer import load_tokenizer
@@ -170,8 +171,10 @@ class Sa2VA(BaseModel):
     @torch.no_grad()
     def look(self, side: Side, *, grounding: bool = True) -> Pictures:
         """Run the frozen towers once, without autograd."""
-        hidden = self.mllm.model.vision_tower(pixel_values=side.pixel_values.to(self.dtype)).last_hidden_state
-        maps = self.grounding.encode(side.grounding_pixels.to(self.dtype)) if grounding else ()
+        hidden = self.mllm.model.vision_tower(
+            pixel_values=normalise(side.pixel_values).to(self.dtype)
+        ).last_hidden_state
+        maps = self.grounding.encode(normalise(side.grounding_pixels).to(self.dtype)) if grounding else ()
         return Pictures(self.pixel_shuffled(hidden), maps)
 
     def pixel_shuffled(self, hidden: Tensor) -> Tensor:
@@ -350,20 +353,22 @@ class Sa2VA(BaseModel):
         SAM 2's memory carries the object through the others, as in Sa2VA.
 
         Args:
-            shown: [P, 3, S, S] the first P <= F frames for the ViT; Sa2VA shows 5.
-            frames: F frames [3, G, G] for SAM 2.
+            shown: uint8 [P, 3, S, S], the first P <= F frames for the ViT; Sa2VA shows 5.
+            frames: F frames, uint8 [3, G, G], for SAM 2.
             expression: what to segment.
 
         Returns:
             None where the answer holds no single ``[SEG]``.
         """
-        hidden = self.mllm.model.vision_tower(pixel_values=shown.to(self.dtype)).last_hidden_state
+        hidden = self.mllm.model.vision_tower(pixel_values=normalise(shown).to(self.dtype)).last_hidden_state
         tokens = torch.cat(self.visual_tokens(self.pixel_shuffled(hidden)))
         asked = self.prompts.ask_segment(expression, pictures=len(shown))
         (prompt,) = self.answer_prompts([asked], [tokens])
         if prompt is None:
             return None
-        return self.grounding.track([f.to(self.dtype) for f in frames], dict.fromkeys(range(len(shown)), prompt))
+        return self.grounding.track(
+            [normalise(frame).to(self.dtype) for frame in frames], dict.fromkeys(range(len(shown)), prompt)
+        )
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> list[dict[str, Any]]:
