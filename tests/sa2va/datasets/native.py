@@ -159,6 +159,28 @@ def write_open_images(root: Path, lines: list[str] | None = None, header: str = 
     return root
 
 
+def write_describe_anything(root: Path, split: str = "SAM", **more: Any) -> Path:
+    """Sample ``a`` with two masks in one shard, ``b`` with one in the other, and a pickle that nobody opens.
+
+    Args:
+        more: further samples of the json, or other ones.
+    """
+
+    def described(caption: str, mask: np.ndarray) -> dict[str, Any]:
+        return {"caption": caption, "mask_rle": encode_mask(mask)}
+
+    samples = {
+        "a": [described("A grey box.", box(2, 3)), described("A wide box,\nlow in the picture.", box(5, 8, 15, 20))],
+        "b": described("A box in the corner.", box(0, 0)),
+        **more,
+    }
+    first = {"a.jpg": jpeg(picture(1)), "a.pickle": b"."}
+    write_tar(root / split / "images/00000000.tar", first)
+    write_tar(root / split / "images/00000001.tar", {"./b.0.jpg": jpeg(picture(2)), "./b.1.jpg": jpeg(picture(3))})
+    (root / split / "annotations.json").write_text(json.dumps(samples))
+    return root
+
+
 def write_video(path: Path, pictures: list[np.ndarray], key_every: int = 12, codec: str = "libx264") -> Path:
     """An mp4 of 24 frames a second, with a key frame every ``key_every`` and frames that refer to later ones."""
     av = pytest.importorskip("av", reason="PyAV is an extra: pip install -r requirements/video.txt")

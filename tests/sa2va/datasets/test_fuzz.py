@@ -21,6 +21,7 @@ import pytest
 from PIL import Image
 
 from projects.sa2va.datasets.coco import CocoInstances
+from projects.sa2va.datasets.describe_anything import DescribeAnything
 from projects.sa2va.datasets.mask_codec import encode_mask
 from projects.sa2va.datasets.mixture import Adapter, MixtureDataset
 from projects.sa2va.datasets.open_images import OpenImages
@@ -29,10 +30,21 @@ from projects.sa2va.datasets.refer import ReferExpressions
 from projects.sa2va.datasets.sa1b import Sa1b
 from projects.sa2va.datasets.sav_pairs import SavPairs
 from projects.sa2va.datasets.sav_videos import SavVideos
+from projects.sa2va.datasets.tar_shards import TarShards
 from projects.sa2va.datasets.transforms import SampleTransform
 from projects.sa2va.errors import BadSample, DataError
 from projects.sa2va.structures import Sample
-from tests.sa2va.datasets.native import write_open_images, write_sa1b, write_sav, write_sav_pairs
+from tests.sa2va.datasets.native import (
+    box,
+    sa1b_annotation,
+    sa1b_members,
+    write_describe_anything,
+    write_open_images,
+    write_sa1b,
+    write_sav,
+    write_sav_pairs,
+    write_tar,
+)
 from tests.sa2va.datasets.test_refer import Malicious
 
 #: Mutated sets in all; shared evenly by the adapters.
@@ -113,6 +125,11 @@ def write_own(root: Path) -> None:
     (root / "data.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
 
 
+def write_shards(root: Path) -> None:
+    texts = [sa1b_annotation(number, box(2, 3 * number), caption="a box") for number in (1, 2)]
+    write_tar(root / "a.tar", {**sa1b_members(1, texts), **sa1b_members(2, texts)})
+
+
 SETS = {
     "coco": FuzzedSet(write_coco, lambda root: CocoInstances(root / "instances.json", root / "images")),
     "coco with text": FuzzedSet(
@@ -128,6 +145,9 @@ SETS = {
     "sa1b files": FuzzedSet(
         lambda root: write_sa1b(root, "apart"), lambda root: Sa1b(root, min_predicted_iou=0.1), one_file=False
     ),
+    "sa1b files in one folder": FuzzedSet(lambda root: write_sa1b(root, "beside"), Sa1b, one_file=False),
+    "shards with text": FuzzedSet(write_shards, lambda root: TarShards(root, text_key="caption"), one_file=False),
+    "describe anything": FuzzedSet(write_describe_anything, lambda root: DescribeAnything(root, "SAM")),
     "open images": FuzzedSet(write_open_images, lambda root: OpenImages(root, min_predicted_iou=0.1)),
 }
 

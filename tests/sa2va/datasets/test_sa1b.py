@@ -81,7 +81,7 @@ def test_each_filter_counts_what_it_drops(tmp_path: Path, limit: dict[str, float
 
 
 def test_a_filter_that_leaves_nothing_says_what_it_dropped(tmp_path: Path):
-    with pytest.raises(DataError, match=r"no annotation is left .*'below min_predicted_iou=0.99': 6"):
+    with pytest.raises(DataError, match=r"no record is left .*'below min_predicted_iou=0.99': 6"):
         Sa1b(write_sa1b(tmp_path, "tar"), min_predicted_iou=0.99)
     with pytest.raises(ConfigError, match=r"min_area_share 0.5 and max_area_share 0.1"):
         Sa1b(tmp_path, min_area_share=0.5, max_area_share=0.1)

@@ -82,7 +82,7 @@ def test_kinds_are_chosen(tmp_path: Path):
         SavVideos(tmp_path, kinds=("manul",))
     with pytest.raises(ConfigError, match="frame_gap must be at least 1, got 0"):
         SavVideos(tmp_path, frame_gap=0)
-    with pytest.raises(DataError, match=r"no pair is left .*videos shorter than frame_gap': 2"):
+    with pytest.raises(DataError, match=r"no record is left .*videos shorter than frame_gap': 2"):
         SavVideos(tmp_path, frame_gap=60)
 
 
