@@ -167,7 +167,7 @@ class TarShards(IndexedSet):
         if self.limits.asks_area:
             try:
                 share = annotation["area"] / (parsed["image"]["width"] * parsed["image"]["height"])
-            except (KeyError, TypeError, ZeroDivisionError):
+            except (KeyError, TypeError, ZeroDivisionError, OverflowError):
                 raise ValueError(
                     "the limits of area need its 'area', and 'width' and 'height' of the 'image'"
                 ) from None

@@ -232,6 +232,21 @@ def test_a_new_shard_alone_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert listed == ["sa_000002.tar"]
 
 
+def test_adapters_of_one_folder_have_an_index_each(tmp_path: Path):
+    """Red when an adapter opens what another has indexed: shards alone are no SA-1B that lies in files as well."""
+    write_sa1b(write_sa1b(tmp_path, "tar"), "beside")
+    assert [len(Sa1b(tmp_path)), len(TarShards(tmp_path)), len(Sa1b(tmp_path))] == [12, 6, 12]
+
+
+def test_a_number_that_no_float_holds_is_a_bad_sample(tmp_path: Path):
+    """Red when a score or an area of hundreds of digits ends the run."""
+    annotations = [sa1b_annotation(1, box(2, 3), predicted_iou=10**400), sa1b_annotation(2, box(2, 3), area=10**400)]
+    data = Sa1b(write_files(tmp_path, sa1b_members(1, annotations)), min_predicted_iou=0.5, max_area_share=0.9)
+    for index, reason in enumerate(("min_predicted_iou needs a number", "the limits of area need")):
+        with pytest.raises(BadSample, match=reason):
+            data[index]
+
+
 def test_a_json_that_shrank_after_indexing_is_a_bad_sample(tmp_path: Path):
     write_files(tmp_path, sa1b_members(1))
     data = Sa1b(tmp_path)
