@@ -103,7 +103,7 @@ class DescribeAnything(IndexedSet):
     def _sample(self, sample_id: str, entry: Any, place: dict[str, Any] | None) -> Iterator[Entry]:
         """The records of one entry of the json."""
         for number, mask in enumerate(entry if isinstance(entry, list) else [entry]):
-            record = f"sample {sample_id!r:.80} mask {number}"
+            record = f"{sample_id!r:.80} mask {number}"
             if not isinstance(mask, dict):
                 yield BadSample(str(self.json), record, f"a {type(mask).__name__}, expected a caption and a mask_rle")
             elif place is None:

@@ -14,8 +14,8 @@ from projects.sa2va.errors import DataError
 _NOT_TRAINED_ON = ("val", "test")
 _LAYOUTS = (
     "Expected own data (data.jsonl), the layout of COCO (annotations/instances_NAME.json beside the folder NAME/ of "
-    "pictures), of REFER (instances.json, refs(unc).p and images/), of SA-V, SA-1B, Open Images or Describe Anything. "
-    "docs/data.md shows each."
+    "pictures), of REFER (instances.json, refs(unc).p and images/), of SA-V, SA-1B, Open Images or Describe Anything, "
+    "or tar shards. docs/data.md shows each."
 )
 
 
@@ -24,8 +24,9 @@ _LARGE = {
     "*.npz": "SavPairs",
     "sav_*_manual.json": "SavVideos",
     "sav_*_auto.json": "SavVideos",
-    "*.tar": "Sa1b",
+    "sa_*.tar": "Sa1b",
     "sa_*.json": "Sa1b",
+    "*.tar": "TarShards",
 }
 
 
@@ -52,7 +53,8 @@ def find_sets(path: str | Path) -> list[FoundSet]:
     * a folder with ``SPLIT-annotations-object-segmentation.csv``: Open Images, one set a split;
     * a folder with ``SPLIT/annotations.json`` and ``SPLIT/images/*.tar``, or such a ``SPLIT``: Describe Anything, one
       set a split;
-    * at any depth ``*.npz`` or ``sav_*_manual.json``: SA-V; ``*.tar`` or ``sa_*.json``: SA-1B; what is met first.
+    * at any depth ``*.npz`` or ``sav_*_manual.json``: SA-V; ``sa_*.tar`` or ``sa_*.json``: SA-1B; another ``*.tar``:
+      shards; what is met first.
 
     Raises:
         DataError: nothing there, or nothing that fits; the message says what was looked for.
@@ -64,7 +66,8 @@ def find_sets(path: str | Path) -> list[FoundSet]:
     import projects.sa2va.datasets.own_data
     import projects.sa2va.datasets.sa1b
     import projects.sa2va.datasets.sav_pairs
-    import projects.sa2va.datasets.sav_videos  # noqa: F401
+    import projects.sa2va.datasets.sav_videos
+    import projects.sa2va.datasets.tar_shards  # noqa: F401
 
     path = Path(path).expanduser()
     if path.is_file():

@@ -77,16 +77,24 @@ def sa1b_annotation(number: int, mask: np.ndarray, **more: Any) -> dict[str, Any
     }
 
 
-def sa1b_members(image_id: int, annotations: list[dict[str, Any]] | None = None) -> dict[str, bytes]:
-    """``sa_{id}.jpg`` and ``sa_{id}.json``; two annotations unless others are given."""
+def sa1b_members(
+    image_id: int, annotations: list[dict[str, Any]] | None = None, pixels: np.ndarray | None = None
+) -> dict[str, bytes]:
+    """``sa_{id}.jpg`` and ``sa_{id}.json``; ``picture(id)`` and two annotations unless others are given."""
+    pixels = picture(image_id) if pixels is None else pixels
     if annotations is None:
         annotations = [
             sa1b_annotation(100 * image_id, box(2, 3)),
             sa1b_annotation(100 * image_id + 1, box(5, 8, 15, 20), predicted_iou=0.8, stability_score=0.9),
         ]
-    image = {"image_id": image_id, "height": SIZE[0], "width": SIZE[1], "file_name": f"sa_{image_id}.jpg"}
+    image = {
+        "image_id": image_id,
+        "height": pixels.shape[0],
+        "width": pixels.shape[1],
+        "file_name": f"sa_{image_id}.jpg",
+    }
     content = json.dumps({"image": image, "annotations": annotations}).encode()
-    return {f"sa_{image_id}.jpg": jpeg(picture(image_id)), f"sa_{image_id}.json": content}
+    return {f"sa_{image_id}.jpg": jpeg(pixels), f"sa_{image_id}.json": content}
 
 
 def write_tar(path: Path, members: dict[str, bytes]) -> Path:

@@ -22,9 +22,9 @@ def test_each_mask_has_its_caption_and_picture(tmp_path: Path):
     data = DescribeAnything(write_describe_anything(tmp_path), "SAM")
     samples = [data[i] for i in range(len(data))]
     assert [sample.sample_id for sample in samples] == [
-        "SAM/annotations.json#sample 'a' mask 0",
-        "SAM/annotations.json#sample 'a' mask 1",
-        "SAM/annotations.json#sample 'b' mask 0",
+        "SAM/annotations.json#'a' mask 0",
+        "SAM/annotations.json#'a' mask 1",
+        "SAM/annotations.json#'b' mask 0",
     ]
     assert [sample.text for sample in samples] == [
         "A grey box.",
@@ -48,7 +48,7 @@ def test_a_set_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for _ in range(2):
         data = DescribeAnything(root, "SAM")
     assert listed == ["00000000.tar", "00000001.tar"]
-    with pytest.raises(BadSample, match=r"sample 'c' mask 0: missing: no picture of it in .*images"):
+    with pytest.raises(BadSample, match=r"'c' mask 0: missing: no picture of it in .*images"):
         data[3]
     write_tar(root / "SAM/images/00000002.tar", {"c.jpg": jpeg(picture(4)), "a.jpg": jpeg(picture(5))})
     data = DescribeAnything(root, "SAM")
@@ -77,7 +77,7 @@ def test_a_faulty_record_is_a_bad_sample(tmp_path: Path, entry: Any, reason: str
     """Red when a fault stops the build, or takes the mask beside it along."""
     good = {"caption": "A box.", "mask_rle": MASK}
     data = DescribeAnything(write_describe_anything(tmp_path, a=[entry, good]), "SAM")
-    with pytest.raises(BadSample, match=rf"SAM/.*: sample 'a' mask 0: {reason}"):
+    with pytest.raises(BadSample, match=rf"SAM/.*: 'a' mask 0: {reason}"):
         data[0]
     assert data[1].text == "A box."
 

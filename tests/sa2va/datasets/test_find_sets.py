@@ -12,11 +12,13 @@ from mmengine.registry import DATASETS
 from projects.sa2va.datasets.find_sets import find_mask_sets, find_sets
 from projects.sa2va.errors import DataError
 from tests.sa2va.datasets.native import (
+    sa1b_members,
     write_describe_anything,
     write_open_images,
     write_sa1b,
     write_sav,
     write_sav_pairs,
+    write_tar,
 )
 from tests.sa2va.datasets.test_own_data import SQUARE, make
 from tests.sa2va.datasets.test_refer import make_refs, ref
@@ -97,6 +99,7 @@ def test_what_was_looked_for_is_said(tmp_path: Path) -> None:
         (lambda root: write_sa1b(root, "tar"), "Sa1b", 6),
         (lambda root: write_sa1b(root, "beside"), "Sa1b", 6),
         (lambda root: write_sa1b(root, "apart"), "Sa1b", 6),
+        (lambda root: write_tar(root / "deep/mine_0.tar", sa1b_members(1)), "TarShards", 2),
         (write_open_images, "OpenImages", 3),
         (write_describe_anything, "DescribeAnything", 3),
     ],
