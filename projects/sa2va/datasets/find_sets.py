@@ -14,8 +14,8 @@ from projects.sa2va.errors import DataError
 _NOT_TRAINED_ON = ("val", "test")
 _LAYOUTS = (
     "Expected own data (data.jsonl), the layout of COCO (annotations/instances_NAME.json beside the folder NAME/ of "
-    "pictures), of REFER (instances.json, refs(unc).p and images/), of SA-V, SA-1B or Open Images. docs/data.md shows "
-    "each."
+    "pictures), of REFER (instances.json, refs(unc).p and images/), of SA-V, SA-1B, Open Images or Describe Anything, "
+    "or tar shards. docs/data.md shows each."
 )
 
 
@@ -24,8 +24,9 @@ _LARGE = {
     "*.npz": "SavPairs",
     "sav_*_manual.json": "SavVideos",
     "sav_*_auto.json": "SavVideos",
-    "*.tar": "Sa1b",
+    "sa_*.tar": "Sa1b",
     "sa_*.json": "Sa1b",
+    "*.tar": "TarShards",
 }
 
 
@@ -50,18 +51,23 @@ def find_sets(path: str | Path) -> list[FoundSet]:
     * a folder with ``instances.json`` and ``images/``, or that file: COCO;
     * a folder with ``refs(*).p`` beside them: REFER, one set a split;
     * a folder with ``SPLIT-annotations-object-segmentation.csv``: Open Images, one set a split;
-    * at any depth ``*.npz`` or ``sav_*_manual.json``: SA-V; ``*.tar`` or ``sa_*.json``: SA-1B; what is met first.
+    * a folder with ``SPLIT/annotations.json`` and ``SPLIT/images/*.tar``, or such a ``SPLIT``: Describe Anything, one
+      set a split;
+    * at any depth ``*.npz`` or ``sav_*_manual.json``: SA-V; ``sa_*.tar`` or ``sa_*.json``: SA-1B; another ``*.tar``:
+      shards; what is met first.
 
     Raises:
         DataError: nothing there, or nothing that fits; the message says what was looked for.
     """
     # the adapters are registered by being imported
     import projects.sa2va.datasets.coco
+    import projects.sa2va.datasets.describe_anything
     import projects.sa2va.datasets.open_images
     import projects.sa2va.datasets.own_data
     import projects.sa2va.datasets.sa1b
     import projects.sa2va.datasets.sav_pairs
-    import projects.sa2va.datasets.sav_videos  # noqa: F401
+    import projects.sa2va.datasets.sav_videos
+    import projects.sa2va.datasets.tar_shards  # noqa: F401
 
     path = Path(path).expanduser()
     if path.is_file():
@@ -79,7 +85,7 @@ def find_sets(path: str | Path) -> list[FoundSet]:
     if (path / "instances.json").is_file():
         return [_instances(path / "instances.json")]
     files = sorted((path / "annotations").glob("instances_*.json"))
-    if found := [_coco(path, file) for file in files] or _large_sets(path):
+    if found := [_coco(path, file) for file in files] or _described(path) or _large_sets(path):
         return found
     require_folder(path, _LAYOUTS)
     raise DataError(f"{path}: no data.jsonl, no annotations/instances_*.json, no instances.json. {_LAYOUTS}")
@@ -123,6 +129,16 @@ def _refer(root: Path, file: Path) -> list[FoundSet]:
     pictures = _folder(root, ["images", "../coco2014/train2014", "../train2014", "train2014"])
     config = {"type": ReferExpressions.__name__, "root": str(root), "split_by": split_by, "image_root": str(pictures)}
     return [FoundSet(f"{split_by} {split}", {**config, "split": split}) for split in splits_of(file)]
+
+
+def _described(path: Path) -> list[FoundSet]:
+    """Splits of Describe Anything: the folder itself, or folders in it."""
+    splits = [file.parent for file in sorted([path / "annotations.json", *path.glob("*/annotations.json")])]
+    return [
+        FoundSet(split.name, {"type": "DescribeAnything", "root": str(split.parent), "split": split.name})
+        for split in map(Path.absolute, splits)
+        if (split / "annotations.json").is_file() and any((split / "images").glob("*.tar"))
+    ]
 
 
 def _large_sets(root: Path) -> list[FoundSet]:

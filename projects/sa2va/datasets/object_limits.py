@@ -53,7 +53,7 @@ class ObjectLimits:
         for name, limit in self.scores.items():
             try:
                 value = float(record[name])
-            except (KeyError, TypeError, ValueError):
+            except (KeyError, TypeError, ValueError, OverflowError):
                 raise ValueError(f"'{name}' is {record.get(name)!r:.40}, and min_{name} needs a number") from None
             if not value >= limit:
                 return f"below min_{name}={limit:g}"

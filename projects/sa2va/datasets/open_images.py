@@ -14,7 +14,7 @@ from PIL import Image
 
 from projects.sa2va.datasets.files import inside, read_mask, read_picture, require_folder
 from projects.sa2va.datasets.index import Dropped, Entry, Part
-from projects.sa2va.datasets.index_builder import open_index
+from projects.sa2va.datasets.indexed_set import IndexedSet
 from projects.sa2va.datasets.object_limits import ObjectLimits
 from projects.sa2va.errors import BadSample, DataError, did_you_mean
 from projects.sa2va.structures import Sample
@@ -29,7 +29,7 @@ _REMEDY = (
 
 
 @DATASETS.register_module()
-class OpenImages:
+class OpenImages(IndexedSet):
     """Each line of ``{split}-annotations-object-segmentation.csv`` is one item.
 
     Format: https://storage.googleapis.com/openimages/web/download_v7.html.
@@ -72,18 +72,8 @@ class OpenImages:
         self.masks = require_folder(self.root / "masks" / split, _REMEDY)
         self.limits = ObjectLimits(min_area_share, max_area_share, {"predicted_iou": min_predicted_iou})
         self.class_file = self._class_file() if class_names else None
-        settings = {
-            "adapter": type(self).__name__,
-            "split": split,
-            "class_names": class_names,
-            **self.limits.settings(),
-        }
-        self.index = open_index(self.root, index_dir, settings, _COLUMNS, self._parts)
-        if not len(self.index):
-            raise DataError(f"{self.csv}: no line is left (dropped: {self.index.dropped}). Relax the settings.")
-
-    def __len__(self) -> int:
-        return len(self.index)
+        settings = {"split": split, "class_names": class_names, **self.limits.settings()}
+        self._open_index(self.root, index_dir, settings, _COLUMNS, self._parts, f"Look into {self.csv.name}.")
 
     def __getitem__(self, index: int) -> Sample:
         row = self.index[index]

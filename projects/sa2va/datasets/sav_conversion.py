@@ -156,6 +156,8 @@ def _write_pairs(conversion: Conversion, file: SavFile, folder: Path) -> Convert
     if len(usable) > len(chosen):
         dropped[f"pairs beyond pairs_per_masklet={conversion.pairs_per_masklet}"] = len(usable) - len(chosen)
     folder.mkdir(parents=True, exist_ok=True)
+    for unfinished in folder.glob(".*.tmp"):  # of a killed conversion
+        unfinished.unlink()
     count = 0
     # two frames at a time: a damaged place costs its own pairs, and memory does not grow with the video
     for _, same_frames in itertools.groupby(sorted(chosen, key=lambda pair: pair[1:]), key=lambda pair: pair[1:]):

@@ -85,7 +85,7 @@ class SavFile:
         """
         annotated = {frame for pair in pairs for frame in pair[1:]}
         numbers = [VIDEO_FRAMES_PER_ANNOTATED * frame for frame in annotated]
-        pictures = read_frames(self.video, numbers, self.record(pairs[0]))
+        pictures = read_frames(self.video, numbers, self.record(pairs[0]), self.size)
         for pair in pairs:
             arrays: dict[str, np.ndarray] = {}
             for side, frame in (("1", pair.frame1), ("2", pair.frame2)):

@@ -13,8 +13,8 @@ from mmengine.registry import DATASETS
 from projects.sa2va.datasets.file_parts import file_parts
 from projects.sa2va.datasets.files import MAX_IMAGE_PIXELS, require_folder
 from projects.sa2va.datasets.index import Entry
-from projects.sa2va.datasets.index_builder import open_index
-from projects.sa2va.errors import BadSample, DataError
+from projects.sa2va.datasets.indexed_set import IndexedSet
+from projects.sa2va.errors import BadSample
 from projects.sa2va.structures import Sample
 
 #: The arrays of a pair file.
@@ -25,7 +25,7 @@ _REMEDY = "Expected masklet_data_*.npz, in folders of any depth; tools/prepare_d
 
 
 @DATASETS.register_module()
-class SavPairs:
+class SavPairs(IndexedSet):
     """Each ``*.npz`` below ``root`` is one item: ``frame1, mask1`` is its caption side, the other two its mask side.
 
     Frames are (H, W, 3) and masks (H, W), of any of these types:
@@ -47,13 +47,7 @@ class SavPairs:
 
     def __init__(self, root: str | Path, index_dir: str | Path | None = None) -> None:
         self.root = require_folder(Path(root), _REMEDY)
-        settings = {"adapter": type(self).__name__}
-        self.index = open_index(self.root, index_dir, settings, {"path": pa.string()}, self._parts)
-        if not len(self.index):
-            raise DataError(f"{self.root}: no .npz file. {_REMEDY}")
-
-    def __len__(self) -> int:
-        return len(self.index)
+        self._open_index(self.root, index_dir, {}, {"path": pa.string()}, self._parts, _REMEDY)
 
     def __getitem__(self, index: int) -> Sample:
         name = self.index[index]["path"]

@@ -11,11 +11,11 @@ from mmengine.registry import DATASETS
 from projects.sa2va.datasets.file_parts import file_parts
 from projects.sa2va.datasets.files import require_folder
 from projects.sa2va.datasets.index import Dropped, Entry, Part
-from projects.sa2va.datasets.index_builder import open_index
+from projects.sa2va.datasets.indexed_set import IndexedSet
 from projects.sa2va.datasets.object_limits import ObjectLimits
 from projects.sa2va.datasets.sav_file import FramePair, SavFile
 from projects.sa2va.datasets.video_frames import require_av
-from projects.sa2va.errors import BadSample, ConfigError, DataError, did_you_mean
+from projects.sa2va.errors import BadSample, ConfigError, did_you_mean
 from projects.sa2va.structures import Sample
 
 #: Who made the masklets: annotators, or SAM 2 alone.
@@ -25,7 +25,7 @@ _REMEDY = "Expected sav_XXXXXX.mp4 beside sav_XXXXXX_manual.json or sav_XXXXXX_a
 
 
 @DATASETS.register_module()
-class SavVideos:
+class SavVideos(IndexedSet):
     """Each pair of frames of each masklet is one item, see ``SavFile.pairs``; frames are decoded when they are drawn.
 
     To train long on the same pairs, convert them once (``tools/prepare_data/sav_to_pairs.py``) and read ``SavPairs``.
@@ -56,18 +56,8 @@ class SavVideos:
         check_choices(frame_gap, kinds)
         self.frame_gap, self.kinds = frame_gap, tuple(kinds)
         self.limits = ObjectLimits(min_area_share, max_area_share)
-        settings = {
-            "adapter": type(self).__name__,
-            "frame_gap": frame_gap,
-            "kinds": sorted(kinds),
-            **self.limits.settings(),
-        }
-        self.index = open_index(self.root, index_dir, settings, _COLUMNS, self._parts)
-        if not len(self.index):
-            raise DataError(f"{self.root}: no pair is left (dropped: {self.index.dropped}). {_REMEDY}")
-
-    def __len__(self) -> int:
-        return len(self.index)
+        settings = {"frame_gap": frame_gap, "kinds": sorted(kinds), **self.limits.settings()}
+        self._open_index(self.root, index_dir, settings, _COLUMNS, self._parts, _REMEDY)
 
     def __getitem__(self, index: int) -> Sample:
         row = self.index[index]

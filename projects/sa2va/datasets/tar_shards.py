@@ -15,11 +15,11 @@ from mmengine.registry import DATASETS
 from projects.sa2va.datasets.file_parts import folder_part, walk
 from projects.sa2va.datasets.files import read_picture, require_folder
 from projects.sa2va.datasets.index import Dropped, Entry, Part
-from projects.sa2va.datasets.index_builder import open_index
+from projects.sa2va.datasets.indexed_set import IndexedSet
 from projects.sa2va.datasets.mask_codec import MaskError, decode_mask, rle_size
 from projects.sa2va.datasets.object_limits import ObjectLimits
 from projects.sa2va.datasets.tar_shard import ByteRange, list_shard, read_member
-from projects.sa2va.errors import BadSample, DataError
+from projects.sa2va.errors import BadSample
 from projects.sa2va.structures import Sample
 
 _PICTURES = ("jpg", "jpeg", "png", "webp")
@@ -35,7 +35,7 @@ _COLUMNS = {
 
 
 @DATASETS.register_module()
-class TarShards:
+class TarShards(IndexedSet):
     """Each annotation of each json is one item; shards are uncompressed ``*.tar`` below ``root``.
 
     A sample of a shard is a picture (jpg, jpeg, png, webp) and a json of the same name, ``{"image": {"width",
@@ -73,13 +73,8 @@ class TarShards:
         self.root, self.text_key = require_folder(Path(root), self.remedy), text_key
         scores = {"predicted_iou": min_predicted_iou, "stability_score": min_stability_score}
         self.limits = ObjectLimits(min_area_share, max_area_share, scores)
-        settings = {"adapter": type(self).__name__, "text_key": text_key, **self.limits.settings()}
-        self.index = open_index(self.root, index_dir, settings, _COLUMNS, self.parts)
-        if not len(self.index):
-            raise DataError(f"{self.root}: no annotation is left (dropped: {self.index.dropped}). {self.remedy}")
-
-    def __len__(self) -> int:
-        return len(self.index)
+        settings = {"text_key": text_key, **self.limits.settings()}
+        self._open_index(self.root, index_dir, settings, _COLUMNS, self.parts, self.remedy)
 
     def __getitem__(self, index: int) -> Sample:
         row = self.index[index]
@@ -172,7 +167,7 @@ class TarShards:
         if self.limits.asks_area:
             try:
                 share = annotation["area"] / (parsed["image"]["width"] * parsed["image"]["height"])
-            except (KeyError, TypeError, ZeroDivisionError):
+            except (KeyError, TypeError, ZeroDivisionError, OverflowError):
                 raise ValueError(
                     "the limits of area need its 'area', and 'width' and 'height' of the 'image'"
                 ) from None

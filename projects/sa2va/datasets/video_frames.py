@@ -29,7 +29,9 @@ def require_av() -> ModuleType:
     return av
 
 
-def read_frames(path: Path, numbers: Collection[int], record: str) -> dict[int, np.ndarray]:
+def read_frames(
+    path: Path, numbers: Collection[int], record: str, expected_size: tuple[int, int] | None = None
+) -> dict[int, np.ndarray]:
     """Some frames of a video, each as uint8 RGB (H, W, 3).
 
     Frames are counted from 0 in the order in which they are shown. Their times are taken from the file without
@@ -38,6 +40,8 @@ def read_frames(path: Path, numbers: Collection[int], record: str) -> dict[int, 
     Args:
         numbers: which frames.
         record: what asks for them; goes into the error.
+        expected_size: (height, width) that was annotated. Frames are given as they are stored, unless the file says
+            that they are to be turned (telephones do) and only turned ones have this size.
 
     Raises:
         BadSample: missing, no video, damaged at these frames, or shorter than that.
@@ -71,8 +75,14 @@ def read_frames(path: Path, numbers: Collection[int], record: str) -> dict[int, 
                         break
                 if here != wanted:
                     raise ValueError(f"frame {number} cannot be decoded")
-                frames[number] = frame.to_ndarray(format="rgb24")
+                frames[number] = _as_annotated(frame.to_ndarray(format="rgb24"), frame.rotation, expected_size)
     # on broken bytes PyAV raises FFmpegError, and nearly anything where a stream has no decoder, key frame or size
     except Exception as error:
         raise BadSample(str(path), record, f"unreadable video ({type(error).__name__}: {error})") from error
     return frames
+
+
+def _as_annotated(pixels: np.ndarray, rotation: int, size: tuple[int, int] | None) -> np.ndarray:
+    """A frame, turned by its rotation (degrees, counterclockwise) if only then it has the size."""
+    turned = np.rot90(pixels, round(rotation / 90))
+    return np.ascontiguousarray(turned) if pixels.shape[:2] != size == turned.shape[:2] else pixels

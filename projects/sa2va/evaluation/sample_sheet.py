@@ -51,11 +51,18 @@ def draw_samples(
             draw.rectangle((left - 1, top - 1, left + TILE, top + TILE), outline=FRAME)
             top += TILE + MARGIN
         top = 2 * LINE + rows * (TILE + MARGIN)
-        name = sample.sample_id.rpartition("#")[2]
-        draw.text((left, top), f"{int(region.sum())} cells, {name}"[:32], fill=FAINT, font=font(12))
+        name = sample.sample_id.rpartition("#")[2].rpartition("/")[2]
+        draw.text((left, top), _cut(f"{int(region.sum())} cells, {name}", 12), fill=FAINT, font=font(12))
         for number, line in enumerate(texts[column], 1):
             draw.text((left, top + number * LINE), line, fill=INK if sample.text else FAINT, font=font(14))
     return sheet
+
+
+def _cut(text: str, size: int) -> str:
+    """The text, cut off where it would leave its column."""
+    if font(size).getlength(text) <= TILE:
+        return text
+    return next(cut for end in range(len(text), -1, -1) if font(size).getlength(cut := f"{text[:end]}…") <= TILE)
 
 
 def _masked(image: np.ndarray, mask: np.ndarray) -> Image.Image:

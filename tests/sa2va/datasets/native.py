@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -76,16 +77,24 @@ def sa1b_annotation(number: int, mask: np.ndarray, **more: Any) -> dict[str, Any
     }
 
 
-def sa1b_members(image_id: int, annotations: list[dict[str, Any]] | None = None) -> dict[str, bytes]:
-    """``sa_{id}.jpg`` and ``sa_{id}.json``; two annotations unless others are given."""
+def sa1b_members(
+    image_id: int, annotations: list[dict[str, Any]] | None = None, pixels: np.ndarray | None = None
+) -> dict[str, bytes]:
+    """``sa_{id}.jpg`` and ``sa_{id}.json``; ``picture(id)`` and two annotations unless others are given."""
+    pixels = picture(image_id) if pixels is None else pixels
     if annotations is None:
         annotations = [
             sa1b_annotation(100 * image_id, box(2, 3)),
             sa1b_annotation(100 * image_id + 1, box(5, 8, 15, 20), predicted_iou=0.8, stability_score=0.9),
         ]
-    image = {"image_id": image_id, "height": SIZE[0], "width": SIZE[1], "file_name": f"sa_{image_id}.jpg"}
+    image = {
+        "image_id": image_id,
+        "height": pixels.shape[0],
+        "width": pixels.shape[1],
+        "file_name": f"sa_{image_id}.jpg",
+    }
     content = json.dumps({"image": image, "annotations": annotations}).encode()
-    return {f"sa_{image_id}.jpg": jpeg(picture(image_id)), f"sa_{image_id}.json": content}
+    return {f"sa_{image_id}.jpg": jpeg(pixels), f"sa_{image_id}.json": content}
 
 
 def write_tar(path: Path, members: dict[str, bytes]) -> Path:
@@ -159,6 +168,28 @@ def write_open_images(root: Path, lines: list[str] | None = None, header: str = 
     return root
 
 
+def write_describe_anything(root: Path, split: str = "SAM", **more: Any) -> Path:
+    """Sample ``a`` with two masks in one shard, ``b`` with one in the other, and a pickle that nobody opens.
+
+    Args:
+        more: further samples of the json, or other ones.
+    """
+
+    def described(caption: str, mask: np.ndarray) -> dict[str, Any]:
+        return {"caption": caption, "mask_rle": encode_mask(mask)}
+
+    samples = {
+        "a": [described("A grey box.", box(2, 3)), described("A wide box,\nlow in the picture.", box(5, 8, 15, 20))],
+        "b": described("A box in the corner.", box(0, 0)),
+        **more,
+    }
+    first = {"a.jpg": jpeg(picture(1)), "a.pickle": b"."}
+    write_tar(root / split / "images/00000000.tar", first)
+    write_tar(root / split / "images/00000001.tar", {"./b.0.jpg": jpeg(picture(2)), "./b.1.jpg": jpeg(picture(3))})
+    (root / split / "annotations.json").write_text(json.dumps(samples))
+    return root
+
+
 def write_video(path: Path, pictures: list[np.ndarray], key_every: int = 12, codec: str = "libx264") -> Path:
     """An mp4 of 24 frames a second, with a key frame every ``key_every`` and frames that refer to later ones."""
     av = pytest.importorskip("av", reason="PyAV is an extra: pip install -r requirements/video.txt")
@@ -172,6 +203,18 @@ def write_video(path: Path, pictures: list[np.ndarray], key_every: int = 12, cod
         for pixels in pictures:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode())
+    return path
+
+
+def mark_as_turned(path: Path) -> Path:
+    """Write into an mp4's track header that its pictures are to be shown turned by 90 degrees, clockwise.
+
+    The matrix a, b, u, c, d, v, x, y, w of ISO/IEC 14496-12 takes a point (p, q) to (ap + cq + x, bp + dq + y).
+    """
+    content = bytearray(path.read_bytes())
+    matrix = content.index(b"tkhd") + 4 + 4 + 20 + 8 + 8  # version and flags, times and ids, reserved, layer and volume
+    content[matrix : matrix + 36] = struct.pack(">9i", 0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
     return path
 
 

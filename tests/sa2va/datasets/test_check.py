@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -65,8 +67,8 @@ def test_a_limit_is_spread_over_the_set():
     assert spread(5, None) == spread(5, 9) == [0, 1, 2, 3, 4]
 
 
-def test_every_reason_in_the_code_has_its_advice():
-    """Red when a reason is reworded and its advice no longer found."""
+def test_a_reason_gets_the_advice_for_it():
+    """Red when a reason is reworded and gets none, or that of another."""
     reasons = {
         "missing: no such file": "missing file",
         "'../a' leads out of root: it lies at '/a'": "path outside its folder",
@@ -88,11 +90,55 @@ def test_every_reason_in_the_code_has_its_advice():
         "empty text": "unusable text",
         "not JSON (Expecting value)": "line that is no JSON",
         "image_id 3 is given to images of different files": "ambiguous id",
+        "track_id 3 is given to 2 annotations of the next frame": "ambiguous id",
         "ann_id 3 is not in instances.json": "reference to nothing",
+        "its name is not UTF-8; rename it": "name that is not UTF-8",
+        "unreadable ([Errno 13] Permission denied)": "unreadable file",
+        "unreadable video (ValueError: frame 24 of a video of 20 frames)": "video shorter than its annotation",
+        "unreadable video (ValueError: 9 x 9 px is above 3 px)": "unreadable video",
+        "frame 6: RLE counts are a int, expected text or a list of run lengths": "broken RLE",
+        "a list, expected an RLE": "broken RLE",
+        "no annotation of SA-V (DataError: a.json: not JSON (cut off). Download it again.)": "broken masklet json",
+        "unreadable npz (ValueError: without mask2; it has frame1)": "broken pair file",
+        "frame with values from -1 to 3, expected 0 to 1 or 0 to 255": "array that is no picture or mask",
+        "mask of size (2, 3) on a frame of size (3, 2)": "mask of another size than its picture",
+        "not a whole uncompressed tar (unexpected end of data)": "broken shard",
+        "cut off: 3 of 9 bytes": "broken shard",
+        "no json among its members: jpg, text": "half a sample of a shard",
+        "not JSON; cut off? (Expecting value)": "broken json of a picture",
+        "no list 'annotations' in it": "broken json of a picture",
+        "changed since it was indexed": "changed since it was indexed",
+        "no csv (unexpected end of data)": "broken line of a csv",
+        "3 fields, and 10 columns": "broken line of a csv",
+        "'predicted_iou' is None, and min_predicted_iou needs a number": "no number for a limit",
+        "could not convert string to float: 'x'": "no number for a limit",
+        "attributes are no object of names and values": "unusable attributes",
+        "labels of shape (2, 2, 3), expected one channel of whole numbers": "labels of several channels",
+        "no 'ref_id'": "missing key",
+        "a str, expected a caption and a mask_rle": "record that is no object",
     }
     assert {reason: advice_for(reason).title for reason in reasons} == reasons
     assert {advice.title for advice in ADVICE} == set(reasons.values())
     assert advice_for("frame 17 of 'a b' is odd").title == "frame … of … is odd"
+
+
+def _text(node: ast.expr | None) -> str:
+    """A literal, with a 0 for each value in it; empty if it is none."""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else "0" for part in node.values)
+    return str(node.value) if isinstance(node, ast.Constant) else ""
+
+
+def test_every_reason_in_the_code_has_advice():
+    """Red when a new reason is written without advice. The fuzz test looks at those that are put together."""
+    places, found = {"BadSample": 2, "MaskError": 0}, set()
+    for file in (ROOT / "projects/sa2va/datasets").glob("*.py"):
+        for call in ast.walk(ast.parse(file.read_text())):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in places:
+                found.add(_text(next(iter(call.args[places[call.func.id] :]), None)))
+    found = {text for text in found if re.search("[a-z]", text.removeprefix("frame "))}
+    assert len(found) > 40
+    assert {text for text in found if advice_for(text) not in ADVICE} == set()
 
 
 @pytest.mark.slow

@@ -11,7 +11,15 @@ from mmengine.registry import DATASETS
 
 from projects.sa2va.datasets.find_sets import find_mask_sets, find_sets
 from projects.sa2va.errors import DataError
-from tests.sa2va.datasets.native import write_open_images, write_sa1b, write_sav, write_sav_pairs
+from tests.sa2va.datasets.native import (
+    sa1b_members,
+    write_describe_anything,
+    write_open_images,
+    write_sa1b,
+    write_sav,
+    write_sav_pairs,
+    write_tar,
+)
 from tests.sa2va.datasets.test_own_data import SQUARE, make
 from tests.sa2va.datasets.test_refer import make_refs, ref
 
@@ -91,7 +99,9 @@ def test_what_was_looked_for_is_said(tmp_path: Path) -> None:
         (lambda root: write_sa1b(root, "tar"), "Sa1b", 6),
         (lambda root: write_sa1b(root, "beside"), "Sa1b", 6),
         (lambda root: write_sa1b(root, "apart"), "Sa1b", 6),
+        (lambda root: write_tar(root / "deep/mine_0.tar", sa1b_members(1)), "TarShards", 2),
         (write_open_images, "OpenImages", 3),
+        (write_describe_anything, "DescribeAnything", 3),
     ],
 )
 def test_large_sets_are_known_by_their_files(tmp_path: Path, write: Callable, adapter: str, length: int) -> None:
@@ -100,3 +110,14 @@ def test_large_sets_are_known_by_their_files(tmp_path: Path, write: Callable, ad
     (found,) = find_mask_sets(tmp_path)
     assert found.config["type"] == adapter
     assert len(DATASETS.build(found.config)) == length
+
+
+def test_splits_of_describe_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Red when a split gets lost, one that is given alone is taken for SA-1B for its shards, or a COCO set for one."""
+    write_describe_anything(write_describe_anything(tmp_path), split="LVIS")
+    assert [found.name for found in find_sets(tmp_path)] == ["LVIS", "SAM"]
+    monkeypatch.chdir(tmp_path / "SAM")
+    (found,) = find_sets(".")
+    assert found == find_sets(tmp_path / "SAM")[0] == find_sets(tmp_path)[1]
+    coco(tmp_path / "SAM", {"train": "train"})
+    assert find_sets(tmp_path / "SAM")[0].config["type"] == "CocoInstances"

@@ -147,7 +147,7 @@ def test_a_root_of_another_layout_is_refused_with_the_expected_one(tmp_path: Pat
     with pytest.raises(DataError, match=r"masks.train: no such folder. Expected"):
         OpenImages(tmp_path)
     path = write_open_images(tmp_path, lines=[]) / "train-annotations-object-segmentation.csv"
-    with pytest.raises(DataError, match="no line is left"):
+    with pytest.raises(DataError, match="no record is left"):
         OpenImages(tmp_path)
     path.write_bytes(b"")
     with pytest.raises(DataError, match="no header"):

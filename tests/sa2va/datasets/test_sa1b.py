@@ -81,7 +81,7 @@ def test_each_filter_counts_what_it_drops(tmp_path: Path, limit: dict[str, float
 
 
 def test_a_filter_that_leaves_nothing_says_what_it_dropped(tmp_path: Path):
-    with pytest.raises(DataError, match=r"no annotation is left .*'below min_predicted_iou=0.99': 6"):
+    with pytest.raises(DataError, match=r"no record is left .*'below min_predicted_iou=0.99': 6"):
         Sa1b(write_sa1b(tmp_path, "tar"), min_predicted_iou=0.99)
     with pytest.raises(ConfigError, match=r"min_area_share 0.5 and max_area_share 0.1"):
         Sa1b(tmp_path, min_area_share=0.5, max_area_share=0.1)
@@ -230,6 +230,21 @@ def test_a_new_shard_alone_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     write_tar(tmp_path / "sa_000002.tar", sa1b_members(8))
     assert len(Sa1b(tmp_path)) == 8
     assert listed == ["sa_000002.tar"]
+
+
+def test_adapters_of_one_folder_have_an_index_each(tmp_path: Path):
+    """Red when an adapter opens what another has indexed: shards alone are no SA-1B that lies in files as well."""
+    write_sa1b(write_sa1b(tmp_path, "tar"), "beside")
+    assert [len(Sa1b(tmp_path)), len(TarShards(tmp_path)), len(Sa1b(tmp_path))] == [12, 6, 12]
+
+
+def test_a_number_that_no_float_holds_is_a_bad_sample(tmp_path: Path):
+    """Red when a score or an area of hundreds of digits ends the run."""
+    annotations = [sa1b_annotation(1, box(2, 3), predicted_iou=10**400), sa1b_annotation(2, box(2, 3), area=10**400)]
+    data = Sa1b(write_files(tmp_path, sa1b_members(1, annotations)), min_predicted_iou=0.5, max_area_share=0.9)
+    for index, reason in enumerate(("min_predicted_iou needs a number", "the limits of area need")):
+        with pytest.raises(BadSample, match=reason):
+            data[index]
 
 
 def test_a_json_that_shrank_after_indexing_is_a_bad_sample(tmp_path: Path):

@@ -17,7 +17,16 @@ from projects.sa2va.datasets.sav_file import FramePair, SavFile
 from projects.sa2va.datasets.sav_videos import SavVideos
 from projects.sa2va.datasets.video_frames import read_frames
 from projects.sa2va.errors import BadSample, ConfigError, DataError
-from tests.sa2va.datasets.native import VIDEO_SIZE, box, sav_masks, video_picture, write_sav, write_video
+from tests.sa2va.datasets.native import (
+    VIDEO_SIZE,
+    box,
+    mark_as_turned,
+    picture,
+    sav_masks,
+    video_picture,
+    write_sav,
+    write_video,
+)
 
 pytest.importorskip("av", reason="PyAV is an extra: pip install -r requirements/video.txt")
 
@@ -32,6 +41,30 @@ def test_every_frame_is_the_one_that_was_asked_for(tmp_path: Path):
         assert sorted(frames) == sorted(wanted)
         for number, frame in frames.items():
             np.testing.assert_allclose(frame.astype(int), video_picture(number), atol=1.9)
+
+
+def test_a_turned_video_is_turned_if_that_is_how_it_was_annotated(tmp_path: Path):
+    """Red when videos of telephones, stored lying, are refused, turned to the wrong side, or turned though the masks
+    were drawn on frames as they are stored. Where one is to be turned clockwise, its left edge comes to the top.
+    """
+    path = mark_as_turned(write_video(tmp_path / "a.mp4", [picture(3, VIDEO_SIZE)] * 3))
+    stored = read_frames(path, [0], "test")[0]
+    np.testing.assert_allclose(stored.astype(int), picture(3, VIDEO_SIZE), atol=6)
+    turned = read_frames(path, [1], "test", (64, 48))[1]
+    np.testing.assert_array_equal(turned[0, ::-1], stored[:, 0])
+    np.testing.assert_array_equal(turned[:, -1], stored[0])
+    for size in (VIDEO_SIZE, (10, 10)):
+        np.testing.assert_array_equal(read_frames(path, [0], "test", size)[0], stored)
+
+
+def test_a_set_of_turned_videos(tmp_path: Path):
+    """Red when the annotated size is not handed on."""
+    standing = [[encode_mask(box(4, 5, 20, 16, size=(64, 48)))]] * 7
+    path = write_sav(tmp_path, video_height=64, video_width=48, masklet=standing)
+    mark_as_turned(path.with_name("sav_000001.mp4"))
+    sample = SavVideos(tmp_path)[0]
+    assert sample.image.shape == (64, 48, 3)
+    np.testing.assert_array_equal(sample.mask, box(4, 5, 20, 16, size=(64, 48)))
 
 
 def test_pairs_are_frames_of_one_object_at_four_times_their_number(tmp_path: Path):
@@ -82,7 +115,7 @@ def test_kinds_are_chosen(tmp_path: Path):
         SavVideos(tmp_path, kinds=("manul",))
     with pytest.raises(ConfigError, match="frame_gap must be at least 1, got 0"):
         SavVideos(tmp_path, frame_gap=0)
-    with pytest.raises(DataError, match=r"no pair is left .*videos shorter than frame_gap': 2"):
+    with pytest.raises(DataError, match=r"no record is left .*videos shorter than frame_gap': 2"):
         SavVideos(tmp_path, frame_gap=60)
 
 

@@ -62,6 +62,15 @@ def test_a_long_text_makes_room():
     assert long - short == 3 * LINE
 
 
+def test_a_long_name_stays_in_its_column():
+    """Red when names of files run into each other."""
+    named = sample()
+    named.sample_id = "some/folder/a_very_long_name_of_a_file_that_goes_on.png"
+    sheet = np.asarray(draw_samples([named, sample()], "title"))
+    between = MARGIN + TILE
+    assert (sheet[:, between + 1 : between + MARGIN - 1] == PAPER).all()
+
+
 @pytest.mark.slow
 def test_the_tool_draws_data_and_configs(tmp_path: Path) -> None:
     """Red when a sheet shows other samples for the same seed, or a bad sample ends the drawing."""

@@ -1,0 +1,41 @@
+"""What the adapters of large sets share: their records lie in an index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from projects.sa2va.datasets.index import Index, Part
+from projects.sa2va.datasets.index_builder import open_index
+from projects.sa2va.errors import DataError
+
+
+class IndexedSet:
+    """Base of an adapter; each row of ``index`` is one item, which the adapter's ``__getitem__`` reads."""
+
+    index: Index
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def _open_index(
+        self,
+        root: Path,
+        index_dir: str | Path | None,
+        settings: dict[str, Any],
+        columns: dict[str, pa.DataType],
+        parts: Callable[[], Iterable[Part]],
+        remedy: str,
+    ) -> None:
+        """Set ``index``; the adapter's name goes into the settings. Arguments: see ``open_index``.
+
+        Raises:
+            DataError: no record is left; ends with ``remedy``.
+            ConfigError: see ``open_index``.
+        """
+        self.index = open_index(root, index_dir, {"adapter": type(self).__name__, **settings}, columns, parts)
+        if not len(self.index):
+            raise DataError(f"{root}: no record is left (dropped: {self.index.dropped}). {remedy}")
