@@ -374,14 +374,13 @@ def claiming_arrays(content: bytes) -> bytes:
 def write_videos(native: NativeSet) -> None:
     root, numbers = native.root, itertools.count(2)
     pair, unseen = "masklet 0 frames 0 and 6", "pairs with a frame that does not show the object"
-    for folder in ("", "видео é/"):
-        write_sav(root / folder)
-        write_sav(root / folder, kind="auto")
-        native.expect(f"{folder}sav_000/sav_000001_manual.json#{pair}")
-        native.expect(f"{folder}sav_000/sav_000001_auto.json#{pair}")
-    native.dropped[unseen] = 4  # masklet 1 of each
+    shown = [[first, sav_masks()[0][1]] for first, _ in sav_masks()]
+    for folder, kind in itertools.product(("", "видео é/"), ("manual", "auto")):
+        write_sav(root / folder, kind=kind, masklet=shown)
+        for masklet in (0, 1):
+            native.expect(f"{folder}sav_000/sav_000001_{kind}.json#masklet {masklet} frames 0 and 6")
+    native.config = {"type": SavVideos.__name__, "root": str(root)}
     if not native.faults:
-        native.config = {"type": SavVideos.__name__, "root": str(root)}
         return
 
     def add(ending: str, record: str, fault: str, unseen_too: bool = True, **changes: Any) -> tuple[Path, Path]:
@@ -424,9 +423,8 @@ def write_videos(native: NativeSet) -> None:
     for frame in masks:
         frame[0] = encode_mask(np.zeros((48, 64), bool))
     write_sav(root, f"sav_{next(numbers):06d}", masklet=masks)
-    native.dropped[unseen] += 2
+    native.dropped[unseen] += 2  # both of its masklets
     (root / "sav_000/again").symlink_to(root)
-    native.config = {"type": SavVideos.__name__, "root": str(root)}
 
 
 def write_huge_video(path: Path) -> None:

@@ -40,6 +40,7 @@ def test_every_record_is_read_or_named(name: str, faults: bool, tmp_path: Path):
         native.bad
     )
     assert getattr(getattr(adapter, "index", None), "dropped", {}) == native.dropped
+    assert faults or not (native.bad or native.dropped)
     assert not native.trace.exists(), "code was executed"
 
 
