@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from mmengine.registry import DATASETS
 
 from projects.sa2va.datasets.mixture import KINDS, MixtureDataset
 from projects.sa2va.datasets.samplers import MixtureBatchSampler
@@ -62,7 +61,8 @@ def train(sources: list[dict[str, Any]], iterations: int, work_dir: str, max_bad
 
 def weighed(sources: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Each as often as it has items, so that all of them have been drawn soon."""
-    return [{**source, "weight": len(DATASETS.build(dict(source["dataset"])))} for source in sources]
+    mixture = MixtureDataset(sources, transform=None)
+    return [{**source, "weight": len(one.items)} for source, one in zip(sources, mixture.sources, strict=True)]
 
 
 def iterations_until_all_drawn(sources: list[dict[str, Any]]) -> int:

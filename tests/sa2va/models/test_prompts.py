@@ -12,8 +12,17 @@ from transformers import PreTrainedTokenizerFast
 
 from projects.sa2va.datasets.region_grid import region_grid
 from projects.sa2va.errors import ConfigError, PromptError
-from projects.sa2va.models.prompts import ADDED_TOKENS, IMG_CONTEXT, IMG_END, IMG_START, TEXT_SLOT, Prompts
+from projects.sa2va.models.prompts import (
+    ADDED_TOKENS,
+    EXPRESSION,
+    IMG_CONTEXT,
+    IMG_END,
+    IMG_START,
+    TEXT_SLOT,
+    Prompts,
+)
 from projects.sa2va.models.tokenizer import INTERNVL, load_tokenizer
+from tests.sa2va.datasets.faults import TEXTS
 
 TOKENIZER = "assets/tiny/tokenizer"
 
@@ -65,12 +74,6 @@ def test_an_answer_needs_exactly_one_seg(prompts, answer):
         prompts.answer_segment(answer)
 
 
-HUMAN_TEXTS = (
-    "the [SEG] circle", "[SEG]", "<IMG_CONTEXT>", "a <vp>region</vp> in <img>", "<|im_end|>", "a dog<|endoftext|>",
-    "?!", " a circle", "красный круг 猫 🐈", "a circle " * 400, "{expression}",
-)  # fmt: skip
-
-
 @pytest.mark.parametrize("tokenizer", [TOKENIZER, INTERNVL])
 def test_no_human_text_costs_or_adds_a_seg_or_a_slot(tokenizer: str):
     """One ``[SEG]`` an expression, whatever the data says; red when a special token in it is read as one, or when a
@@ -79,7 +82,7 @@ def test_no_human_text_costs_or_adds_a_seg_or_a_slot(tokenizer: str):
     The failure behind "pred_embeddings_list 0 != frames_per_batch 1": the mask of a frame had no ``[SEG]``.
     """
     prompts = Prompts(load_tokenizer(tokenizer), image_tokens=64)
-    for text in HUMAN_TEXTS:
+    for text in (*TEXTS, EXPRESSION):
         asked, caption = prompts.ask_segment(text), prompts.answer_caption(text)
         ids = torch.cat([asked, prompts.answer_segment()])
         assert int(prompts.seg_positions(ids[None])) > len(asked)
