@@ -13,7 +13,7 @@ import pyarrow as pa
 from mmengine.registry import DATASETS
 
 from projects.sa2va.datasets.file_parts import folder_part, walk
-from projects.sa2va.datasets.files import read_picture, require_folder
+from projects.sa2va.datasets.files import read_picture, require_folder, usable_text
 from projects.sa2va.datasets.index import Dropped, Entry, Part
 from projects.sa2va.datasets.indexed_set import IndexedSet
 from projects.sa2va.datasets.mask_codec import MaskError, decode_mask, rle_size
@@ -91,7 +91,7 @@ class TarShards(IndexedSet):
             mask = decode_mask(annotation.get("segmentation"), *image.shape[:2])
         except MaskError as error:
             raise BadSample(name, record, str(error)) from error
-        text = annotation[self.text_key] if self.text_key else None
+        text = usable_text(annotation.get(self.text_key), name, record) if self.text_key else None
         return Sample(f"{os.path.relpath(name, self.root)}#{record}", image, mask, text)
 
     def parts(self) -> Iterator[Part]:
