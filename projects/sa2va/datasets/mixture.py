@@ -126,7 +126,7 @@ class MixtureDataset:
             draw = Draw(int(draw), DrawKey(step=0, sample=int(draw)))
         if not 0 <= draw.item < len(self):
             raise IndexError(f"item {draw.item} of {len(self)}")
-        source = next(source for source in reversed(self.sources) if source.start <= draw.item)
+        source = self._source_of(draw.item)
         first = draw.item - source.start
         for step in range(len(source.items)):
             item = self._load(source, (first + step) % len(source.items), draw.key)
@@ -139,9 +139,20 @@ class MixtureDataset:
             "region cell."
         )
 
+    def area_share(self, item: int) -> float:
+        """About the share of its picture that an item's object covers, without reading a file; 0 where its set does not
+        say. For grouping.
+        """
+        source = self._source_of(item)
+        share = getattr(source.dataset, "area_share", None)
+        return share(int(source.items[item - source.start])) if share else 0.0
+
     def counts(self) -> dict[str, int]:
         """How many different samples this rank has met so far that are bad, or without a region cell."""
         return self._set_aside.counts()
+
+    def _source_of(self, item: int) -> Source:
+        return next(source for source in reversed(self.sources) if source.start <= item)
 
     def _where(self) -> str:
         return f"Each is named in {self.report_file}. " if self.report_file else ""

@@ -44,6 +44,20 @@ def test_every_record_is_read_or_named(name: str, faults: bool, tmp_path: Path):
     assert not native.trace.exists(), "code was executed"
 
 
+@pytest.mark.parametrize("name", SETS)
+def test_sets_say_how_large_an_object_is(name: str, tmp_path: Path):
+    """Red when a set's word on it is of another object, or in other units; 0 is what sets say that do not know."""
+    native = write_set(name, tmp_path / "set", faults=False)
+    adapter = DATASETS.build(native.config)
+    told = [adapter.area_share(index) for index in range(len(adapter))] if hasattr(adapter, "area_share") else []
+    if name.startswith(("OwnData", "Sav")):
+        assert not any(told)
+    elif name.startswith("OpenImages"):  # it knows the object's box
+        assert set(told) == {0.25}
+    else:
+        assert told == pytest.approx([adapter[index].mask.mean() for index in range(len(adapter))])
+
+
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-30])
 
@@ -91,6 +105,9 @@ CSV = "train-annotations-object-segmentation.csv"
         ("OpenImages", CSV, empty, "no header"),
         ("OpenImages", CSV, loop, "no such file"),
         ("OpenImages with text", "oidv7-class-descriptions.csv", lambda path: path.write_text("/m/1"), "line 1"),
+        ("DescribeAnything", "SAM/annotations.json", cut, "not JSON"),
+        ("DescribeAnything", "SAM/annotations.json", empty, "not JSON"),
+        ("DescribeAnything", "SAM/annotations.json", loop, "no such file"),
     ],
 )
 def test_a_set_whose_one_file_is_broken_is_refused_in_one_line(
