@@ -45,7 +45,7 @@ class Part(NamedTuple):
 
     name: str  #: unique in its source and the same wherever that lies, e.g. ``"sav_003"``; rows carry it as ``part``
     watch: Sequence[Path]  #: a change of their time or size makes the part stale; a folder's time tells of its names
-    read: Callable[[], Iterator[Entry]]
+    read: Callable[[], Iterator[Entry]]  #: can be pickled, as another process may be told to read
 
 
 class IndexedPart(NamedTuple):
