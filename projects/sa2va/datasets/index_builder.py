@@ -14,9 +14,9 @@ import json
 import multiprocessing
 import os
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from filelock import FileLock
 from mmengine.logging import print_log
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from projects.sa2va.datasets.in_order import cores, in_order
 from projects.sa2va.datasets.index import BATCH_ROWS, FAULT, Dropped, Index, IndexedPart, Part
 from projects.sa2va.datasets.marked_folder import written_whole
 from projects.sa2va.errors import BadSample, ConfigError
@@ -151,22 +152,19 @@ def _build(folder: Path, key: str, root: Path, schema: pa.Schema, parts: Iterabl
 
 def _in_processes(work: Iterable[tuple[Path, pa.Schema, Part]]) -> Iterator[IndexedPart]:
     """The parts indexed, in order: here at first, then by several processes. Few parts are waiting at any time."""
-    processes = 1 if multiprocessing.current_process().daemon else len(os.sched_getaffinity(0))
-    start, waiting = time.monotonic(), deque[Future[IndexedPart]]()
+    start, work = time.monotonic(), iter(work)
+    alone = cores() == 1 or multiprocessing.current_process().daemon  # which may have no children
+    while alone or time.monotonic() - start < _PATIENCE:
+        if (next_one := next(work, None)) is None:
+            return
+        yield _index_part(next_one)
     # forked, as the loader's workers are: a fresh interpreter would first import torch
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("fork")) as pool:  # starts none by itself
-        for arguments in work:
-            if processes == 1 or time.monotonic() - start < _PATIENCE:
-                yield _index_part(*arguments)
-                continue
-            waiting.append(pool.submit(_index_part, *arguments))
-            if len(waiting) > 2 * processes:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+    with ProcessPoolExecutor(cores(), multiprocessing.get_context("fork")) as pool:
+        yield from in_order(pool, _index_part, work, ahead=2 * cores())
 
 
-def _index_part(file: Path, schema: pa.Schema, part: Part) -> IndexedPart:
+def _index_part(work: tuple[Path, pa.Schema, Part]) -> IndexedPart:
+    file, schema, part = work
     if not file.is_file():
         _write_part(file, schema, part)
     return _read_receipt(file, part.name)
