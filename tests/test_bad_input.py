@@ -111,7 +111,8 @@ def test_unreadable_pictures_are_counted_named_and_limited(scenes: Path, tmp_pat
         named = [json.loads(line) for line in (tmp_path / "run/bad_samples.jsonl").read_text().splitlines()]
         assert sorted(line["path"] for line in named) == [str(root / f"train/{n}.png") for n in (2, 5)]
         assert sorted(line["record"] for line in named) == ["annotation 2", "annotation 5"]
-        assert "Samples that could not be used, by rank: bad [2], no region cell [0]. Each is named in" in ended.output
+        unused = "by rank: bad [2], too few region cells [0], no mask pixel [0]. Each is named in"
+        assert f"Samples that could not be used, {unused}" in ended.output
     limit = "train_dataloader.dataset.max_bad_samples=1"
     (ended,) = train(scenes, tmp_path / "strict", "--data-root", root, options=(*loader, limit))
     assert re.match(

@@ -121,7 +121,9 @@ def test_every_set_trains_on_two_ranks_and_every_bad_record_is_named(tmp_path: P
         (f"{name}/{path}", record) for name, native in sets.items() for path, record in native.bad
     }
     by_rank = Counter(rank for _, _, rank in named)
-    assert f"bad [{by_rank[0]}, {by_rank[1]}], no region cell [0, 0]" in report_of(tmp_path / "work")
+    assert f"bad [{by_rank[0]}, {by_rank[1]}], too few region cells [0, 0], no mask pixel [0, 0]" in report_of(
+        tmp_path / "work"
+    )
     assert not any(native.trace.exists() for native in sets.values()), "code was executed"
 
 
@@ -133,7 +135,7 @@ def test_clean_sets_of_all_kinds_lose_no_sample(tmp_path: Path) -> None:
     """
     _, ranks = run_all(tmp_path, faults=False)
     assert report_of(tmp_path / "work") == (
-        "Samples that could not be used, by rank: bad [0, 0], no region cell [0, 0]."
+        "Samples that could not be used, by rank: bad [0, 0], too few region cells [0, 0], no mask pixel [0, 0]."
     )
     assert not (tmp_path / "work/bad_samples.jsonl").exists()
     assert all(loss > 0 for steps in ranks for step in steps for loss in step.losses)

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 
-import numpy as np
+from projects.sa2va.datasets.transforms import Sides
+from projects.sa2va.structures import Side
 
-from projects.sa2va.structures import Sample
-
-_SIDE = re.compile(r"\b(left|right)(?=(?:most|wards?|hand)?\b)", re.IGNORECASE)
+_SIDE = re.compile(r"\b(left|right)(?=(?:most|wards?|hand|side)?\b)", re.IGNORECASE)
 _SWAPPED = {"left": "right", "right": "left"}
 #: Where a mirrored picture would make the text a lie, or swapping its words would.
 _KEPT = re.compile(
     r"\d|[\"“”]"  # something to be read, which mirrored writing is not
+    r"|[^\W\d_a-z]"  # words of another language, which may name a side
+    r"|\b(?:l|r|lft|lef|rt|rgt|rigth|rite|lhs|rhs)\b"  # sides as people abbreviate and misspell them
+    r"|\b(?:first|second|third|fourth|fifth|last|1st|2nd|3rd)\b"  # counted from the left, as people mostly do
     r"|\b(?:number|letter|word|text|writing|written|says?|reads?|reading|sign|logo|clock|o'clock)s?\b"
     r"|\b(?:(?:anti|counter)?-?clockwise|east(?:ern)?|west(?:ern)?)\b"
     # sides in compounds that name no place, e.g. left-handed; top-left and left-most do
     r"|\b(?:left|right)-(?!most\b|hand\b|side\b)|(?<!top)(?<!bottom)(?<!upper)(?<!lower)(?<!far)-(?:left|right)\b"
-    r"|\b(?:left|right)(?:y|ies|ed|handed|ist)\b"
+    r"|\b(?:left|right)(?!(?:most|wards?|hand|side)?\b)\w"  # in words that name no place, e.g. lefty
     # right that means exactly or correct, left that means gone or remaining
     r"|\bright (?:next|behind|in|near|by|beside|above|below|under|beneath|at|on|there|here|now|up|before|after|angle)\b"
     r"|\ball right\b|\bleft (?:over|out|behind|alone|open|unattended)\b|\bleftovers?\b|\b(?:is|are|has) left\b",
@@ -26,24 +27,16 @@ _KEPT = re.compile(
 )
 
 
-def flip(sample: Sample) -> Sample | None:
-    """The sample in a mirror, left and right swapped in both frames and in the text; None where its text would lie.
+def flip(sides: Sides, text: str | None) -> tuple[Sides, str | None] | None:
+    """Both frames with their masks and regions in a mirror, and the text that is true of it; None where it would lie.
 
-    Attributes are those of the object (colour, shape, size) and stay.
+    Tensors rather than pictures: whether an object covers a cell does not depend on the mirror then.
     """
-    text = sample.text
     if text is not None:
         text = flip_text(text)
         if text is None:
             return None
-    return dataclasses.replace(
-        sample,
-        image=_mirror(sample.image),
-        mask=_mirror(sample.mask),
-        text=text,
-        image2=None if sample.image2 is None else _mirror(sample.image2),
-        mask2=None if sample.mask2 is None else _mirror(sample.mask2),
-    )
+    return Sides(_mirror(sides.caption_side), sides.mask_side and _mirror(sides.mask_side)), text
 
 
 def flip_text(text: str) -> str | None:
@@ -61,5 +54,5 @@ def _swap(match: re.Match[str]) -> str:
     return swapped.capitalize() if word[0].isupper() else swapped
 
 
-def _mirror(pixels: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(pixels[:, ::-1])
+def _mirror(side: Side) -> Side:
+    return Side(*(tensor.flip(-1) for tensor in side))

@@ -25,7 +25,7 @@ KINDS = ("cycle", "refer", "caption")
 DESCRIBED_KINDS = ("cycle", "caption")
 
 #: Why an item is set aside.
-_BAD, _NO_CELL = "bad", "no region cell"
+_BAD, _FEW_CELLS, _NO_PIXEL = "bad", "too few region cells", "no mask pixel"
 
 
 class Adapter(Protocol):
@@ -64,12 +64,14 @@ class Item(NamedTuple):
 class MixtureDataset:
     """Sources of the three kinds behind one index.
 
-    A sample that cannot be used is counted, reported once and replaced by the next usable item of its source,
-    so the same draw gives the same sample on every rank and in every worker. Two ways to be unusable:
+    A sample that cannot be used is counted, named and replaced by the next usable item of its source, so the same draw
+    gives the same sample on every rank and in every worker. Two ways to be unusable:
 
-    * *bad*: the adapter raises ``BadSample``. More than ``max_bad_samples`` different ones stop the run.
-    * *no region cell*: an object of a ``cycle`` or ``caption`` source covers no cell of the token grid. Only
-      counted.
+    * *bad*: the adapter raises ``BadSample``, or a ``refer`` or ``caption`` source gives no text. More than
+      ``max_bad_samples`` different ones stop the run.
+    * *too small*: an object of a ``cycle`` or ``caption`` source with *too few region cells* to be described, or one
+      of a ``cycle`` or ``refer`` source with *no mask pixel* left at the size of the loss. Only counted, and while
+      training only: an evaluation scores every object.
 
     The counts are per rank and shared by its loader workers.
 
@@ -79,15 +81,17 @@ class MixtureDataset:
             ``max_samples`` (a seeded subset of that many items) and ``name`` (for the metrics of an evaluation).
         transform: a ``SampleTransform`` or its config.
         max_bad_samples: how many bad samples are put up with.
-        report_file: JSON lines of unusable samples, one each, appended; None writes none. Ranks may share it. The tools
-            put a relative path into the work dir.
+        report_file: JSON lines of unusable samples, appended; None writes none. Ranks may share it, and two processes
+            that meet a sample at the same moment both name it. The tools put a relative path into the work dir.
         keep_gt_masks: evaluation: keep the mask of the mask side at its original size.
         seed: chooses the subset for ``max_samples``, and the flips until TrainLoop puts in the run's.
         flip_share: share of the samples, 0..1, that are mirrored, with left and right swapped in their text; never
             one whose text would lie (see ``flip``). For training.
+        min_region_cells: fewest cells of a region that is described; Sa2VA was trained with 4.
 
     Raises:
-        ConfigError: an unknown kind or key, or a share outside 0..1.
+        ConfigError: an unknown kind or key, a share outside 0..1, flips in an evaluation, or ``min_region_cells`` below
+            1.
     """
 
     def __init__(
@@ -99,19 +103,24 @@ class MixtureDataset:
         keep_gt_masks: bool = False,
         seed: int = 0,
         flip_share: float = 0.0,
+        min_region_cells: int = 1,
     ) -> None:
         if not sources:
             raise ConfigError("a mixture needs at least one source, got none")
         if not 0 <= flip_share <= 1:
             raise ConfigError(f"flip_share must be within 0..1, got {flip_share}")
-        self.seed, self.flip_share = seed, flip_share
+        if flip_share and keep_gt_masks:
+            raise ConfigError("flip_share with keep_gt_masks: an evaluation shows pictures as they are")
+        if min_region_cells < 1:
+            raise ConfigError(f"min_region_cells must be at least 1, got {min_region_cells}")
+        self.seed, self.flip_share, self.min_region_cells = seed, flip_share, min_region_cells
         self.transform = TRANSFORMS.build(transform) if isinstance(transform, dict) else transform
         self.max_bad_samples, self.keep_gt_masks = max_bad_samples, keep_gt_masks
         self.report_file = Path(report_file) if report_file else None
         self.sources: list[Source] = []
         for config in sources:
             self.sources.append(_source(dict(config), start=len(self), seed=seed))
-        self._set_aside = SetAside((_BAD, _NO_CELL))
+        self._set_aside = SetAside((_BAD, _FEW_CELLS, _NO_PIXEL))
 
     def __len__(self) -> int:
         return self.sources[-1].start + len(self.sources[-1].items) if self.sources else 0
@@ -135,8 +144,7 @@ class MixtureDataset:
         raise DataError(
             f"no usable sample among {len(source.items)} of a '{source.kind}' source "
             f"({type(source.dataset).__name__}): {self.counts()}. "
-            f"{self._where()}Mend the data, or lower region_min_share of the transform for objects without a "
-            "region cell."
+            f"{self._where()}Mend the data, or lower region_min_share of the transform for objects of too few cells."
         )
 
     def area_share(self, item: int) -> float:
@@ -148,7 +156,7 @@ class MixtureDataset:
         return share(int(source.items[item - source.start])) if share else 0.0
 
     def counts(self) -> dict[str, int]:
-        """How many different samples this rank has met so far that are bad, or without a region cell."""
+        """How many different samples this rank has met so far that are bad or too small."""
         return self._set_aside.counts()
 
     def _source_of(self, item: int) -> Source:
@@ -163,32 +171,40 @@ class MixtureDataset:
             return None
         try:
             sample = source.dataset[int(source.items[position])]
+            if source.kind != "cycle" and not sample.text:
+                raise BadSample(sample.sample_id, "text", f"no text, which a '{source.kind}' source needs")
         except BadSample as error:
             self._report(index, _BAD, str(error), path=error.path, record=error.record, reason=error.reason)
             return None
-        sample = self._perhaps_flipped(sample, key)
-        sides: Sides = self.transform(sample)
-        if source.kind in DESCRIBED_KINDS and not sides.caption_side.region.any():
-            self._report(index, _NO_CELL, sample.sample_id, record=sample.sample_id, reason=_NO_CELL)
+        sides, text = self.transform(sample), sample.text
+        if (why := self._too_small(source.kind, sides)) and not self.keep_gt_masks:
+            self._report(index, why, sample.sample_id, record=sample.sample_id, reason=why)
             return None
-        if source.kind != "cycle" and not sample.text:
-            raise ConfigError(f"{sample.sample_id} has no text, which a '{source.kind}' source needs")
+        if self._is_flipped(key):
+            sides, text = flip(sides, text) or (sides, text)
         gt_mask = sample.mask if sample.mask2 is None else sample.mask2
         return Item(
             kind=source.kind,
             source=source.name,
             sides=sides,
-            text=sample.text,
+            text=text,
             key=key,
             sample_id=sample.sample_id,
             attributes=sample.attributes,
             gt_mask=gt_mask if self.keep_gt_masks else None,
         )
 
-    def _perhaps_flipped(self, sample: Sample, key: DrawKey) -> Sample:
-        if self.flip_share and float(torch.rand((), generator=generator(self.seed, key, "flip"))) < self.flip_share:
-            return flip(sample) or sample
-        return sample
+    def _too_small(self, kind: Kind, sides: Sides) -> str | None:
+        """Why an object cannot be trained on; None if it can."""
+        if kind in DESCRIBED_KINDS and int(sides.caption_side.region.sum()) < self.min_region_cells:
+            return _FEW_CELLS
+        if kind != "caption" and not (sides.mask_side or sides.caption_side).mask.any():
+            return _NO_PIXEL
+        return None
+
+    def _is_flipped(self, key: DrawKey) -> bool:
+        draw = generator(self.seed, key, "flip")
+        return self.flip_share > 0 and float(torch.rand((), generator=draw)) < self.flip_share
 
     def _report(self, index: int, why: str, description: str, **report: str) -> None:
         self._set_aside.add(index, why)

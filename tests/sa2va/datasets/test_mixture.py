@@ -34,7 +34,7 @@ class Numbers:
         if index in self.bad:
             raise BadSample("numbers.json", f"annotation {index}", "empty mask")
         mask = np.zeros((32, 32), bool)
-        mask[: 1 if index in self.tiny else 20, :20] = True
+        mask[: 3 if index in self.tiny else 20, :20] = True
         return Sample(f"number {index}", np.full((32, 32, 3), index % 256, np.uint8), mask, self.text)
 
 
@@ -50,7 +50,7 @@ def test_a_bad_sample_is_counted_once_reported_and_replaced_by_the_next(tmp_path
         assert data[Draw(2, DrawKey(7, 1))].sample_id == "number 4"
     assert data[2].key == DrawKey(0, 2)
     assert data[Draw(2, DrawKey(7, 1))].key == DrawKey(7, 1)
-    assert data.counts() == {"bad": 2, "no region cell": 0}
+    assert data.counts() == {"bad": 2, "too few region cells": 0, "no mask pixel": 0}
     lines = [json.loads(line) for line in report.read_text().splitlines()]
     assert [line["record"] for line in lines] == ["annotation 2", "annotation 3"]
     assert lines[0]["path"] == "numbers.json"
@@ -105,9 +105,49 @@ def test_regions_without_a_cell_never_reach_the_caption_side():
     for kind in ("cycle", "caption"):
         data = mixture({"kind": kind, "dataset": Numbers(4, tiny=(1, 2))})
         assert data[1].sample_id == "number 3"
-        assert data.counts() == {"bad": 0, "no region cell": 2}
+        assert data.counts() == {"bad": 0, "too few region cells": 2, "no mask pixel": 0}
     kept = mixture({"kind": "refer", "dataset": Numbers(4, tiny=(1, 2))})
     assert kept[1].sample_id == "number 1"
+
+
+def test_regions_of_few_cells_can_be_left_out():
+    """Red when the limit is ignored, off by one, or asked of objects that are not described."""
+    data = mixture({"kind": "cycle", "dataset": Numbers(2)}, min_region_cells=4)
+    assert int(data[0].sides.caption_side.region.sum()) == 4
+    with pytest.raises(DataError, match="too few region cells': 2"):
+        mixture({"kind": "cycle", "dataset": Numbers(2)}, min_region_cells=5)[0]
+    assert mixture({"kind": "refer", "dataset": Numbers(2)}, min_region_cells=5)[0].sample_id == "number 0"
+    with pytest.raises(ConfigError, match="min_region_cells must be at least 1, got 0"):
+        mixture({"kind": "cycle", "dataset": Numbers(2)}, min_region_cells=0)
+
+
+class Thin(Numbers):
+    """Item 0 is a line between the rows that the mask of the loss takes."""
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = super().__getitem__(index)
+        if index == 0:
+            sample.mask[:] = False
+            sample.mask[0] = True
+        return sample
+
+
+def test_objects_that_vanish_at_the_size_of_the_loss_are_not_trained_on():
+    """Red when an empty mask is a target: the model would learn to find nothing."""
+    pooled = SampleTransform(16, 16, grid_size=4, mask_size=8, region_pooling="any")
+    for kind, expected in (("cycle", 1), ("refer", 1), ("caption", 0)):
+        data = MixtureDataset([{"kind": kind, "dataset": Thin(2)}], pooled)
+        assert data[0].sample_id == f"number {expected}"
+        assert data.counts() == {"bad": 0, "too few region cells": 0, "no mask pixel": expected}
+
+
+def test_an_evaluation_replaces_no_object_for_its_size():
+    """Red when small objects are scored as their neighbours, twice."""
+    pooled = SampleTransform(16, 16, grid_size=4, mask_size=8)
+    for kind in ("cycle", "refer", "caption"):
+        data = MixtureDataset([{"kind": kind, "dataset": Thin(2)}], pooled, keep_gt_masks=True)
+        assert [data[i].sample_id for i in (0, 1)] == ["number 0", "number 1"]
+        assert not any(data.counts().values())
 
 
 def test_a_source_without_any_usable_sample_is_an_error():
@@ -156,5 +196,12 @@ def test_wrong_sources_name_the_nearest_known_word():
         mixture({"kind": "refers", "dataset": Numbers(1)})
     with pytest.raises(ConfigError, match="Did you mean 'weight'"):
         mixture({"kind": "refer", "dataset": Numbers(1), "weigth": 2})
-    with pytest.raises(ConfigError, match="has no text"):
-        mixture({"kind": "refer", "dataset": Numbers(1, text=None)})[0]
+
+
+def test_a_record_without_text_is_bad_where_text_is_needed():
+    """Red when one forgotten text ends a run of days, or an empty one is trained on."""
+    for text in (None, ""):
+        assert mixture({"kind": "cycle", "dataset": Numbers(1, text=text)})[0].text == text
+        for kind in ("refer", "caption"):
+            with pytest.raises(DataError, match=f"no text, which a '{kind}' source needs"):
+                mixture({"kind": kind, "dataset": Numbers(1, text=text)})[0]
