@@ -162,13 +162,6 @@ def test_an_answer_without_one_seg_is_no_zero_loss(kind, answer: str) -> None:
         model(tiny_batch(kind), mode="loss")
 
 
-def test_a_special_token_in_human_text_is_refused() -> None:
-    """Red when an expression can bring a ``[SEG]`` or a visual slot of its own."""
-    batch = tiny_batch("refer", 1)._replace(text=["the [SEG] circle"])
-    with pytest.raises(PromptError, match=r"'the \[SEG\] circle' holds the special token \[SEG\]: take it out"):
-        tiny_pseudo_gumbel()(batch, mode="loss")
-
-
 def test_a_loss_that_stays_non_finite_keeps_the_last_good_checkpoint(scenes: Path, tmp_path: Path) -> None:
     """The learning rate jumps at step 4, so that its update spoils the weights; steps 5 and 6 are skipped.
 

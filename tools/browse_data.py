@@ -41,12 +41,13 @@ def main() -> None:
 def browse(args: argparse.Namespace) -> None:
     from mmengine.registry import DATASETS
 
+    from projects.sa2va.engine.sources import sources_of
     from projects.sa2va.errors import ConfigError
     from projects.sa2va.evaluation.sample_sheet import draw_samples
 
     if args.samples < 1:
         raise ConfigError(f"--samples must be at least 1, got {args.samples}")
-    sources, region = sources_of(args.what)
+    sources, region = sources_of(args.what), region_of(args.what)
     for number, (name, config) in enumerate(sources, 1):
         dataset: Any = DATASETS.build(config)
         samples = draw(dataset, args.samples, args.seed)
@@ -57,21 +58,18 @@ def browse(args: argparse.Namespace) -> None:
         print(f"{out}: {title}")
 
 
-def sources_of(what: str) -> tuple[list[tuple[str, dict[str, Any]]], dict[str, Any]]:
-    """Name and adapter config of each source, and how its region grid is made."""
-    from projects.sa2va.datasets.find_sets import find_sets
+def region_of(what: str) -> dict[str, Any]:
+    """How a config makes its region grid; nothing of a path."""
     from projects.sa2va.engine.launch import load_config
 
     if not what.endswith(".py"):
-        return [(found.name, dict(found.config)) for found in find_sets(what)], {}
-    dataset = load_config(what).train_dataloader.dataset
-    transform = dataset.transform
-    region = {
+        return {}
+    transform = load_config(what).train_dataloader.dataset.transform
+    return {
         "grid_size": transform.grid_size,
         "pooling": transform.get("region_pooling", "any"),
         "min_share": transform.get("region_min_share", 0.05),
     }
-    return [(source["kind"], dict(source["dataset"])) for source in dataset.sources], region
 
 
 def draw(dataset: Adapter, count: int, seed: int) -> list[Sample]:

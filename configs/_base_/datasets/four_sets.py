@@ -30,6 +30,7 @@ _cycle_sources = [
 train_dataloader = dict(
     batch_size=1,
     num_workers=4,
+    pin_memory=True,
     dataset=dict(
         type=MixtureDataset,
         sources=_refer_sources,

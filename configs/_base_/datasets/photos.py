@@ -13,7 +13,7 @@ _scenes = dict(type=SceneExpressions, root="data/scenes")
 _refer_sources = [dict(kind="refer", dataset=dict(**_scenes, split="labelled"))]
 _cycle_sources = [dict(kind="cycle", dataset=dict(type=ImgvizPhotos, root="data/photos"))]
 
-train_dataloader["num_workers"] = 0
+train_dataloader.update(num_workers=0, pin_memory=False)
 train_dataloader["dataset"]["sources"] = _refer_sources
 
 test_dataloader.update(num_workers=0)

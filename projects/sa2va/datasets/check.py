@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import TypeVar
 
 import numpy as np
 
 from projects.sa2va.datasets.advice import advice_for
+from projects.sa2va.datasets.in_order import cores, in_order
 from projects.sa2va.datasets.mixture import Adapter
 from projects.sa2va.datasets.region_grid import POOLINGS, region_grid
 from projects.sa2va.errors import BadSample
 
-T = TypeVar("T")
 _EXAMPLES = 3
 
 
@@ -77,17 +74,19 @@ def check_set(
         lost: list[str] = [name for name in POOLINGS if not region_grid(sample.mask, grid_size, name).any()]
         return sample.text is None, sample.image2 is not None, lost
 
-    for seen in _in_threads(look, indices):
-        report.looked_at += 1
-        if isinstance(seen, BadSample):
-            _count(report, seen)
-            on_bad(seen)
-            continue
-        without_text, two_frames, lost = seen
-        report.without_text += without_text
-        report.two_frames += two_frames
-        for name in lost:
-            report.no_cell[name] += 1
+    threads = min(8, cores())  # pillow decodes without holding the interpreter
+    with ThreadPoolExecutor(threads) as pool:
+        for seen in in_order(pool, look, indices, ahead=16 * threads):
+            report.looked_at += 1
+            if isinstance(seen, BadSample):
+                _count(report, seen)
+                on_bad(seen)
+                continue
+            without_text, two_frames, lost = seen
+            report.without_text += without_text
+            report.two_frames += two_frames
+            for name in lost:
+                report.no_cell[name] += 1
     return report
 
 
@@ -97,14 +96,6 @@ def _count(report: SetReport, bad: BadSample) -> None:
     problem.count += 1
     if len(problem.examples) < _EXAMPLES:
         problem.examples.append(str(bad))
-
-
-def _in_threads(function: Callable[[int], T], indices: Iterable[int]) -> Iterator[T]:
-    """Results in order; pillow decodes without holding the interpreter. Few are waiting at any time."""
-    threads, waiting = min(8, os.cpu_count() or 1), iter(indices)
-    with ThreadPoolExecutor(threads) as pool:
-        while window := list(islice(waiting, 16 * threads)):
-            yield from pool.map(function, window)
 
 
 def tell(report: SetReport, total: int, grid_size: int) -> str:

@@ -77,6 +77,10 @@ class CocoInstances:
         """What no single sample tells."""
         return self.file.notes
 
+    def area_share(self, index: int) -> float:
+        """See ``MixtureDataset.area_share``."""
+        return self.file.area_share(self.items[index])
+
     def __getitem__(self, index: int) -> Sample:
         annotation = self.items[index]
         record, attributes = self.file.record(annotation), annotation.get("attributes", {})

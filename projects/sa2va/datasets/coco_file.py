@@ -13,6 +13,7 @@ from mmengine.logging import print_log
 
 from projects.sa2va.datasets.files import MAX_IMAGE_PIXELS, inside, read_json, read_picture, require_folder
 from projects.sa2va.datasets.mask_codec import MaskError, decode_mask, rle_size
+from projects.sa2va.datasets.object_limits import area_share
 from projects.sa2va.errors import BadSample, DataError
 
 #: Names a record whose id does not; added to it when the file is read.
@@ -86,6 +87,11 @@ class CocoFile:
         """The entry of an annotation's picture; empty when the file lists none."""
         number = annotation.get("image_id")
         return self.images.get(number, {}) if is_id(number) else {}
+
+    def area_share(self, annotation: dict[str, Any]) -> float:
+        """``area`` among the pixels of the picture, as the file gives them; 0 where it does not."""
+        image = self.image(annotation)
+        return area_share(annotation.get("area"), image.get("width"), image.get("height")) or 0.0
 
     def picture(self, annotation: dict[str, Any]) -> np.ndarray:
         """The annotation's picture, uint8 (H, W, 3).

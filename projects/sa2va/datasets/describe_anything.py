@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import functools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +14,8 @@ from mmengine.registry import DATASETS
 from projects.sa2va.datasets.file_parts import walk
 from projects.sa2va.datasets.files import read_json, read_picture, require_folder, usable_text
 from projects.sa2va.datasets.index import Dropped, Entry, Part
-from projects.sa2va.datasets.indexed_set import IndexedSet
-from projects.sa2va.datasets.mask_codec import MaskError, decode_mask, rle_size
+from projects.sa2va.datasets.indexed_set import AREA_SHARE, IndexedSet
+from projects.sa2va.datasets.mask_codec import MaskError, decode_mask, mask_area, rle_size
 from projects.sa2va.datasets.tar_shard import ByteRange, list_shard, read_member
 from projects.sa2va.errors import BadSample
 from projects.sa2va.structures import Sample
@@ -28,6 +28,7 @@ _COLUMNS = {
     "picture": pa.string(),  # name of the member
     "start": pa.int64(),
     "size": pa.int64(),
+    AREA_SHARE: pa.float64(),
 }
 #: The name of a sample's picture is its id and one of these: of several frames of a video, the first is annotated.
 _PICTURES = (".jpg", ".0.jpg")
@@ -78,9 +79,10 @@ class DescribeAnything(IndexedSet):
         shards = [folder / name for folder, names, _ in found for name in names]
         bad = [one for _, _, odd in found for one in odd]
         watch = [self.json, *(folder for folder, _, _ in found), *shards]
-        yield Part(self.json.parent.name, watch, lambda: itertools.chain(bad, self._records(shards)))
+        yield Part(self.json.parent.name, watch, functools.partial(self._records, shards, bad))
 
-    def _records(self, shards: list[Path]) -> Iterator[Entry]:
+    def _records(self, shards: list[Path], bad: list[BadSample]) -> Iterator[Entry]:
+        yield from bad
         content = read_json(self.json, f"Download it again. {_REMEDY}")
         pictures: dict[str, dict[str, Any]] = {}
         for path in shards:
@@ -112,4 +114,14 @@ class DescribeAnything(IndexedSet):
                 texts = {
                     name: json.dumps(mask.get(key)) for name, key in (("caption", "caption"), ("mask", "mask_rle"))
                 }
-                yield {"record": record, **texts, **place}
+                yield {"record": record, **texts, **place, AREA_SHARE: _area_share(mask.get("mask_rle"))}
+
+
+def _area_share(rle: Any) -> float | None:
+    """Of its picture; None of a broken RLE, which is a bad sample when it is drawn."""
+    if (size := rle_size(rle)) is None:
+        return None
+    try:
+        return mask_area(rle, *size) / (size[0] * size[1])
+    except (MaskError, ZeroDivisionError):
+        return None

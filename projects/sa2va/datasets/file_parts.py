@@ -33,7 +33,7 @@ def file_parts(root: Path, suffix: str, read: ReadFiles) -> Iterator[Part]:
 
 def folder_part(root: Path, folder: Path, suffix: str, bad: list[BadSample]) -> Part:
     """A part without good records: for a folder to be watched."""
-    return Part(f"{_shown(folder.relative_to(root).as_posix())} *{suffix}", (folder,), lambda: iter(bad))
+    return Part(f"{_shown(folder.relative_to(root).as_posix())} *{suffix}", (folder,), functools.partial(iter, bad))
 
 
 def walk(root: Path, suffix: str) -> Iterator[tuple[Path, list[str], list[BadSample]]]:

@@ -45,7 +45,7 @@ class Part(NamedTuple):
 
     name: str  #: unique in its source and the same wherever that lies, e.g. ``"sav_003"``; rows carry it as ``part``
     watch: Sequence[Path]  #: a change of their time or size makes the part stale; a folder's time tells of its names
-    read: Callable[[], Iterator[Entry]]
+    read: Callable[[], Iterator[Entry]]  #: can be pickled, as another process may be told to read
 
 
 class IndexedPart(NamedTuple):
@@ -81,17 +81,21 @@ class Index(Sequence[dict[str, Any]]):
             BadSample: the record was found unusable when it was indexed.
             DataError: the index is damaged or gone.
         """
-        if not 0 <= index < len(self):
-            raise IndexError(f"record {index} of {len(self)}")
-        which = bisect.bisect_right(self._starts, index) - 1
-        part = self.parts[which]
-        number, row = divmod(int(index) - self._starts[which], BATCH_ROWS)
-        batch = self._reader(part.file).get_batch(number)
+        part, batch, row = self._find(index)
         fault = batch.column(FAULT)[row].as_py()
         if fault is not None:
             raise BadSample(*json.loads(fault))
         columns = {name: batch.column(name)[row].as_py() for name in batch.schema.names if name != FAULT}
         return {**columns, "part": part.name}
+
+    def value(self, index: int, column: str) -> Any:
+        """One column of a row; None where it says nothing, as of a bad record.
+
+        Raises:
+            DataError: the index is damaged or gone.
+        """
+        _, batch, row = self._find(index)
+        return batch.column(column)[row].as_py()
 
     @property
     def dropped(self) -> dict[str, int]:
@@ -102,6 +106,15 @@ class Index(Sequence[dict[str, Any]]):
     def bad(self) -> int:
         """How many rows raise ``BadSample``."""
         return sum(part.bad for part in self.parts)
+
+    def _find(self, index: int) -> tuple[IndexedPart, pa.RecordBatch, int]:
+        """Part and batch of a row, and its place there."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"record {index} of {len(self)}")
+        which = bisect.bisect_right(self._starts, index) - 1
+        part = self.parts[which]
+        number, row = divmod(int(index) - self._starts[which], BATCH_ROWS)
+        return part, self._reader(part.file).get_batch(number), row
 
     def __reduce__(self):  # a loader worker maps the files by itself
         return Index, (self.folder, self.parts)

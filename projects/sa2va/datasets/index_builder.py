@@ -2,7 +2,8 @@
 
 An index is one Arrow IPC file a part and one list of the parts, all in one folder. The names of the files are digests
 of what they follow from, each gets its name when it is complete, and the list comes last. So a killed build goes on,
-a changed part alone is read again, and processes that build at once write the same.
+a changed part alone is read again, and processes that build at once write the same. Large sets are read by as many
+processes as there are cores.
 """
 
 from __future__ import annotations
@@ -10,9 +11,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import multiprocessing
 import os
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +25,15 @@ from filelock import FileLock
 from mmengine.logging import print_log
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from projects.sa2va.datasets.in_order import cores, in_order
 from projects.sa2va.datasets.index import BATCH_ROWS, FAULT, Dropped, Index, IndexedPart, Part
 from projects.sa2va.datasets.marked_folder import written_whole
 from projects.sa2va.errors import BadSample, ConfigError
 
 #: Part of what an index follows from: raise it when the files or the meaning of their columns change.
 _FORMAT = 1
+#: Seconds after which a build asks other processes for help; most end before.
+_PATIENCE = 1.0
 
 
 def open_index(
@@ -116,18 +123,21 @@ def _fresh(folder: Path, key: str, root: Path) -> Index | None:
 def _build(folder: Path, key: str, root: Path, schema: pa.Schema, parts: Iterable[Part]) -> None:
     listing = folder / f"{key}.json"
     stamps: dict[str, list[int] | None] = {}
+
+    def work() -> Iterator[tuple[Path, pa.Schema, Part]]:
+        for part in parts:
+            # before reading: a change meanwhile makes the index stale
+            watched = {os.path.relpath(path, root): _stamp(path) for path in part.watch}
+            stamps.update(watched)
+            yield folder / f"{key}-{_digest(part.name, watched)}.arrow", schema, part
+
     indexed = []
     bar = (SpinnerColumn(), TextColumn("{task.description} {task.completed:,} records"), TimeElapsedColumn())
     with Progress(*bar) as progress:
         task = progress.add_task(f"indexing {root}:", total=None)
-        for part in parts:
-            # before reading: a change meanwhile makes the index stale
-            watched = {os.path.relpath(path, root): _stamp(path) for path in part.watch}
-            stamps |= watched
-            file = folder / f"{key}-{_digest(part.name, watched)}.arrow"
-            if not file.is_file():
-                _write_part(file, schema, part, lambda rows: progress.advance(task, rows))
-            indexed.append(_read_receipt(file, part.name))
+        for part in _in_processes(work()):
+            indexed.append(part)
+            progress.advance(task, part.rows)
     keep = {part.file for part in indexed}
     with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
         # a run that opened the index before this build goes on with its files
@@ -140,7 +150,27 @@ def _build(folder: Path, key: str, root: Path, schema: pa.Schema, parts: Iterabl
             path.unlink(missing_ok=True)
 
 
-def _write_part(file: Path, schema: pa.Schema, part: Part, advance: Callable[[int], None]) -> None:
+def _in_processes(work: Iterable[tuple[Path, pa.Schema, Part]]) -> Iterator[IndexedPart]:
+    """The parts indexed, in order: here at first, then by several processes. Few parts are waiting at any time."""
+    start, work = time.monotonic(), iter(work)
+    alone = cores() == 1 or multiprocessing.current_process().daemon  # which may have no children
+    while alone or time.monotonic() - start < _PATIENCE:
+        if (next_one := next(work, None)) is None:
+            return
+        yield _index_part(next_one)
+    # forked, as the loader's workers are: a fresh interpreter would first import torch
+    with ProcessPoolExecutor(cores(), multiprocessing.get_context("fork")) as pool:
+        yield from in_order(pool, _index_part, work, ahead=2 * cores())
+
+
+def _index_part(work: tuple[Path, pa.Schema, Part]) -> IndexedPart:
+    file, schema, part = work
+    if not file.is_file():
+        _write_part(file, schema, part)
+    return _read_receipt(file, part.name)
+
+
+def _write_part(file: Path, schema: pa.Schema, part: Part) -> None:
     """Batches of ``BATCH_ROWS`` rows, the last one shorter, then one without rows that carries the counts."""
     rows, bad, dropped = 0, 0, Counter[str]()
     waiting: list[dict[str, Any]] = []
@@ -148,7 +178,6 @@ def _write_part(file: Path, schema: pa.Schema, part: Part, advance: Callable[[in
 
         def flush() -> None:
             writer.write_batch(pa.RecordBatch.from_pylist(waiting, schema))
-            advance(len(waiting))
             waiting.clear()
 
         for entry in part.read():

@@ -12,14 +12,22 @@ from projects.sa2va.datasets.index import Index, Part
 from projects.sa2va.datasets.index_builder import open_index
 from projects.sa2va.errors import DataError
 
+#: Column of those sets whose files say how large an object is: its share of its picture, null where it is not known.
+AREA_SHARE = "area_share"
+
 
 class IndexedSet:
     """Base of an adapter; each row of ``index`` is one item, which the adapter's ``__getitem__`` reads."""
 
     index: Index
+    _has_area: bool
 
     def __len__(self) -> int:
         return len(self.index)
+
+    def area_share(self, index: int) -> float:
+        """See ``MixtureDataset.area_share``."""
+        return (self.index.value(index, AREA_SHARE) or 0.0) if self._has_area else 0.0
 
     def _open_index(
         self,
@@ -36,6 +44,7 @@ class IndexedSet:
             DataError: no record is left; ends with ``remedy``.
             ConfigError: see ``open_index``.
         """
+        self._has_area = AREA_SHARE in columns
         self.index = open_index(root, index_dir, {"adapter": type(self).__name__, **settings}, columns, parts)
         if not len(self.index):
             raise DataError(f"{root}: no record is left (dropped: {self.index.dropped}). {remedy}")

@@ -14,6 +14,7 @@ from mmengine.dist import get_rank
 from mmengine.registry import DATASETS, TRANSFORMS
 
 from projects.sa2va.datasets.flip import flip
+from projects.sa2va.datasets.set_aside import SetAside
 from projects.sa2va.datasets.transforms import Sides
 from projects.sa2va.draws import generator
 from projects.sa2va.errors import BadSample, ConfigError, DataError, did_you_mean
@@ -23,7 +24,8 @@ KINDS = ("cycle", "refer", "caption")
 #: Kinds whose region is described: a region without a cell of the token grid cannot be.
 DESCRIBED_KINDS = ("cycle", "caption")
 
-_UNKNOWN, _BAD, _NO_CELL = 0, 1, 2
+#: Why an item is set aside.
+_BAD, _NO_CELL = "bad", "no region cell"
 
 
 class Adapter(Protocol):
@@ -80,7 +82,7 @@ class MixtureDataset:
         report_file: JSON lines of unusable samples, one each, appended; None writes none. Ranks may share it. The tools
             put a relative path into the work dir.
         keep_gt_masks: evaluation: keep the mask of the mask side at its original size.
-        seed: chooses the subset for ``max_samples`` and the flips.
+        seed: chooses the subset for ``max_samples``, and the flips until TrainLoop puts in the run's.
         flip_share: share of the samples, 0..1, that are mirrored, with left and right swapped in their text; never
             one whose text would lie (see ``flip``). For training.
 
@@ -109,8 +111,7 @@ class MixtureDataset:
         self.sources: list[Source] = []
         for config in sources:
             self.sources.append(_source(dict(config), start=len(self), seed=seed))
-        # one byte an item in shared memory, so that the workers of a rank count together
-        self._status = torch.zeros(len(self), dtype=torch.uint8).share_memory_()
+        self._set_aside = SetAside((_BAD, _NO_CELL))
 
     def __len__(self) -> int:
         return self.sources[-1].start + len(self.sources[-1].items) if self.sources else 0
@@ -125,7 +126,7 @@ class MixtureDataset:
             draw = Draw(int(draw), DrawKey(step=0, sample=int(draw)))
         if not 0 <= draw.item < len(self):
             raise IndexError(f"item {draw.item} of {len(self)}")
-        source = next(source for source in reversed(self.sources) if source.start <= draw.item)
+        source = self._source_of(draw.item)
         first = draw.item - source.start
         for step in range(len(source.items)):
             item = self._load(source, (first + step) % len(source.items), draw.key)
@@ -138,29 +139,37 @@ class MixtureDataset:
             "region cell."
         )
 
+    def area_share(self, item: int) -> float:
+        """About the share of its picture that an item's object covers, without reading a file; 0 where its set does not
+        say. For grouping.
+        """
+        source = self._source_of(item)
+        share = getattr(source.dataset, "area_share", None)
+        return share(int(source.items[item - source.start])) if share else 0.0
+
     def counts(self) -> dict[str, int]:
         """How many different samples this rank has met so far that are bad, or without a region cell."""
-        return {
-            "bad": int((self._status == _BAD).sum()),
-            "no region cell": int((self._status == _NO_CELL).sum()),
-        }
+        return self._set_aside.counts()
+
+    def _source_of(self, item: int) -> Source:
+        return next(source for source in reversed(self.sources) if source.start <= item)
 
     def _where(self) -> str:
         return f"Each is named in {self.report_file}. " if self.report_file else ""
 
     def _load(self, source: Source, position: int, key: DrawKey) -> Item | None:
         index = source.start + position
-        if self._status[index] != _UNKNOWN:
+        if index in self._set_aside:
             return None
         try:
             sample = source.dataset[int(source.items[position])]
         except BadSample as error:
-            self._set_aside(index, _BAD, str(error), path=error.path, record=error.record, reason=error.reason)
+            self._report(index, _BAD, str(error), path=error.path, record=error.record, reason=error.reason)
             return None
         sample = self._perhaps_flipped(sample, key)
         sides: Sides = self.transform(sample)
         if source.kind in DESCRIBED_KINDS and not sides.caption_side.region.any():
-            self._set_aside(index, _NO_CELL, sample.sample_id, record=sample.sample_id, reason="no region cell")
+            self._report(index, _NO_CELL, sample.sample_id, record=sample.sample_id, reason=_NO_CELL)
             return None
         if source.kind != "cycle" and not sample.text:
             raise ConfigError(f"{sample.sample_id} has no text, which a '{source.kind}' source needs")
@@ -181,8 +190,8 @@ class MixtureDataset:
             return flip(sample) or sample
         return sample
 
-    def _set_aside(self, index: int, status: int, description: str, **report: str) -> None:
-        self._status[index] = status
+    def _report(self, index: int, why: str, description: str, **report: str) -> None:
+        self._set_aside.add(index, why)
         if self.report_file:
             self.report_file.parent.mkdir(parents=True, exist_ok=True)
             line = json.dumps({**report, "rank": get_rank()}) + "\n"
@@ -192,8 +201,8 @@ class MixtureDataset:
                 os.write(handle, line.encode())
             finally:
                 os.close(handle)
-        bad = self.counts()["bad"]
-        if status == _BAD and bad > self.max_bad_samples:
+        bad = self.counts()[_BAD]
+        if why == _BAD and bad > self.max_bad_samples:
             raise DataError(
                 f"bad samples: {bad}, more than max_bad_samples={self.max_bad_samples}; the last one: {description}. "
                 f"{self._where()}Mend the data, or raise max_bad_samples of the data set."

@@ -8,6 +8,14 @@ from typing import Any
 from projects.sa2va.errors import ConfigError
 
 
+def area_share(area: Any, width: Any, height: Any) -> float | None:
+    """The share of a picture that so many of its pixels are, from numbers of a file; None where they are none."""
+    try:
+        return float(area / (width * height))
+    except (TypeError, ZeroDivisionError, OverflowError):
+        return None
+
+
 class ObjectLimits:
     """Limits on objects; a limit at its default asks nothing of a record.
 

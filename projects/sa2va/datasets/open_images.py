@@ -14,12 +14,12 @@ from PIL import Image
 
 from projects.sa2va.datasets.files import inside, read_mask, read_picture, require_folder
 from projects.sa2va.datasets.index import Dropped, Entry, Part
-from projects.sa2va.datasets.indexed_set import IndexedSet
+from projects.sa2va.datasets.indexed_set import AREA_SHARE, IndexedSet
 from projects.sa2va.datasets.object_limits import ObjectLimits
 from projects.sa2va.errors import BadSample, DataError, did_you_mean
 from projects.sa2va.structures import Sample
 
-_COLUMNS = {"image": pa.string(), "mask": pa.string(), "text": pa.string()}
+_COLUMNS = {"image": pa.string(), "mask": pa.string(), "text": pa.string(), AREA_SHARE: pa.float64()}
 _BOX = ("BoxXMin", "BoxXMax", "BoxYMin", "BoxYMax")
 #: Either gives LabelName and DisplayName; the second has no header.
 _CLASS_FILES = ("oidv7-class-descriptions.csv", "class-descriptions-boxable.csv")
@@ -103,9 +103,9 @@ class OpenImages(IndexedSet):
             if isinstance(row, BadSample):
                 yield row
                 continue
-            mask = row["MaskPath"]
+            mask, share = row["MaskPath"], _box_share(row)
             try:
-                left_out = self._left_out(row)
+                left_out = self._left_out(row, share)
             except ValueError as error:
                 yield BadSample(str(self.csv), f"line {line}", str(error))
                 continue
@@ -115,12 +115,14 @@ class OpenImages(IndexedSet):
             text = None if names is None else names.get(row["LabelName"])
             if names is not None and not text:
                 left_out = left_out or "of a class without name"
-            yield Dropped(left_out) if left_out else {"image": row["ImageID"], "mask": mask, "text": text}
+            record = {"image": row["ImageID"], "mask": mask, "text": text, AREA_SHARE: share}
+            yield Dropped(left_out) if left_out else record
 
-    def _left_out(self, row: dict[str, str]) -> str | None:
+    def _left_out(self, row: dict[str, str], share: float | None) -> str | None:
         if self.limits.asks_area:
-            left, right, top, bottom = (float(row[name]) for name in _BOX)
-            if reason := self.limits.outside_area((right - left) * (bottom - top)):
+            if share is None:
+                raise ValueError(f"the limits of area need numbers as {', '.join(_BOX)}")
+            if reason := self.limits.outside_area(share):
                 return reason
         return self.limits.below_score({"predicted_iou": row.get("PredictedIoU")})
 
@@ -151,6 +153,15 @@ class OpenImages(IndexedSet):
                 yield number, BadSample(str(self.csv), f"line {number}", reason)
             else:
                 yield number, dict(zip(header, fields, strict=True))
+
+
+def _box_share(row: dict[str, str]) -> float | None:
+    """The box's share of its picture; None where the csv does not say."""
+    try:
+        left, right, top, bottom = (float(row[name]) for name in _BOX)
+    except (KeyError, ValueError):
+        return None
+    return (right - left) * (bottom - top)
 
 
 def fit_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -70,6 +70,13 @@ class ReferExpressions:
         """What no single sample tells."""
         return self.file.notes
 
+    def area_share(self, index: int) -> float:
+        """See ``MixtureDataset.area_share``."""
+        try:
+            return self.file.area_share(self.file.annotation(self.items[index][0].get("ann_id")))
+        except LookupError:
+            return 0.0  # a bad sample when it is drawn
+
     def __getitem__(self, index: int) -> Sample:
         ref, sentence = self.items[index]
         record = f"ref {ref.get('ref_id')} sentence {sentence.get('sent_id')}"

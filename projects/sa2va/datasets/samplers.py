@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from mmengine.dist import get_dist_info
 from mmengine.registry import DATA_SAMPLERS
 
-from projects.sa2va.datasets.mixture import KINDS, MixtureDataset
+from projects.sa2va.datasets.mixture import DESCRIBED_KINDS, KINDS, MixtureDataset
 from projects.sa2va.datasets.permutation import Permutation
 from projects.sa2va.errors import ConfigError
 from projects.sa2va.structures import Draw, DrawKey, Kind
@@ -34,12 +35,15 @@ class MixtureBatchSampler:
         batch_size: samples per rank and micro-iteration.
         pattern: kinds of successive micro-iterations, repeated for ever, e.g. ``("cycle", "cycle",
             "refer")``.
+        group: global batches of a described kind that are made at once, of regions of like size (see
+            ``MixtureDataset.area_share``), and taken in a random order. A region's tokens are most of what prompts for
+            captions differ by, so less is padded and ranks wait less for one another. 1 for no grouping.
         seed: seed of the order; TrainLoop puts in the run's.
         start: first micro-iteration to yield; set it before iterating, to resume.
         rank, world_size: of this process; asked of MMEngine when None.
 
     Raises:
-        ConfigError: an empty pattern, or a kind without a source.
+        ConfigError: an empty pattern, a kind without a source, or a group below 1.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class MixtureBatchSampler:
         sampler: Any,
         batch_size: int,
         pattern: Sequence[Kind] = ("cycle",),
+        group: int = 1,
         seed: int = 0,
         start: int = 0,
         rank: int | None = None,
@@ -61,8 +66,10 @@ class MixtureBatchSampler:
                 raise ConfigError(
                     f"kind '{kind}' of the pattern has no source; sources have: {', '.join(sorted(present))}"
                 )
+        if group < 1:
+            raise ConfigError(f"group must be at least 1, got {group}")
         this_rank, all_ranks = get_dist_info()
-        self.sampler, self.batch_size, self.pattern = sampler, batch_size, tuple(pattern)
+        self.sampler, self.batch_size, self.pattern, self.group = sampler, batch_size, tuple(pattern), group
         self.seed, self.start = seed, start
         self.rank = this_rank if rank is None else rank
         self.world_size = all_ranks if world_size is None else world_size
@@ -74,17 +81,26 @@ class MixtureBatchSampler:
         return -(-self._samples // (self.batch_size * self.world_size))
 
     def __iter__(self) -> Iterator[list[Draw]]:
-        global_batch = self.batch_size * self.world_size
-        streams = {
-            kind: _item_stream(sources, (self.seed, KINDS.index(kind)), self._batches_before(kind) * global_batch)
-            for kind, sources in self._sources.items()
-        }
-        iteration = self.start
-        while True:
-            stream = streams[self.pattern[iteration % len(self.pattern)]]
-            draws = [Draw(next(stream), DrawKey(iteration, position)) for position in range(global_batch)]
+        streams = {kind: self._global_batches(kind) for kind in self._sources}
+        for iteration in itertools.count(self.start):
+            items = next(streams[self.pattern[iteration % len(self.pattern)]])
+            draws = [Draw(item, DrawKey(iteration, position)) for position, item in enumerate(items)]
             yield draws[self.rank * self.batch_size : (self.rank + 1) * self.batch_size]
-            iteration += 1
+
+    def _global_batches(self, kind: Kind) -> Iterator[list[int]]:
+        """Items of the joint batches of a kind, from the one on that ``start`` comes to."""
+        size, group = self.batch_size * self.world_size, self.group if kind in DESCRIBED_KINDS else 1
+        key = (self.seed, KINDS.index(kind))
+        first, offset = divmod(self._batches_before(kind), group)
+        stream = _item_stream(self._sources[kind], key, first * group * size)
+        for number in itertools.count(first):
+            items = list(itertools.islice(stream, group * size))
+            if group > 1:
+                items.sort(key=self.sampler.dataset.area_share)
+            batches = [items[i : i + size] for i in range(0, len(items), size)]
+            order = np.random.default_rng((*key, 2, number)).permutation(group)
+            yield from (batches[i] for i in order[offset:])
+            offset = 0
 
     def _batches_before(self, kind: Kind) -> int:
         passes, rest = divmod(self.start, len(self.pattern))

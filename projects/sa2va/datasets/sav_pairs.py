@@ -90,6 +90,9 @@ def as_picture(array: np.ndarray) -> np.ndarray:
     """
     if array.ndim != 3 or array.shape[2] != 3 or not array.size:
         raise ValueError(f"frame of shape {array.shape}, expected (height, width, 3)")
+    height, width = array.shape[:2]
+    if height * width > MAX_IMAGE_PIXELS:
+        raise ValueError(f"{width} x {height} px is above {MAX_IMAGE_PIXELS} px")
     highest = _highest(array, "frame", "uif")
     if array.dtype.kind == "f":
         array = np.round(array.astype(np.float32) * (255 if highest <= 1 else 1))

@@ -13,11 +13,11 @@ import pyarrow as pa
 from mmengine.registry import DATASETS
 
 from projects.sa2va.datasets.file_parts import folder_part, walk
-from projects.sa2va.datasets.files import read_picture, require_folder
+from projects.sa2va.datasets.files import read_picture, require_folder, usable_text
 from projects.sa2va.datasets.index import Dropped, Entry, Part
-from projects.sa2va.datasets.indexed_set import IndexedSet
+from projects.sa2va.datasets.indexed_set import AREA_SHARE, IndexedSet
 from projects.sa2va.datasets.mask_codec import MaskError, decode_mask, rle_size
-from projects.sa2va.datasets.object_limits import ObjectLimits
+from projects.sa2va.datasets.object_limits import ObjectLimits, area_share
 from projects.sa2va.datasets.tar_shard import ByteRange, list_shard, read_member
 from projects.sa2va.errors import BadSample
 from projects.sa2va.structures import Sample
@@ -31,6 +31,7 @@ _COLUMNS = {
     "json_size": pa.int64(),
     "picture_suffix": pa.string(),
     "annotation": pa.int32(),  # position in the json
+    AREA_SHARE: pa.float64(),
 }
 
 
@@ -81,17 +82,16 @@ class TarShards(IndexedSet):
         picture_file, json_file, name = self._open(row)
         with json_file:
             content = parse_annotations(json_file.read(), name)
-        try:
-            annotation = content["annotations"][row["annotation"]]
-        except IndexError:
-            raise BadSample(name, f"annotation {row['annotation']}", "changed since it was indexed") from None
+        annotation = next(iter(content["annotations"][row["annotation"] :]), None)
+        if not isinstance(annotation, dict):
+            raise BadSample(name, f"annotation {row['annotation']}", "changed since it was indexed")
         record = _record(annotation, row["annotation"])
         image = read_picture(picture_file, record, rle_size(annotation.get("segmentation")))
         try:
             mask = decode_mask(annotation.get("segmentation"), *image.shape[:2])
         except MaskError as error:
             raise BadSample(name, record, str(error)) from error
-        text = annotation[self.text_key] if self.text_key else None
+        text = usable_text(annotation.get(self.text_key), name, record) if self.text_key else None
         return Sample(f"{os.path.relpath(name, self.root)}#{record}", image, mask, text)
 
     def parts(self) -> Iterator[Part]:
@@ -144,10 +144,15 @@ class TarShards(IndexedSet):
         except BadSample as error:
             yield error
             return
-        ids = set()
+        ids, image = set(), parsed.get("image")
+        width, height = (image.get("width"), image.get("height")) if isinstance(image, dict) else (None, None)
         for position, annotation in enumerate(parsed["annotations"]):
+            if not isinstance(annotation, dict):
+                yield BadSample(name, f"annotation {position}", f"a {type(annotation).__name__}, expected an object")
+                continue
+            share = area_share(annotation.get("area"), width, height)
             try:
-                left_out = self._left_out(annotation, parsed)
+                left_out = self._left_out(annotation, share)
             except ValueError as error:
                 yield BadSample(name, _record(annotation, position), str(error))
                 continue
@@ -155,22 +160,16 @@ class TarShards(IndexedSet):
             if left_out is None and number is not None:
                 left_out = "of an id that their json has already" if str(number) in ids else None
                 ids.add(str(number))
-            yield Dropped(left_out) if left_out else {**place, "annotation": position}
+            yield Dropped(left_out) if left_out else {**place, "annotation": position, AREA_SHARE: share}
 
-    def _left_out(self, annotation: Any, parsed: dict[str, Any]) -> str | None:
-        if not isinstance(annotation, dict):
-            raise ValueError(f"a {type(annotation).__name__}, expected an object")
+    def _left_out(self, annotation: dict[str, Any], share: float | None) -> str | None:
         if self.text_key:
             text = annotation.get(self.text_key)
             if not isinstance(text, str) or not text.strip():
                 return f"without '{self.text_key}'"
         if self.limits.asks_area:
-            try:
-                share = annotation["area"] / (parsed["image"]["width"] * parsed["image"]["height"])
-            except (KeyError, TypeError, ZeroDivisionError, OverflowError):
-                raise ValueError(
-                    "the limits of area need its 'area', and 'width' and 'height' of the 'image'"
-                ) from None
+            if share is None:
+                raise ValueError("the limits of area need its 'area', and 'width' and 'height' of the 'image'")
             if reason := self.limits.outside_area(share):
                 return reason
         return self.limits.below_score(annotation)
@@ -191,6 +190,6 @@ def parse_annotations(content: bytes, name: str) -> dict[str, Any]:
     return parsed
 
 
-def _record(annotation: Any, position: int) -> str:
-    number = annotation.get("id") if isinstance(annotation, dict) else None
+def _record(annotation: dict[str, Any], position: int) -> str:
+    number = annotation.get("id")
     return f"annotation {position if number is None else number}"

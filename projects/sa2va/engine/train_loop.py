@@ -25,7 +25,8 @@ class TrainLoop(XTunerTrainLoop):
 
     A learning-rate schedule without ``end`` ends with the run, whatever ``max_steps`` says.
 
-    The run's seed becomes that of the batch sampler and of the model, where they have one (an attribute ``seed``).
+    The run's seed becomes that of the batch sampler, the data set and the model, where they have one (an attribute
+    ``seed``).
 
     Args:
         runner: MMEngine Runner or FlexibleRunner.
@@ -57,13 +58,14 @@ class TrainLoop(XTunerTrainLoop):
 
     def run(self) -> Any:
         """Trains to the end, from where the run was resumed."""
-        seeds, model, sampler = [self.runner.seed], unwrap_model(self.runner.model), self.dataloader.batch_sampler
+        seeds, model = [self.runner.seed], unwrap_model(self.runner.model)
         broadcast_object_list(seeds)  # with MMEngine's diff_rank_seed each rank has its own, for dropout alone
         seed = seeds[0]
         if hasattr(model, "seed"):
             model.seed = seed
         # Before any hook runs: starting the workers draws from torch's random state, which a hook restores.
-        if self._iter > 0 or getattr(sampler, "seed", seed) != seed:
+        data = self.dataloader.batch_sampler, self.dataloader.dataset
+        if self._iter > 0 or any(getattr(one, "seed", seed) != seed for one in data):
             self._start_at(self._iter, seed)
         self.runner.call_hook("before_train")
         self.runner.call_hook("before_train_epoch")
@@ -86,8 +88,9 @@ class TrainLoop(XTunerTrainLoop):
                 "resumed exactly. Use MixtureBatchSampler."
             )
         sampler.start = iteration
-        if hasattr(sampler, "seed"):
-            sampler.seed = seed
+        for one in (sampler, self.dataloader.dataset):
+            if hasattr(one, "seed"):
+                one.seed = seed
         self.dataloader_iterator = _InfiniteDataloaderIterator(self.dataloader)
 
     def _val_is_due(self) -> bool:

@@ -98,14 +98,11 @@ class Prompts:
         return ids
 
     def encode_human(self, text: str) -> list[int]:
-        """Ids of what a human wrote.
+        """Ids of what a human wrote: a special token in it is spelt in pieces, as any other text is.
 
-        Raises:
-            PromptError: it holds a special token, which would be a slot or a ``[SEG]`` too many.
+        So no sentence of a data set brings a slot, an end of text, or a ``[SEG]`` too many.
         """
-        if found := self._splitter.search(text):
-            raise PromptError(f"text {text.strip()!r} holds the special token {found[0]}: take it out of the data")
-        return self.encode(text)
+        return self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
 
     def decode(self, ids: list[int] | Tensor) -> str:
         """Text of ``ids`` without special tokens, also such as are spelt in pieces."""
@@ -140,7 +137,7 @@ class Prompts:
         ``pictures`` is the number of frames that the prompt shows.
 
         Raises:
-            PromptError: the question has no place for the expression, or the text holds a special token.
+            PromptError: the question has no place for the expression.
         """
         before, place, after = question.partition(EXPRESSION)
         if not place:

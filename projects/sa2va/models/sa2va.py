@@ -101,7 +101,8 @@ class Sa2VA(BaseModel):
         feature_cache: dict[str, Any] | None = None,
         data_preprocessor: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(data_preprocessor)
+        # copies from pinned memory while the host goes on
+        super().__init__(data_preprocessor or dict(type="BaseDataPreprocessor", non_blocking=True))
         self.tokenizer = load_tokenizer(tokenizer)
         config = InternVLConfig(**internvl)
         config.text_config.vocab_size = len(self.tokenizer)

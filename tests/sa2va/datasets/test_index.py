@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
 import multiprocessing
 import os
 import pickle
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pyarrow as pa
 import pytest
+from torch.utils.data import DataLoader
 
 from projects.sa2va.datasets import index as index_module
 from projects.sa2va.datasets import index_builder
+from projects.sa2va.datasets.collate import collate_batch
 from projects.sa2va.datasets.index import Dropped, Entry, Index, Part
 from projects.sa2va.datasets.index_builder import open_index
+from projects.sa2va.datasets.indexed_set import IndexedSet
+from projects.sa2va.datasets.mixture import MixtureDataset
+from projects.sa2va.datasets.samplers import MixtureBatchSampler
+from projects.sa2va.datasets.transforms import SampleTransform
 from projects.sa2va.errors import BadSample, ConfigError, DataError
 from projects.sa2va.paths import ROOT
+from projects.sa2va.structures import Sample
 
 COLUMNS = {"name": pa.string(), "number": pa.int32()}
 
@@ -43,9 +55,9 @@ class Folder:
         self.root, self.read = root, []
 
     def parts(self) -> Iterator[Part]:
-        yield Part("", (self.root,), lambda: iter(()))
+        yield Part("", (self.root,), functools.partial(iter, ()))
         for path in sorted(self.root.glob("*.txt")):
-            yield Part(path.stem, (path,), lambda path=path: self._lines(path))
+            yield Part(path.stem, (path,), functools.partial(self._lines, path))
 
     def _lines(self, path: Path) -> Iterator[Entry]:
         self.read.append(path.stem)
@@ -146,6 +158,38 @@ def test_one_of_many_processes_builds(folder: Folder):
     assert sorted(read for _, read in found) == [0, 0, 0, 2]
 
 
+class Watched(Folder):
+    """Notes who reads, and cannot read ``bad.txt``."""
+
+    def _lines(self, path: Path) -> Iterator[Entry]:
+        if path.stem == "bad":
+            raise DataError(f"{path}: no such file")
+        time.sleep(0.03)  # or the first process would be free again for each
+        (self.root.parent / f"{path.stem}.reader").write_text(str(os.getpid()))
+        return lines(path)
+
+
+def test_a_long_build_is_shared_by_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Red when parts come back in the order in which they end, one process does all, or an error is lost."""
+    root = tmp_path / "set"
+    root.mkdir()
+    for i in range(20):
+        (root / f"p{i:02}.txt").write_text(f"line{i} - !")
+    alone = Watched(root).open(run="alone")
+    assert {int(path.read_text()) for path in tmp_path.glob("*.reader")} == {os.getpid()}
+    monkeypatch.setattr(index_builder, "_PATIENCE", -1)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
+    shared = Watched(root).open(run="shared")
+    readers = {int(path.read_text()) for path in tmp_path.glob("*.reader")}
+    assert os.getpid() not in readers
+    assert len(readers) > 1
+    assert [shared[2 * i] for i in range(20)] == [alone[2 * i] for i in range(20)]
+    assert (shared.dropped, shared.bad) == (alone.dropped, alone.bad) == ({"dashes": 20}, 20)
+    (root / "bad.txt").write_text("b")
+    with pytest.raises(DataError, match=r"bad\.txt: no such file"):
+        Watched(root).open(run="shared")
+
+
 def test_a_worker_gets_the_index_without_its_rows(folder: Folder):
     """Red when pickling for a spawned worker fails, or copies the records."""
     (folder.root / "a.txt").write_text("zebra")
@@ -217,17 +261,54 @@ print(json.dumps([len(index), right, private() - before]))
 """
 
 
+COUNT = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def million(tmp_path_factory: pytest.TempPathFactory) -> Index:
+    root = tmp_path_factory.mktemp("million") / "set"
+    root.mkdir()
+    part = Part("all", (root,), lambda: ({"name": f"sa_{i}/{i}", "number": i} for i in range(COUNT)))
+    return open_index(root, root.parent / "index", {}, COLUMNS, lambda: [part])
+
+
 @pytest.mark.slow
-def test_a_worker_pays_for_what_it_draws_not_for_the_size_of_the_set(tmp_path: Path):
+def test_a_worker_pays_for_what_it_draws_not_for_the_size_of_the_set(million: Index, tmp_path: Path):
     """Red when a worker holds the records of a million in memory of its own."""
-    (tmp_path / "set").mkdir()
-    count = 1_000_000
-    part = Part("all", (tmp_path / "set",), lambda: ({"name": f"sa_{i}/{i}", "number": i} for i in range(count)))
-    index = open_index(tmp_path / "set", tmp_path / "index", {}, COLUMNS, lambda: [part])
-    (tmp_path / "sent").write_bytes(pickle.dumps(index))
+    (tmp_path / "sent").write_bytes(pickle.dumps(million))
     printed = subprocess.run(
         [sys.executable, "-c", WORKER, str(tmp_path / "sent")], cwd=ROOT, check=True, capture_output=True, text=True
     ).stdout
     length, right, grown = json.loads(printed)
-    assert (length, right) == (count, True)
+    assert (length, right) == (COUNT, True)
     assert grown < 50 * 1024
+
+
+class Records(IndexedSet):
+    """Row ``i`` as a sample of that name."""
+
+    def __init__(self, index: Index) -> None:
+        self.index = index
+
+    def __getitem__(self, index: int) -> Sample:
+        return Sample(str(self.index[index]["number"]), np.zeros((8, 8, 3), np.uint8), np.ones((8, 8), bool))
+
+
+@pytest.mark.slow
+def test_a_million_records_go_on_from_any_position(million: Index):
+    """Red when a resumed run repeats or misses records of a large set, in the first pass or the next."""
+    transform = SampleTransform(image_size=8, grounding_size=8, grid_size=2, mask_size=4)
+    data = MixtureDataset([{"kind": "cycle", "dataset": Records(million)}], transform)
+
+    def order(start: int = 0) -> MixtureBatchSampler:
+        return MixtureBatchSampler(SimpleNamespace(dataset=data), 100, start=start)
+
+    whole = list(itertools.islice(order(), COUNT // 100 + 20))
+    drawn = np.array([draw.item for batch in whole for draw in batch])
+    assert np.array_equal(np.sort(drawn[:COUNT]), np.arange(COUNT))
+    for start in (1, 4_321, 9_999, 10_007):
+        resumed = list(itertools.islice(order(start), 10))
+        assert resumed == whole[start : start + 10]
+        loader = DataLoader(data, batch_sampler=resumed, num_workers=2, collate_fn=collate_batch)
+        names = [int(name) for batch in loader for name in batch["batch"].sample_ids]
+        assert names == drawn[100 * start : 100 * start + 1000].tolist()

@@ -130,3 +130,50 @@ def test_evaluation_sees_every_item_once_and_sources_apart(world_size):
     assert sorted(item for batch in batches for item in batch) == list(range(len(sampler.dataset)))
     ranges = [range(s.start, s.start + len(s.items)) for s in sampler.dataset.sources]
     assert all(any(set(batch) <= set(one) for one in ranges) for batch in batches)
+
+
+class Sized(Numbers):
+    """Item ``i`` covers a share of its picture that jumps from item to item."""
+
+    def area_share(self, index: int) -> float:
+        return (7 * index % self.length) / self.length
+
+
+def grouped(count: int, group: int, start: int = 0, rank: int = 0, world_size: int = 1) -> list[list[Draw]]:
+    data = MixtureDataset([{"kind": "cycle", "dataset": Sized(60)}, {"kind": "refer", "dataset": Sized(60)}], TRANSFORM)
+    sampler = MixtureBatchSampler(
+        SimpleNamespace(dataset=data), 4 // world_size, ("cycle", "refer"), group, 3, start, rank, world_size
+    )
+    return list(itertools.islice(sampler, count))
+
+
+def test_grouped_batches_hold_regions_of_like_size_and_the_same_items():
+    """Red when grouping loses or repeats items, sorts the whole run, or has no effect on what is padded."""
+
+    def spread(batches: list[list[Draw]]) -> float:
+        shares = [[Sized(60).area_share(draw.item) for draw in batch] for batch in batches[::2]]
+        return sum(max(batch) - min(batch) for batch in shares)
+
+    plain, like = grouped(30, 1), grouped(30, 5)
+    assert spread(like) < spread(plain) / 3
+    for first in range(0, 30, 10):  # five batches of each kind
+        block = slice(first, first + 10, 2)
+        plain_items, items = (sorted(draw.item for batch in one[block] for draw in batch) for one in (plain, like))
+        assert items == plain_items
+    assert [batch for batch in like[1::2]] == [batch for batch in plain[1::2]], "no region is described"
+    means = [sum(Sized(60).area_share(draw.item) for draw in batch) for batch in like[:10:2]]
+    assert means != sorted(means), "large regions would always come last"
+
+
+@pytest.mark.parametrize("start", [1, 4, 10, 13])
+def test_grouped_batches_resume_and_are_shared_by_ranks_as_others_are(start: int):
+    """Red when a resume inside a group begins it anew, or ranks group by themselves."""
+    whole = grouped(20, 5)
+    assert grouped(20 - start, 5, start) == whole[start:]
+    parts = [grouped(20, 5, rank=rank, world_size=2) for rank in (0, 1)]
+    assert [first + second for first, second in zip(*parts, strict=True)] == whole
+
+
+def test_a_group_of_none_is_refused():
+    with pytest.raises(ConfigError, match="group must be at least 1, got 0"):
+        grouped(1, 0)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from projects.sa2va.datasets import sav_pairs
-from projects.sa2va.datasets.sav_pairs import SavPairs
+from projects.sa2va.datasets.sav_pairs import SavPairs, as_picture
 from projects.sa2va.errors import BadSample, DataError
 from tests.sa2va.datasets.native import box, picture, write_pair, write_sav_pairs
 
@@ -155,3 +155,10 @@ def test_a_folder_without_pairs_is_named(tmp_path: Path):
         SavPairs(tmp_path)
     write_pair(tmp_path / "a.npz")
     assert len(SavPairs(tmp_path)) == 1
+
+
+def test_a_frame_of_more_pixels_than_any_picture_may_have_is_refused():
+    """Red when pair files are a way around the limit; the array takes no memory."""
+    huge = np.broadcast_to(np.uint8(0), (10_001, 10_000, 3))
+    with pytest.raises(ValueError, match="10000 x 10001 px is above 100000000 px"):
+        as_picture(huge)

@@ -25,6 +25,16 @@ class SeededModel(ToyModel):
         return super().forward(x, y, mode)
 
 
+class SeededData(ToyData):
+    """Values are moved up by the seed."""
+
+    seed = 0
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        item = super().__getitem__(index)
+        return {**item, "x": item["x"] + self.seed}
+
+
 class SeededBatches(ToyBatches):
     """The order begins at item ``seed``."""
 
@@ -40,6 +50,7 @@ def _train(work_dir: Path, seed: int, workers: int, stage: int, resume: str | No
     cfg.launcher = "pytorch"
     cfg.randomness.diff_rank_seed = True
     cfg.model.type, cfg.train_dataloader.batch_sampler.type = f"{__name__}.SeededModel", f"{__name__}.SeededBatches"
+    cfg.train_dataloader.dataset.type = f"{__name__}.SeededData"
     cfg.randomness.seed, cfg.train_dataloader.num_workers = seed, workers
     launch.use_checkpoint(cfg, resume, None)
     if stage:
@@ -51,9 +62,9 @@ def _train(work_dir: Path, seed: int, workers: int, stage: int, resume: str | No
 
 
 @pytest.mark.parametrize(("workers", "stage"), [(0, 0), (1, 0), (0, 2)])
-def test_the_runs_seed_is_that_of_sampler_and_model(tmp_path: Path, workers: int, stage: int) -> None:
+def test_the_runs_seed_is_that_of_sampler_data_and_model(tmp_path: Path, workers: int, stage: int) -> None:
     """Red when ``--seed`` only seeds the global generators, or when ranks with dropout of their own draw apart."""
-    joint = ToyData().x[9 : 9 + 16, 0].reshape(4, 4)
+    joint = (ToyData().x[9 : 9 + 16, 0] + 9).reshape(4, 4)
     for resume, steps in ((None, slice(0, 2)), ("", slice(2, 4))):
         for rank, (seed, shown) in enumerate(run_ranks(2, _train, tmp_path, 9, workers, stage, resume)):
             assert seed == 9

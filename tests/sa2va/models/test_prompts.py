@@ -12,8 +12,17 @@ from transformers import PreTrainedTokenizerFast
 
 from projects.sa2va.datasets.region_grid import region_grid
 from projects.sa2va.errors import ConfigError, PromptError
-from projects.sa2va.models.prompts import ADDED_TOKENS, IMG_CONTEXT, IMG_END, IMG_START, TEXT_SLOT, Prompts
-from projects.sa2va.models.tokenizer import load_tokenizer
+from projects.sa2va.models.prompts import (
+    ADDED_TOKENS,
+    EXPRESSION,
+    IMG_CONTEXT,
+    IMG_END,
+    IMG_START,
+    TEXT_SLOT,
+    Prompts,
+)
+from projects.sa2va.models.tokenizer import INTERNVL, load_tokenizer
+from tests.sa2va.datasets.faults import TEXTS
 
 TOKENIZER = "assets/tiny/tokenizer"
 
@@ -63,6 +72,24 @@ def test_a_tokenizer_that_splits_seg_is_refused():
 def test_an_answer_needs_exactly_one_seg(prompts, answer):
     with pytest.raises(PromptError, match="expected 1"):
         prompts.answer_segment(answer)
+
+
+@pytest.mark.parametrize("tokenizer", [TOKENIZER, INTERNVL])
+def test_no_human_text_costs_or_adds_a_seg_or_a_slot(tokenizer: str):
+    """One ``[SEG]`` an expression, whatever the data says; red when a special token in it is read as one, or when a
+    long text pushes the answer out.
+
+    The failure behind "pred_embeddings_list 0 != frames_per_batch 1": the mask of a frame had no ``[SEG]``.
+    """
+    prompts = Prompts(load_tokenizer(tokenizer), image_tokens=64)
+    for text in (*TEXTS, EXPRESSION):
+        asked, caption = prompts.ask_segment(text), prompts.answer_caption(text)
+        ids = torch.cat([asked, prompts.answer_segment()])
+        assert int(prompts.seg_positions(ids[None])) > len(asked)
+        assert int((ids == prompts.image_id).sum()) == 64
+        assert not set(caption.tolist()) & (set(prompts.special_ids) - {prompts.tokenizer.unk_token_id})
+        if tokenizer == INTERNVL:  # the tiny vocabulary is closed
+            assert prompts.tokenizer.decode(caption) == f"{text}<|end|>"
 
 
 def test_a_prompt_without_seg_is_an_error_not_a_zero_loss(prompts):

@@ -7,10 +7,10 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from projects.sa2va.datasets.in_order import cores, in_order
 from projects.sa2va.errors import BadSample, DataError
 
 #: Sources between two notes of how far it is.
@@ -118,7 +118,5 @@ def _in_order(converter: Converter, names: Iterable[str]) -> Iterator[Converted]
     if not converter.parallel:
         yield from map(converter.convert, names)
         return
-    processes, waiting = os.cpu_count() or 1, iter(names)
-    with ProcessPoolExecutor(processes) as pool:
-        while window := list(islice(waiting, 16 * processes)):
-            yield from pool.map(converter.convert, window, chunksize=4)
+    with ProcessPoolExecutor(cores()) as pool:
+        yield from in_order(pool, converter.convert, names, ahead=16 * cores())
