@@ -49,10 +49,10 @@ def main() -> None:
     times: dict[str, list[float]] = {}
 
     def timed(name: str, part: Callable[[], Any]) -> Any:
-        _synchronise(args.device)
+        synchronise(args.device)
         start = time.perf_counter()
         result = part()
-        _synchronise(args.device)
+        synchronise(args.device)
         times.setdefault(name, []).append(time.perf_counter() - start)
         return result
 
@@ -102,7 +102,7 @@ def step(model: Any, batch: Any, timed: Callable[[str, Callable[[], Any]], Any])
     model.zero_grad(set_to_none=True)
 
 
-def _synchronise(device: str) -> None:
+def synchronise(device: str) -> None:
     if device.startswith("cuda"):
         torch.cuda.synchronize()
 

@@ -1,17 +1,17 @@
-"""Folders and files that are written once: complete, or not there."""
+"""Folders that are written once: complete, or not there."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from projects.sa2va.errors import DataError
+from projects.sa2va.whole_files import written_whole as written_whole
 
 MARKER = "complete.json"
 
@@ -58,17 +58,6 @@ def write_once(root: str | Path, settings: dict[str, Any], write: Callable[[Path
     finally:
         shutil.rmtree(workshop, ignore_errors=True)
     return root
-
-
-@contextlib.contextmanager
-def written_whole(file: Path) -> Iterator[Path]:
-    """A hidden path beside ``file`` to write to, that gets the name ``file`` when all is written."""
-    unfinished = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    try:
-        yield unfinished
-        os.replace(unfinished, file)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _same_settings(root: Path, settings: dict[str, Any]) -> Path:

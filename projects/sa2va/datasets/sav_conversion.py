@@ -17,12 +17,12 @@ from rich.progress import track
 from projects.sa2va.datasets.file_parts import walk
 from projects.sa2va.datasets.files import require_folder
 from projects.sa2va.datasets.index import Dropped
-from projects.sa2va.datasets.marked_folder import written_whole
 from projects.sa2va.datasets.object_limits import ObjectLimits
 from projects.sa2va.datasets.sav_file import FramePair, SavFile
 from projects.sa2va.datasets.sav_videos import check_choices
 from projects.sa2va.datasets.video_frames import require_av
 from projects.sa2va.errors import BadSample, ConfigError, DataError
+from projects.sa2va.whole_files import written_whole
 
 #: Hidden folder of the output: what each annotation file gave. One with a receipt is not converted again.
 _RECEIPTS = ".done"

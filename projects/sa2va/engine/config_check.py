@@ -118,6 +118,21 @@ def require_weights(cfg: Any) -> None:
         )
 
 
+def require_whole_towers(cfg: Any) -> None:
+    """Refuses a feature cache under ZeRO-3, where a tower runs on all ranks or on none.
+
+    Raises:
+        ConfigError: the config has both.
+    """
+    settings = (cfg.get("strategy") or {}).get("config") or {}
+    model = sa2va_config(cfg)
+    if model and model.get("feature_cache") and settings.get("zero_optimization", {}).get("stage") == 3:
+        raise ConfigError(
+            f"feature_cache = {_short(dict(model['feature_cache']))} under ZeRO-3: ranks that find their pictures "
+            "would not take part in gathering the towers' weights. Take --deepspeed zero2, or feature_cache=None."
+        )
+
+
 def _problems_of_dict(path: str, entry: dict) -> Iterator[str]:
     target = resolve_type(entry["type"])
     if target is None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from projects.sa2va.engine.config_check import check_config, require_weights, sa2va_config
+from projects.sa2va.engine.config_check import check_config, require_weights, require_whole_towers, sa2va_config
 from projects.sa2va.errors import ConfigError, Sa2VAError, did_you_mean
 from projects.sa2va.paths import ROOT
 
@@ -104,7 +104,7 @@ def use_deepspeed(cfg: Any, name: str, precision: str | None = None) -> None:
         precision: ``"bf16"`` (with float32 master weights) or ``"fp32"``; None for what the json says.
 
     Raises:
-        ConfigError: no such json, or it contradicts the config.
+        ConfigError: no such json, it contradicts the config, or it is ZeRO-3 and the model has a feature cache.
     """
     import projects.sa2va.engine.strategy  # noqa: F401  registers it
 
@@ -134,6 +134,7 @@ def use_deepspeed(cfg: Any, name: str, precision: str | None = None) -> None:
     cfg.strategy = dict(type="Sa2VADeepSpeedStrategy", config=settings, exclude_frozen_parameters=True, **ours)
     cfg.optim_wrapper = dict(type="DeepSpeedOptimWrapper", optimizer=cfg.optim_wrapper.optimizer)
     cfg.runner_type = "FlexibleRunner"
+    require_whole_towers(cfg)
 
 
 def use_precision(cfg: Any, precision: str) -> None:

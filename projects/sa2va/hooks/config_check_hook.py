@@ -7,15 +7,15 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
-from projects.sa2va.engine.config_check import check_config, require_weights
+from projects.sa2va.engine.config_check import check_config, require_weights, require_whole_towers
 
 
 @HOOKS.register_module()
 class ConfigCheckHook(Hook):
-    """Runs :func:`check_config` and :func:`require_weights` before the first iteration, e.g. under ``xtuner train``.
+    """Runs the checks that the command line runs, before the first iteration, e.g. under ``xtuner train``.
 
     Raises:
-        ConfigError: naming the first unknown key; or nobody chose the base weights.
+        ConfigError: naming the first unknown key; or nobody chose the base weights; or a feature cache under ZeRO-3.
     """
 
     priority = "HIGHEST"
@@ -23,3 +23,4 @@ class ConfigCheckHook(Hook):
     def before_run(self, runner: Any) -> None:
         check_config(runner.cfg)
         require_weights(runner.cfg)
+        require_whole_towers(runner.cfg)

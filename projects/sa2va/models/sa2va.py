@@ -6,7 +6,7 @@ are the same code. Shapes: see :mod:`projects.sa2va.structures`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, Literal, NamedTuple
 
@@ -25,6 +25,7 @@ from projects.sa2va.checkpoints.loading import LoadReport
 from projects.sa2va.draws import choose, generator, generators
 from projects.sa2va.errors import ConfigError, did_you_mean
 from projects.sa2va.models import prompts as P
+from projects.sa2va.models.feature_cache import FeatureCache, Features
 from projects.sa2va.models.grounding import LanguageSam2, MaskPrediction
 from projects.sa2va.models.losses import language_loss, mask_losses
 from projects.sa2va.models.normalisation import normalise
@@ -44,6 +45,8 @@ PARTS: dict[str, tuple[str, ...]] = {
     "vision_tower": ("mllm.model.vision_tower.",),
     "sam2": ("grounding.sam2.",),
 }
+#: The parts whose output :class:`FeatureCache` keeps.
+TOWER_PARTS = ("vision_tower", "sam2")
 LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -73,9 +76,11 @@ class Sa2VA(BaseModel):
             what it made: memory for a third more time.
         mask_loss: keywords of :func:`projects.sa2va.models.losses.mask_losses`.
         max_new_tokens: T, length limit of generated captions and answers.
+        feature_cache: keywords of :class:`projects.sa2va.models.feature_cache.FeatureCache` (``folder``, ``max_gb``),
+            or None to run the towers each time.
 
     Raises:
-        ConfigError: unknown part, or a tokenizer that does not fit.
+        ConfigError: unknown part, a tokenizer that does not fit, or a tower that is trained beside ``feature_cache``.
         CheckpointError: ``weights`` leave a tensor unexplained.
     """
 
@@ -93,6 +98,7 @@ class Sa2VA(BaseModel):
         gradient_checkpointing: bool = False,
         mask_loss: dict[str, Any] | None = None,
         max_new_tokens: int = 64,
+        feature_cache: dict[str, Any] | None = None,
         data_preprocessor: dict[str, Any] | None = None,
     ) -> None:
         # copies from pinned memory while the host goes on
@@ -113,6 +119,7 @@ class Sa2VA(BaseModel):
         self.mask_loss = dict(mask_loss or {})
         self.max_new_tokens = max_new_tokens
         self.seed = 0  #: of all random draws; TrainLoop puts in the run's
+        self.feature_cache = FeatureCache(**feature_cache) if feature_cache is not None else None
 
         # In this order: weights named after the plain model would not be found once LoRA has renamed its layers.
         self.load_report: LoadReport | None = None
@@ -134,6 +141,10 @@ class Sa2VA(BaseModel):
         for part in trainable:
             if part not in PARTS:
                 raise ConfigError(f"trainable: unknown part {part!r}. {did_you_mean(part, PARTS)}")
+            if part in TOWER_PARTS and self.feature_cache is not None:
+                raise ConfigError(
+                    f"trainable: {part!r} with a feature_cache, which keeps what a frozen tower makes. Leave one out."
+                )
         self.requires_grad_(False)
         for part in trainable:
             for parameter in self.part(part):
@@ -171,12 +182,24 @@ class Sa2VA(BaseModel):
 
     @torch.no_grad()
     def look(self, side: Side, *, grounding: bool = True) -> Pictures:
-        """Run the frozen towers once, without autograd."""
-        hidden = self.mllm.model.vision_tower(
-            pixel_values=normalise(side.pixel_values).to(self.dtype)
-        ).last_hidden_state
-        maps = self.grounding.encode(normalise(side.grounding_pixels).to(self.dtype)) if grounding else ()
+        """Run the frozen towers once, without autograd; not on pictures that ``feature_cache`` has."""
+        (hidden,) = self._seen_by(self.mllm.model.vision_tower, side.pixel_values, self._vit_states)
+        if not grounding:
+            return Pictures(self.pixel_shuffled(hidden), ())
+        maps = self._seen_by(self.grounding.sam2.vision_encoder, side.grounding_pixels, self.grounding.encode)
         return Pictures(self.pixel_shuffled(hidden), maps)
+
+    def _seen_by(self, tower: PreTrainedModel, pixels: Tensor, run: Callable[[Tensor], Features]) -> Features:
+        """What ``run``, which runs ``tower``, makes of uint8 pictures [B, 3, H, W]."""
+
+        def compute(pixels: Tensor) -> Features:
+            return run(normalise(pixels).to(self.dtype))
+
+        return compute(pixels) if self.feature_cache is None else self.feature_cache(tower, pixels, compute)
+
+    def _vit_states(self, pixels: Tensor) -> Features:
+        """States [B, 1 + N, C] of normalised pictures [B, 3, S, S], as the only one of its features."""
+        return (self.mllm.model.vision_tower(pixel_values=pixels).last_hidden_state,)
 
     def pixel_shuffled(self, hidden: Tensor) -> Tensor:
         """ViT states [B, 1 + N, C] -> [B, N / 4, 4 C]: no class token, each 2 x 2 patches one visual token."""
