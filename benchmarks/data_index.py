@@ -26,7 +26,11 @@ import pyarrow as pa
 from projects.sa2va.datasets.index import Part
 from projects.sa2va.datasets.index_builder import open_index
 
-COLUMNS = {"stem": pa.string(), "annotation": pa.int32()}
+#: As of SA-1B in shards.
+COLUMNS = {
+    **{"stem": pa.string(), "picture_suffix": pa.string(), "annotation": pa.int32(), "area_share": pa.float64()},
+    **dict.fromkeys(("picture_start", "picture_size", "json_start", "json_size"), pa.int64()),
+}
 PARTS = 100
 
 
@@ -60,7 +64,9 @@ def list_parts(root: Path, records: int) -> Iterator[Part]:
 
 
 def synthetic(part: int, records: int) -> Iterator[dict[str, Any]]:
-    return ({"stem": f"sa_{part:06}/sa_{i // 100}", "annotation": i % 100} for i in range(records))
+    place = {"picture_suffix": "jpg", "picture_start": 512, "picture_size": 9, "json_start": 2048, "json_size": 9}
+    for i in range(records):
+        yield {**place, "stem": f"sa_{11_000 * part + i // 100}", "annotation": i % 100, "area_share": 0.25}
 
 
 def draw(sent: bytes, draws: int) -> tuple[int, float]:

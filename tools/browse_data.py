@@ -78,12 +78,11 @@ def draw(dataset: Adapter, count: int, seed: int) -> list[Sample]:
     Raises:
         DataError: none can be used.
     """
-    import numpy as np
-
+    from projects.sa2va.datasets.samplers import order_of
     from projects.sa2va.errors import BadSample, DataError
 
     samples: list[Sample] = []
-    for index in np.random.default_rng(seed).permutation(len(dataset)):
+    for index in order_of(len(dataset), (seed,)):
         try:
             samples.append(dataset[int(index)])
         except BadSample as bad:

@@ -22,7 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("path", help="data.jsonl, its folder, or a folder in the layout of COCO or REFER")
+    parser.add_argument("path", help="own data.jsonl, or the folder of a set as docs/data.md lays it out")
     parser.add_argument("--limit", type=int, metavar="N", help="look at N samples of each set, evenly spread")
     parser.add_argument(
         "--region-grid", type=int, default=16, metavar="G", help="cells a side of the ViT's grid (default: %(default)s)"
@@ -51,7 +51,7 @@ def check(args: argparse.Namespace) -> None:
     wrong, lines = False, []
 
     def on_bad(bad: BadSample) -> None:
-        lines.append(json.dumps({"path": bad.path, "record": bad.record, "reason": bad.reason}) + "\n")
+        lines.append(json.dumps(bad.report()) + "\n")
 
     for found in find_sets(args.path):
         print(f"{found.config['type']} {found.name}: ", end="", flush=True)

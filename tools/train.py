@@ -48,7 +48,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="seed of the run (default: the config's)")
     parser.add_argument("--max-steps", type=int, help="optimizer steps (default: the config's)")
     parser.add_argument(
-        "--data-root", metavar="PATH", help="own data.jsonl, its folder, or a COCO folder: masks for the cycle"
+        "--data-root", metavar="PATH", help="masks for the cycle: own data.jsonl, or a set as docs/data.md lays it out"
     )
     parser.add_argument(
         "--ranks", type=int, help="fail unless exactly so many ranks run; with --dry-run, plan for them"

@@ -31,6 +31,10 @@ class BadSample(DataError):
         super().__init__(f"{path}: {record}: {reason}")
         self.path, self.record, self.reason = str(path), record, reason
 
+    def report(self) -> dict[str, str]:
+        """Its line of a report."""
+        return {"path": self.path, "record": self.record, "reason": self.reason}
+
     def __reduce__(self):  # three arguments do not survive the default pickling between loader workers
         return BadSample, (self.path, self.record, self.reason)
 

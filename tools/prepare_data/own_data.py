@@ -47,7 +47,7 @@ def convert(args: argparse.Namespace) -> None:
         raise DataError(f"{args.root}: no such file or folder. Give the root of the data.")
     kinds = {"labelme": LabelmeConverter, "coco": CocoConverter, "voc": VocConverter}
     converter: Converter = kinds[args.layout](args.root)  # type: ignore[assignment]
-    out: Path = args.out or converter.root / "data.jsonl"
+    out: Path = args.out or (args.root if args.root.is_dir() else converter.root) / "data.jsonl"
     total = write_own_data(converter, out, lambda names: track(names, "converting", console=Console(stderr=True)))
     print(f"{out}: {total.records:,} objects")
     if out.parent.resolve() != converter.root.resolve():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -43,10 +43,10 @@ class SetReport:
         return sum(problem.count for problem in self.problems.values())
 
 
-def spread(length: int, limit: int | None) -> list[int]:
+def spread(length: int, limit: int | None) -> Sequence[int]:
     """At most ``limit`` indices, evenly over the set."""
     if limit is None or limit >= length:
-        return list(range(length))
+        return range(length)
     return np.linspace(0, length - 1, limit).round().astype(int).tolist()
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
+from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 
 from projects.sa2va.datasets.coco_file import CocoFile, is_id
@@ -34,6 +35,9 @@ class CocoInstances:
             None for masks without text. With a key, annotations that lack it are no items.
         max_pixels: largest picture that is decoded.
 
+    Attributes:
+        dropped: reason -> annotations that the choices above leave out; logged.
+
     Raises:
         DataError: see ``CocoFile``; or the choices above leave nothing.
     """
@@ -51,18 +55,24 @@ class CocoInstances:
         self.text_key = text_key
         next_frames = {number for image in self.file.images.values() if is_id(number := image.get("next_image_id"))}
         self.items: list[dict[str, Any]] = []
+        self.dropped: Counter[str] = Counter()
         self._tracks: dict[tuple[Any, Any], list[dict[str, Any]]] = defaultdict(list)
         for annotation in self.file.annotations:
             image, track = annotation.get("image_id"), annotation.get("track_id")
             if is_id(image) and image in next_frames:
                 if is_id(track):
                     self._tracks[image, track].append(annotation)
-            elif (
-                _area(annotation, min_area) >= min_area
-                and (include_crowd or not annotation.get("iscrowd"))
-                and (text_key is None or annotation.get(text_key))
-            ):
+            elif _area(annotation, min_area) < min_area:
+                self.dropped[f"below min_area={min_area:g}"] += 1
+            elif annotation.get("iscrowd") and not include_crowd:
+                self.dropped["crowds"] += 1
+            elif text_key is not None and not annotation.get(text_key):
+                self.dropped[f"without '{text_key}'"] += 1
+            else:
                 self.items.append(annotation)
+        if self.dropped:
+            told = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.dropped.items()))
+            print_log(f"{self.file.path}: {len(self.items):,} annotations; dropped: {told}", logger="current")
         if not self.items:
             raise DataError(
                 f"{self.file.path}: none of {len(self.file.annotations)} annotations is left with "

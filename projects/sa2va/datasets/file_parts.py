@@ -43,7 +43,8 @@ def walk(root: Path, suffix: str) -> Iterator[tuple[Path, list[str], list[BadSam
     out. Memory grows with the largest folder, not with the set.
 
     Yields:
-        folder, names of its files, and one ``BadSample`` for each name that cannot be written as UTF-8.
+        folder, names of its files, and a ``BadSample`` for each name that cannot be written as UTF-8, or one for a
+        folder that cannot be read.
     """
     met: set[tuple[int, int]] = set()
     waiting = [root]
@@ -53,8 +54,12 @@ def walk(root: Path, suffix: str) -> Iterator[tuple[Path, list[str], list[BadSam
         if (status.st_dev, status.st_ino) in met:
             continue
         met.add((status.st_dev, status.st_ino))
-        with os.scandir(folder) as entries:
-            shown = [entry for entry in entries if not entry.name.startswith(".")]
+        try:
+            with os.scandir(folder) as entries:
+                shown = [entry for entry in entries if not entry.name.startswith(".")]
+        except OSError as error:
+            yield folder, [], [BadSample(str(folder), "folder", f"unreadable ({error.strerror})")]
+            continue
         folders = {entry.path for entry in shown if _is_folder(entry)}
         waiting += sorted(map(Path, folders), reverse=True)
         paths = sorted(entry.path for entry in shown if entry.name.endswith(suffix) and entry.path not in folders)

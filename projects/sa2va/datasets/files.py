@@ -168,7 +168,11 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file. {remedy}")
-    content = parse_json(path.read_bytes(), path, remedy)
+    try:
+        encoded = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: unreadable ({error.strerror}). {remedy}") from error
+    content = parse_json(encoded, path, remedy)
     if not isinstance(content, dict):
         raise DataError(f"{path}: holds a {type(content).__name__}, expected an object. {remedy}")
     return content

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import fnmatch
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from projects.sa2va.datasets.file_parts import walk
 from projects.sa2va.datasets.files import require_folder
 from projects.sa2va.datasets.refer import ReferExpressions, splits_of
 from projects.sa2va.errors import DataError
@@ -146,8 +146,8 @@ def _large_sets(root: Path) -> list[FoundSet]:
     ending = "-annotations-object-segmentation.csv"
     if splits := [file.name.removesuffix(ending) for file in sorted(root.glob(f"*{ending}"))]:
         return [FoundSet(split, {"type": "OpenImages", "root": str(root), "split": split}) for split in splits]
-    for _, _, names in os.walk(root):
-        for name in sorted(names):
+    for _, names, _ in walk(root, ""):
+        for name in names:
             for pattern, adapter in _LARGE.items():
                 if fnmatch.fnmatch(name, pattern):
                     return [FoundSet(root.name, {"type": adapter, "root": str(root)})]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import bisect
+import errno
 import functools
 import itertools
 import json
@@ -22,7 +23,7 @@ from projects.sa2va.errors import BadSample, DataError
 BATCH_ROWS = 16_384
 #: Column that every index has: a bad record's ``[path, record, reason]`` as JSON; null for a good one.
 FAULT = "fault"
-#: Files of one index that a process keeps open; limits of 1,024 open files are common.
+#: Files that a process keeps open, of all its indices; limits of 1,024 open files are common.
 _OPEN_FILES = 256
 
 
@@ -69,7 +70,6 @@ class Index(Sequence[dict[str, Any]]):
     def __init__(self, folder: Path, parts: Sequence[IndexedPart]) -> None:
         self.folder, self.parts = folder, parts
         self._starts = [0, *itertools.accumulate(part.rows for part in parts)]
-        self._reader = functools.lru_cache(_OPEN_FILES)(self._map)
 
     def __len__(self) -> int:
         return self._starts[-1]
@@ -114,13 +114,20 @@ class Index(Sequence[dict[str, Any]]):
         which = bisect.bisect_right(self._starts, index) - 1
         part = self.parts[which]
         number, row = divmod(int(index) - self._starts[which], BATCH_ROWS)
-        return part, self._reader(part.file).get_batch(number), row
+        return part, _map(self.folder / part.file).get_batch(number), row
 
     def __reduce__(self):  # a loader worker maps the files by itself
         return Index, (self.folder, self.parts)
 
-    def _map(self, file: str) -> pa.ipc.RecordBatchFileReader:
-        try:
-            return pa.ipc.open_file(pa.memory_map(str(self.folder / file)))
-        except (OSError, pa.ArrowInvalid) as error:
-            raise DataError(f"{self.folder / file}: damaged index ({error}). Delete {self.folder}.") from error
+
+@functools.lru_cache(_OPEN_FILES)
+def _map(file: Path) -> pa.ipc.RecordBatchFileReader:
+    """What lies behind a name never changes."""
+    try:
+        return pa.ipc.open_file(pa.memory_map(str(file)))
+    except FileNotFoundError:
+        raise DataError(f"{file}: the set was indexed again meanwhile. Start the run again.") from None
+    except (OSError, pa.ArrowInvalid) as error:
+        if isinstance(error, OSError) and error.errno == errno.EMFILE:
+            raise DataError(f"{file}: this process has too many files open. Raise the limit (ulimit -n).") from error
+        raise DataError(f"{file}: damaged index ({error}). Delete {file.parent}.") from error

@@ -8,7 +8,6 @@ processes as there are cores.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import multiprocessing
@@ -27,11 +26,13 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from projects.sa2va.datasets.in_order import cores, in_order
 from projects.sa2va.datasets.index import BATCH_ROWS, FAULT, Dropped, Index, IndexedPart, Part
-from projects.sa2va.datasets.marked_folder import written_whole
 from projects.sa2va.errors import BadSample, ConfigError
+from projects.sa2va.whole_files import written_whole
 
 #: Part of what an index follows from: raise it when the files or the meaning of their columns change.
 _FORMAT = 1
+#: Seconds for which a file of a former index is kept, as a run may still read it: 30 days.
+_KEPT = 30 * 86_400
 #: Seconds after which a build asks other processes for help; most end before.
 _PATIENCE = 1.0
 
@@ -50,34 +51,48 @@ def open_index(
 
     Args:
         root: folder of the set.
-        index_dir: where indices lie; ``{root}/.index`` when None.
+        index_dir: where indices of any sets lie, each in a folder of its own; ``{root}/.index`` when None.
         settings: JSON-like; all that the records follow from besides the files, the adapter's name with it.
         columns: of the records.
         parts: lists the parts of the source, in a fixed order; called for a build only.
 
     Raises:
-        ConfigError: there is no fresh index, and the folder cannot be written.
+        ConfigError: the folder cannot be read, or there is no fresh index and it cannot be written; it is a visible one
+            of the set.
     """
-    folder = Path(index_dir) if index_dir is not None else root / ".index"
+    folder = _folder(root, index_dir)
     schema = pa.schema({**columns, FAULT: pa.string()})
     key = _digest(_FORMAT, settings, str(schema))
-    index = _fresh(folder, key, root)
-    if index is None:
-        try:
+    try:
+        index = _fresh(folder, key, root)
+        if index is None:
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(folder / "lock"):
                 index = _fresh(folder, key, root)  # from the process that we waited for
                 if index is None:
                     _build(folder, key, root, schema, parts())
                     index = _fresh(folder, key, root)
-        except OSError as error:
-            if error.filename is not None and not str(error.filename).startswith(str(folder)):
-                raise  # reading the source failed
-            raise _unwritable(folder, root, error) from error
+    except OSError as error:
+        if error.filename is not None and not str(error.filename).startswith(str(folder)):
+            raise  # reading the source failed
+        raise _unusable(folder, root, error) from error
     if index is None:
         raise ConfigError(f"{root}: changed while it was indexed. Let its download or conversion finish first.")
     _report(index, root)
     return index
+
+
+def _folder(root: Path, index_dir: str | Path | None) -> Path:
+    if index_dir is None:
+        return root / ".index"
+    base, source = Path(index_dir), root.resolve()
+    below = base.resolve().relative_to(source).parts if base.resolve().is_relative_to(source) else (".",)
+    if not any(part.startswith(".") for part in below):
+        raise ConfigError(
+            f"index_dir {base} lies in the set {root}, whose folders are watched: each index would make itself old. "
+            "Give a folder outside, or a hidden one."
+        )
+    return base / f"{source.name}-{_digest(str(source))}"
 
 
 def _report(index: Index, root: Path) -> None:
@@ -86,9 +101,9 @@ def _report(index: Index, root: Path) -> None:
     print_log(f"{root}: {len(index):,} records; dropped: {dropped or 'none'}{bad}", logger="current")
 
 
-def _unwritable(folder: Path, root: Path, error: OSError) -> ConfigError:
+def _unusable(folder: Path, root: Path, error: OSError) -> ConfigError:
     return ConfigError(
-        f"{folder}: the index of {root} cannot be written there ({error}). "
+        f"{folder}: the index of {root} cannot be read or written there ({error}). "
         "Give a folder that you may write to as index_dir, or have the index built once by who may."
     )
 
@@ -103,7 +118,8 @@ def _stamp(path: Path) -> list[int] | None:
         status = path.stat()
     except OSError:
         return None
-    return [status.st_mtime_ns] if path.is_dir() else [status.st_mtime_ns, status.st_size]
+    readable = os.access(path, os.R_OK | os.X_OK)  # whose change leaves the time as it is
+    return [status.st_mtime_ns, readable if path.is_dir() else status.st_size]
 
 
 def _fresh(folder: Path, key: str, root: Path) -> Index | None:
@@ -138,15 +154,12 @@ def _build(folder: Path, key: str, root: Path, schema: pa.Schema, parts: Iterabl
         for part in _in_processes(work()):
             indexed.append(part)
             progress.advance(task, part.rows)
-    keep = {part.file for part in indexed}
-    with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
-        # a run that opened the index before this build goes on with its files
-        keep |= {fields[1] for fields in json.loads(listing.read_text(encoding="utf-8"))["parts"]}
     content = {"root": root.name, "stamps": stamps, "parts": [part for part in indexed if part.rows or part.dropped]}
     with written_whole(listing) as unfinished:
         unfinished.write_text(json.dumps(content), encoding="utf-8")
+    keep = {part.file for part in indexed}
     for path in (*folder.glob(f"{key}-*"), *folder.glob(f".{key}*.tmp")):  # the latter were left by killed builds
-        if path.name not in keep:
+        if path.name not in keep and time.time() - path.stat().st_mtime > _KEPT:
             path.unlink(missing_ok=True)
 
 

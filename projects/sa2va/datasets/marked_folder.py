@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from projects.sa2va.errors import DataError
-from projects.sa2va.whole_files import written_whole as written_whole
 
 MARKER = "complete.json"
 

@@ -174,11 +174,11 @@ class MixtureDataset:
             if source.kind != "cycle" and not sample.text:
                 raise BadSample(sample.sample_id, "text", f"no text, which a '{source.kind}' source needs")
         except BadSample as error:
-            self._report(index, _BAD, str(error), path=error.path, record=error.record, reason=error.reason)
+            self._report(index, _BAD, str(error), error.report())
             return None
         sides, text = self.transform(sample), sample.text
         if (why := self._too_small(source.kind, sides)) and not self.keep_gt_masks:
-            self._report(index, why, sample.sample_id, record=sample.sample_id, reason=why)
+            self._report(index, why, sample.sample_id, {"record": sample.sample_id, "reason": why})
             return None
         if self._is_flipped(key):
             sides, text = flip(sides, text) or (sides, text)
@@ -206,7 +206,7 @@ class MixtureDataset:
         draw = generator(self.seed, key, "flip")
         return self.flip_share > 0 and float(torch.rand((), generator=draw)) < self.flip_share
 
-    def _report(self, index: int, why: str, description: str, **report: str) -> None:
+    def _report(self, index: int, why: str, description: str, report: dict[str, str]) -> None:
         self._set_aside.add(index, why)
         if self.report_file:
             self.report_file.parent.mkdir(parents=True, exist_ok=True)

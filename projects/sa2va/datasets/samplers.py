@@ -121,13 +121,13 @@ def _item_stream(sources: list[Any], key: tuple[int, int], skip: int) -> Iterato
             source = sources[choice]
             which_pass, position = divmod(int(visited[choice]), len(source.items))
             if choice not in orders or orders[choice][0] != which_pass:
-                orders[choice] = (which_pass, _order(len(source.items), (*key, 1, int(choice), which_pass)))
+                orders[choice] = (which_pass, order_of(len(source.items), (*key, 1, int(choice), which_pass)))
             visited[choice] += 1
             yield source.start + int(orders[choice][1][position])
         block, offset = block + 1, 0
 
 
-def _order(length: int, key: tuple[int, ...]) -> Sequence[int] | np.ndarray:
+def order_of(length: int, key: tuple[int, ...]) -> Sequence[int] | np.ndarray:
     """The order of one pass; beyond ``_LISTED`` items without memory for them."""
     return np.random.default_rng(key).permutation(length) if length <= _LISTED else Permutation(length, key)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-import multiprocessing
+import shutil
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,15 +18,17 @@ from rich.progress import track
 
 from projects.sa2va.datasets.file_parts import walk
 from projects.sa2va.datasets.files import require_folder
+from projects.sa2va.datasets.in_order import in_order
 from projects.sa2va.datasets.index import Dropped
 from projects.sa2va.datasets.object_limits import ObjectLimits
-from projects.sa2va.datasets.sav_file import FramePair, SavFile
+from projects.sa2va.datasets.sav_file import FramePair, SavFile, video_of
 from projects.sa2va.datasets.sav_videos import check_choices
 from projects.sa2va.datasets.video_frames import require_av
 from projects.sa2va.errors import BadSample, ConfigError, DataError
 from projects.sa2va.whole_files import written_whole
 
-#: Hidden folder of the output: what each annotation file gave. One with a receipt is not converted again.
+#: Hidden folder of the output: what each annotation file gave, and the state of the files that it followed from. While
+#: these are as they were, nothing is converted again.
 _RECEIPTS = ".done"
 
 
@@ -71,14 +75,20 @@ def convert(conversion: Conversion, processes: int = 1) -> Converted:
     if not names:
         raise DataError(f"{conversion.root}: no sav_XXXXXX_{{{','.join(conversion.kinds)}}}.json in it.")
     _claim(conversion)
-    with multiprocessing.Pool(processes) as pool:
-        done = pool.imap_unordered(functools.partial(_convert_file, conversion), names)
-        for _ in track(done, description="converting", total=len(names)):
-            pass
+    try:
+        with ProcessPoolExecutor(processes) as pool:
+            done = in_order(pool, functools.partial(_convert_file, conversion), names, ahead=4 * processes)
+            for _ in track(done, description="converting", total=len(names)):
+                pass
+    except BrokenProcessPool as error:
+        raise DataError(
+            "a process of the conversion was killed; for want of memory? Call it again, with fewer processes: it goes "
+            "on where it was."
+        ) from error
     receipts = [_read_receipt(conversion, name) for name in names]
     bad = [one for receipt in receipts for one in receipt.bad]
     with written_whole(conversion.out / "bad_samples.jsonl") as unfinished:
-        lines = (json.dumps({"path": one.path, "record": one.record, "reason": one.reason}) + "\n" for one in bad)
+        lines = (json.dumps(one.report()) + "\n" for one in bad)
         unfinished.write_text("".join(lines), encoding="utf-8")
     dropped = sum((receipt.dropped for receipt in receipts), Counter[str]())
     return Converted(sum(receipt.pairs for receipt in receipts), dropped, bad)
@@ -118,25 +128,36 @@ def _receipt(conversion: Conversion, name: str) -> Path:
 
 
 def _read_receipt(conversion: Conversion, name: str) -> Converted:
-    pairs, dropped, bad = json.loads(_receipt(conversion, name).read_text(encoding="utf-8"))
+    _, pairs, dropped, bad = json.loads(_receipt(conversion, name).read_text(encoding="utf-8"))
     return Converted(pairs, Counter(dropped), [BadSample(*fields) for fields in bad])
 
 
 def _convert_file(conversion: Conversion, name: str) -> None:
-    receipt = _receipt(conversion, name)
+    receipt, annotation = _receipt(conversion, name), conversion.root / name
+    folder, state = conversion.out / name.removesuffix(".json"), [_state(annotation), _state(video_of(annotation))]
     if receipt.is_file():
-        return
+        if json.loads(receipt.read_text(encoding="utf-8"))[0] == state:
+            return
+        shutil.rmtree(folder, ignore_errors=True)  # pairs of former files
     done = Converted(0, Counter(), [])
     try:
-        file = SavFile(conversion.root / name)
+        file = SavFile(annotation)
     except BadSample as error:
         done.bad.append(error)
     else:
-        done = _write_pairs(conversion, file, conversion.out / name.removesuffix(".json"))
+        done = _write_pairs(conversion, file, folder)
     receipt.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(receipt) as unfinished:
         bad = [[one.path, one.record, one.reason] for one in done.bad]
-        unfinished.write_text(json.dumps([done.pairs, done.dropped, bad]), encoding="utf-8")
+        unfinished.write_text(json.dumps([state, done.pairs, done.dropped, bad]), encoding="utf-8")
+
+
+def _state(path: Path) -> list[int] | None:
+    """What changes with a file; None where there is none."""
+    if not path.is_file():
+        return None
+    status = path.stat()
+    return [status.st_mtime_ns, status.st_size]
 
 
 def _write_pairs(conversion: Conversion, file: SavFile, folder: Path) -> Converted:
@@ -152,7 +173,7 @@ def _write_pairs(conversion: Conversion, file: SavFile, folder: Path) -> Convert
     chosen = []
     for _, group in itertools.groupby(usable, key=lambda pair: pair.masklet):
         pairs = list(group)
-        chosen += spread(pairs, conversion.pairs_per_masklet)
+        chosen += middles(pairs, conversion.pairs_per_masklet)
     if len(usable) > len(chosen):
         dropped[f"pairs beyond pairs_per_masklet={conversion.pairs_per_masklet}"] = len(usable) - len(chosen)
     folder.mkdir(parents=True, exist_ok=True)
@@ -173,7 +194,7 @@ def _write_pairs(conversion: Conversion, file: SavFile, folder: Path) -> Convert
     return Converted(count, dropped, bad)
 
 
-def spread(pairs: list[FramePair], count: int) -> list[FramePair]:
+def middles(pairs: list[FramePair], count: int) -> list[FramePair]:
     """``count`` of them, the middles of as many equal stretches; all if there are no more."""
     if len(pairs) <= count:
         return pairs

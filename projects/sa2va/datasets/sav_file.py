@@ -42,7 +42,7 @@ class SavFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.video = path.with_name(f"{path.stem.rpartition('_')[0]}.mp4")
+        self.video = video_of(path)
         try:
             content = parse_json(path.read_bytes(), path, "Download it again.")
             self.size = int(content["video_height"]), int(content["video_width"])
@@ -119,3 +119,8 @@ class SavFile:
             return 0.0
         height, width = self.size
         return mask_area(segmentation, height, width) / (height * width)
+
+
+def video_of(annotation: Path) -> Path:
+    """``sav_XXXXXX.mp4`` of one of its jsons."""
+    return annotation.with_name(f"{annotation.stem.rpartition('_')[0]}.mp4")

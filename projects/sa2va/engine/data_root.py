@@ -17,7 +17,7 @@ def use_data_root(cfg: Any, root: str | Path) -> None:
 
     Args:
         cfg: MMEngine config, changed in place.
-        root: own data (a file, or a folder with ``data.jsonl``), or a COCO-like folder.
+        root: of any set that :func:`find_sets` knows.
 
     Raises:
         ConfigError: the config has no cycle source.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmengine.dist import broadcast_object_list
+from mmengine.dist import all_gather_object, broadcast_object_list
 from mmengine.registry import LOOPS
 from mmengine.runner.loops import _InfiniteDataloaderIterator
 from xtuner.engine import TrainLoop as XTunerTrainLoop
@@ -12,7 +12,7 @@ from xtuner.engine import TrainLoop as XTunerTrainLoop
 from projects.sa2va.engine.before_step import accumulation_steps
 from projects.sa2va.engine.strategy import adopt_strategy
 from projects.sa2va.engine.unwrap import unwrap_model
-from projects.sa2va.errors import ConfigError
+from projects.sa2va.errors import ConfigError, DataError
 
 
 @LOOPS.register_module()
@@ -37,6 +37,7 @@ class TrainLoop(XTunerTrainLoop):
 
     Raises:
         ConfigError: a number below 1; on resume, a batch sampler without ``start``.
+        DataError: ranks with data sets of different lengths.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class TrainLoop(XTunerTrainLoop):
 
     def run(self) -> Any:
         """Trains to the end, from where the run was resumed."""
+        _require_equal_data(self.dataloader.dataset)
         seeds, model = [self.runner.seed], unwrap_model(self.runner.model)
         broadcast_object_list(seeds)  # with MMEngine's diff_rank_seed each rank has its own, for dropout alone
         seed = seeds[0]
@@ -96,6 +98,13 @@ class TrainLoop(XTunerTrainLoop):
     def _val_is_due(self) -> bool:
         due = self._iter % self.val_interval == 0 or self._iter == self._max_iters
         return due and self._iter >= self.val_begin
+
+
+def _require_equal_data(dataset: Any) -> None:
+    """Ranks draw by position: sets that differ would be trained on in different orders."""
+    lengths = all_gather_object(len(dataset))
+    if len(set(lengths)) > 1:
+        raise DataError(f"train_dataloader: ranks have sets of {lengths} samples. Give every machine the same files.")
 
 
 def _end_with_the_run(schedulers: Any, max_steps: int) -> None:

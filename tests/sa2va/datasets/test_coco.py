@@ -53,6 +53,7 @@ def test_crowds_and_small_objects_are_left_out_on_request(tmp_path: Path):
     assert [one["id"] for one in CocoInstances(*paths).items] == [1, 3]
     assert [one["id"] for one in CocoInstances(*paths, min_area=5, include_crowd=True).items] == [1, 2]
     assert CocoInstances(*paths, include_crowd=True)[1].mask.sum() == 150
+    assert CocoInstances(*paths, min_area=5).dropped == {"below min_area=5": 1, "crowds": 1}
     with pytest.raises(DataError, match="min_area=1000"):
         CocoInstances(*paths, min_area=1000)
 

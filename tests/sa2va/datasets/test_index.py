@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import itertools
 import json
@@ -116,16 +117,65 @@ def test_other_settings_have_an_index_of_their_own(folder: Folder):
     assert folder.read == ["a", "b", "a", "b"]
 
 
-def test_a_run_that_holds_the_old_index_keeps_its_files(folder: Folder):
-    """Red when a new build takes the files away under a running training. The build after that may."""
+def test_a_run_that_holds_an_old_index_keeps_its_files(folder: Folder):
+    """Red when new builds take the files away under a running training, or they stay for ever."""
     old = folder.open()
-    (folder.root / "b.txt").write_text("b0 b1 b2")
-    folder.open()
+    files = set((folder.root / ".index").glob("*.arrow"))
+    for content in ("b0 b1 b2", "b0 b1 b2 b3"):
+        (folder.root / "b.txt").write_text(content)
+        folder.open()
     assert old[13]["name"] == "b3"
-    (folder.root / "b.txt").write_text("b0 b1 b2 b3")
+    for file in files:
+        os.utime(file, (0, 0))
+    (folder.root / "b.txt").write_text("b0")
     folder.open()
-    assert len(list((folder.root / ".index").glob("*.arrow"))) == 4  # the root, a, and two of b
-    assert not list((folder.root / ".index").glob("*.tmp"))
+    assert len(files - set((folder.root / ".index").glob("*.arrow"))) == 1, "b as it was at first"
+
+
+def test_sets_may_share_a_folder_of_indices(tmp_path: Path):
+    """Red when two sets of one kind take each other's index for an old one of their own."""
+    folders = [Folder(tmp_path / name / "set") for name in "ab"]
+    for folder in folders:
+        folder.root.mkdir(parents=True)
+        (folder.root / "one.txt").write_text(f"of-{folder.root.parent.name}")
+    for _ in range(2):
+        indices = [open_index(folder.root, tmp_path / "shared", {}, COLUMNS, folder.parts) for folder in folders]
+    assert [index[0]["name"] for index in indices] == ["of-a", "of-b"]
+    assert [folder.read for folder in folders] == [["one"], ["one"]]
+
+
+def test_a_folder_of_indices_that_would_make_itself_old_is_refused(folder: Folder):
+    """Red when the build writes into what it watches and then blames a download."""
+    with pytest.raises(ConfigError, match="each index would make itself old"):
+        open_index(folder.root, folder.root / "index", {}, COLUMNS, folder.parts)
+    assert len(open_index(folder.root, folder.root / ".mine", {}, COLUMNS, folder.parts)) == 14
+
+
+def test_all_indices_of_a_process_share_its_open_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Red when each index keeps files open of its own: a few large sets would reach the system's limit."""
+    monkeypatch.setattr(index_module, "_map", functools.lru_cache(3)(index_module._map.__wrapped__))
+    root = tmp_path / "set"
+    root.mkdir()
+    for i in range(6):
+        (root / f"p{i}.txt").write_text(f"line{i}")
+    indices = [Folder(root).open(number=number) for number in range(3)]
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(2):
+        assert [index[i]["name"] for index in indices for i in range(6)] == [f"line{i}" for i in range(6)] * 3
+    assert len(os.listdir("/proc/self/fd")) - before <= 3
+
+
+def test_too_many_open_files_are_not_taken_for_damage(folder: Folder, monkeypatch: pytest.MonkeyPatch):
+    """Red when the advice is to delete an index that is sound."""
+    index = folder.open()
+
+    def full(path: str) -> None:
+        raise OSError(errno.EMFILE, "Too many open files", path)
+
+    index_module._map.cache_clear()
+    monkeypatch.setattr(pa, "memory_map", full)
+    with pytest.raises(DataError, match=r"too many files open. Raise the limit"):
+        index[0]
 
 
 def test_a_build_that_dies_goes_on_where_it_was(folder: Folder):
@@ -201,9 +251,9 @@ def test_a_worker_gets_the_index_without_its_rows(folder: Folder):
 
 
 def test_a_folder_that_cannot_be_written_is_named_with_the_remedy(folder: Folder, tmp_path: Path):
-    (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match=r"file/index: the index of .* cannot be written .* as index_dir"):
-        open_index(folder.root, tmp_path / "file/index", {}, COLUMNS, folder.parts)
+    (tmp_path / ".file").touch()
+    with pytest.raises(ConfigError, match=r"file/index/.*: the index of .* cannot be read or written .* as index_dir"):
+        open_index(folder.root, tmp_path / ".file/index", {}, COLUMNS, folder.parts)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from projects.sa2va.datasets.sav_conversion import Conversion, convert, spread
+from projects.sa2va.datasets.sav_conversion import Conversion, convert, middles
 from projects.sa2va.datasets.sav_file import FramePair, SavFile
 from projects.sa2va.datasets.sav_pairs import SavPairs
 from projects.sa2va.datasets.sav_videos import SavVideos
@@ -63,6 +65,31 @@ def test_a_killed_conversion_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert not list((tmp_path / "out").rglob("*.tmp"))
 
 
+def test_what_changed_since_is_converted_again(tmp_path: Path):
+    """Red when a video that came later is never converted, or the rest is read again for it."""
+    video = write_sav(tmp_path / "raw").with_name("sav_000001.mp4")
+    write_sav(tmp_path / "raw", "sav_000002")
+    content = video.read_bytes()
+    video.unlink()
+    conversion = Conversion(tmp_path / "raw", tmp_path / "out")
+    first = convert(conversion)
+    assert (first.pairs, [bad.path for bad in first.bad]) == (1, [str(video)])
+    (written,) = (tmp_path / "out").rglob("*.npz")
+    before = written.stat().st_mtime_ns
+    video.write_bytes(content)
+    second = convert(conversion)
+    assert (second.pairs, second.bad) == (2, [])
+    assert written.stat().st_mtime_ns == before
+
+
+def test_a_process_that_is_killed_ends_the_conversion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Red when the others wait for it for ever."""
+    write_sav(tmp_path / "raw")
+    monkeypatch.setattr(SavFile, "read", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(DataError, match="a process of the conversion was killed"):
+        convert(Conversion(tmp_path / "raw", tmp_path / "out"))
+
+
 def test_other_settings_do_not_mix_into_one_folder(tmp_path: Path):
     write_sav(tmp_path / "raw")
     convert(Conversion(tmp_path / "raw", tmp_path / "out"))
@@ -88,7 +115,7 @@ def test_settings_that_cannot_work_are_refused_before_anything_is_written(tmp_pa
 def test_few_pairs_are_spread_over_the_masklet(count: int, expected: list[int]):
     """Red when the first pairs are taken, or one is taken twice."""
     pairs = [FramePair(0, i, i + 1) for i in range(10)]
-    assert [pair.frame1 for pair in spread(pairs, count)] == expected
+    assert [pair.frame1 for pair in middles(pairs, count)] == expected
 
 
 @pytest.mark.slow

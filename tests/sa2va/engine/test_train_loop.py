@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from projects.sa2va.engine import launch
 from projects.sa2va.engine.before_step import just_stepped
-from tests.toy import toy_config
+from projects.sa2va.errors import DataError
+from tests.ranks import run_ranks
+from tests.toy import ToyData, toy_config
 
 
 @HOOKS.register_module(force=True)
@@ -46,3 +50,25 @@ def test_a_run_shorter_than_its_warm_up_starts(tmp_path: Path) -> None:
     cfg = toy_config(tmp_path, steps=1)
     cfg.param_scheduler = [dict(type="CosineAnnealingLR", eta_min=0.0, by_epoch=False, begin=5)]
     Runner.from_cfg(cfg).train()
+
+
+class LocalData(ToyData):
+    """As on machines of which one misses a file."""
+
+    def __len__(self) -> int:
+        return super().__len__() - get_rank()
+
+
+def start(work_dir: Path) -> str:
+    cfg = toy_config(work_dir, steps=1)
+    cfg.train_dataloader.dataset.type = f"{__name__}.LocalData"
+    cfg.launcher = "pytorch"
+    with pytest.raises(DataError) as refused:
+        launch.build_runner(cfg).train()
+    return str(refused.value)
+
+
+def test_ranks_with_different_sets_are_refused(tmp_path: Path) -> None:
+    """Red when they train on, each on other samples of what should be one batch."""
+    for said in run_ranks(2, start, tmp_path):
+        assert "ranks have sets of [64, 63] samples" in said

@@ -20,7 +20,7 @@ class CocoConverter:
     """Each annotation with a mask is a record; ``caption`` becomes its text, the next frame its second side.
 
     Args:
-        root: folder of one COCO set; or of several, and then ``dataset`` is one of them.
+        root: folder of one COCO set, or its json. Becomes the folder that holds its pictures.
 
     Raises:
         DataError: no COCO set, or several.
@@ -36,8 +36,11 @@ class CocoConverter:
             raise DataError(f"{self.root}: expected one COCO set, found {names}. Give the json of one.")
         config = found[0].config
         self.dataset = CocoInstances(config["ann_file"], config["image_root"])
+        pictures = self.dataset.file.image_root
         if self.root.is_file():
-            self.root = Path(os.path.commonpath([self.root.parent.resolve(), Path(config["image_root"]).resolve()]))
+            self.root = self.root.parent.parent if self.root.parent.name == "annotations" else self.root.parent
+        if not pictures.resolve().is_relative_to(self.root.resolve()):
+            self.root = pictures  # they lie elsewhere, or behind a link, and own data must not leave its root
 
     def sources(self) -> Sequence[str]:
         """Places of the annotations in the set."""
@@ -60,5 +63,4 @@ class CocoConverter:
         return Converted([record], [])
 
     def _picture(self, image: dict[str, Any]) -> str:
-        path = self.dataset.file.image_root.resolve() / image["file_name"]
-        return Path(os.path.relpath(path, self.root.resolve())).as_posix()
+        return Path(os.path.relpath(self.dataset.file.image_root / image["file_name"], self.root)).as_posix()

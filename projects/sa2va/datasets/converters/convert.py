@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from projects.sa2va.datasets.in_order import cores, in_order
 from projects.sa2va.errors import BadSample, DataError
+from projects.sa2va.whole_files import written_whole
 
 #: Sources between two notes of how far it is.
 _STRIDE = 128
@@ -87,16 +88,15 @@ def write_own_data(converter: Converter, out: Path, track: Callable[[Iterable[st
             for record in converted.records:
                 records.write(json.dumps(record, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
             for bad in converted.bad:
-                left_out.write(
-                    json.dumps({"path": bad.path, "record": bad.record, "reason": bad.reason}).encode() + b"\n"
-                )
+                left_out.write(json.dumps(bad.report()).encode() + b"\n")
             state["records"] += len(converted.records)
             state["bad"] += len(converted.bad)
             if number % _STRIDE == 0 or number == len(names):
                 records.flush()
                 left_out.flush()
                 state |= {"done": number, "bytes": records.tell(), "report bytes": left_out.tell()}
-                _replace(progress, json.dumps(state))
+                with written_whole(progress) as unfinished:
+                    unfinished.write_text(json.dumps(state), encoding="utf-8")
     progress.unlink()
     if not state["records"]:
         part.unlink()
@@ -105,13 +105,6 @@ def write_own_data(converter: Converter, out: Path, track: Callable[[Iterable[st
     if not state["bad"]:
         report.unlink()
     return Total(state["records"], state["bad"], report)
-
-
-def _replace(path: Path, text: str) -> None:
-    """Never half a file."""
-    new = path.with_name(path.name + ".new")
-    new.write_text(text, encoding="utf-8")
-    new.replace(path)
 
 
 def _in_order(converter: Converter, names: Iterable[str]) -> Iterator[Converted]:

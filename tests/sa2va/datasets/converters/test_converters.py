@@ -79,6 +79,19 @@ def shape(kind: str, *points: tuple[float, float], **more: Any) -> dict[str, Any
     return {"label": "mug", "points": points, "shape_type": kind, "group_id": None, **more}
 
 
+def test_pictures_behind_a_link_are_found_again(scene_root: Path, tmp_path: Path):
+    """Red when records lead out of the folder that own data reads them from, which refuses each of them."""
+    folder = scene_root / "mask_only"
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/images").symlink_to(folder / "images")
+    (tmp_path / "set/instances.json").write_bytes((folder / "instances.json").read_bytes())
+    for root in (tmp_path / "set", tmp_path / "set/instances.json"):
+        converter, out = CocoConverter(root), tmp_path / f"{root.name}.jsonl"
+        total = write_own_data(converter, out)
+        data = OwnData(out, image_root=converter.root)
+        assert [data[index].mask.any() for index in range(len(data))] == [True] * total.records
+
+
 def test_every_shape_of_labelme_with_an_area(tmp_path: Path):
     """Red when a mask is shifted, rows and columns are swapped, or parts of one object become two."""
     png, part = io.BytesIO(), np.array([[1, 0, 1], [0, 1, 1]], bool)
