@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def convert_all(args: argparse.Namespace) -> None:
-    from projects.sa2va.datasets.sav_conversion import Conversion, convert
+    from projects.sa2va.datasets.converters.sav import Conversion, convert
 
     conversion = Conversion(
         args.root,

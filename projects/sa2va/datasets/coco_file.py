@@ -12,7 +12,7 @@ import numpy as np
 from mmengine.logging import print_log
 
 from projects.sa2va.datasets.files import MAX_IMAGE_PIXELS, inside, read_json, read_picture, require_folder
-from projects.sa2va.datasets.mask_codec import MaskError, decode_mask, rle_size
+from projects.sa2va.datasets.mask_codec import mask_on, rle_size
 from projects.sa2va.datasets.object_limits import area_share
 from projects.sa2va.errors import BadSample, DataError
 
@@ -118,11 +118,7 @@ class CocoFile:
         Raises:
             BadSample: see ``decode_mask``.
         """
-        height, width = picture.shape[:2]
-        try:
-            return decode_mask(annotation.get("segmentation"), height, width)
-        except MaskError as error:
-            raise BadSample(str(self.path), self.record(annotation), str(error)) from error
+        return mask_on(picture, annotation.get("segmentation"), self.path, self.record(annotation))
 
     def _index_images(self, entries: list[Any]) -> tuple[dict[Any, dict[str, Any]], set[Any]]:
         """Images by id, and the ids that are given to different files."""

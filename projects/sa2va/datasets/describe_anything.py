@@ -15,7 +15,7 @@ from projects.sa2va.datasets.file_parts import walk
 from projects.sa2va.datasets.files import read_json, read_picture, require_folder, usable_text
 from projects.sa2va.datasets.index import Dropped, Entry, Part
 from projects.sa2va.datasets.indexed_set import AREA_SHARE, IndexedSet
-from projects.sa2va.datasets.mask_codec import MaskError, decode_mask, mask_area, rle_size
+from projects.sa2va.datasets.mask_codec import MaskError, mask_area, mask_on, rle_size
 from projects.sa2va.datasets.tar_shard import ByteRange, list_shard, read_member
 from projects.sa2va.errors import BadSample
 from projects.sa2va.structures import Sample
@@ -68,10 +68,7 @@ class DescribeAnything(IndexedSet):
         text = usable_text(json.loads(row["caption"]), self.json, record)
         member = read_member(self.images / row["shard"], ByteRange(row["start"], row["size"]), row["picture"])
         image = read_picture(member, record, rle_size(segmentation))
-        try:
-            mask = decode_mask(segmentation, *image.shape[:2])
-        except MaskError as error:
-            raise BadSample(str(self.json), record, str(error)) from error
+        mask = mask_on(image, segmentation, self.json, record)
         return Sample(f"{self.json.relative_to(self.root)}#{record}", image, mask, text)
 
     def _parts(self) -> Iterator[Part]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from projects.sa2va.errors import DataError
+from projects.sa2va.errors import BadSample, DataError
 
 #: Longest outline of a polygon in px, about 40 times round the largest picture; pycocotools takes 100 bytes a px.
 _MAX_OUTLINE = 2_000_000
@@ -45,6 +46,18 @@ def decode_mask(segmentation: Any, height: int, width: int) -> np.ndarray:
     if not mask.any():
         raise MaskError("empty mask: it covers no pixel")
     return mask
+
+
+def mask_on(picture: np.ndarray, segmentation: Any, path: str | Path, record: str) -> np.ndarray:
+    """:func:`decode_mask` for a record and its picture (H, W, 3).
+
+    Raises:
+        BadSample: see there.
+    """
+    try:
+        return decode_mask(segmentation, *picture.shape[:2])
+    except MaskError as error:
+        raise BadSample(str(path), record, str(error)) from error
 
 
 def encode_mask(mask: np.ndarray) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from mmengine.registry import DATASETS
 
 from projects.sa2va.datasets.files import MAX_IMAGE_PIXELS, inside, read_mask, read_picture, require_folder, usable_text
 from projects.sa2va.datasets.json_lines import JsonLines
-from projects.sa2va.datasets.mask_codec import MaskError, decode_mask, rle_size
+from projects.sa2va.datasets.mask_codec import mask_on, rle_size
 from projects.sa2va.errors import BadSample, near_miss
 from projects.sa2va.structures import Sample
 
@@ -115,7 +115,4 @@ class OwnData:
             pixels = read_mask(inside(self.image_root, segmentation, self.path, line), line, self.max_pixels)
             return read_picture(picture_file, line, pixels.shape, self.max_pixels), pixels
         picture = read_picture(picture_file, line, rle_size(segmentation), self.max_pixels)
-        try:
-            return picture, decode_mask(segmentation, *picture.shape[:2])
-        except MaskError as error:
-            raise BadSample(str(self.path), line, str(error)) from error
+        return picture, mask_on(picture, segmentation, self.path, line)

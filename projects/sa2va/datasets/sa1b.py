@@ -25,10 +25,10 @@ class Sa1b(TarShards):
     Arguments, faults and errors: see ``TarShards``. A missing jpg is a bad sample for each of its annotations.
     """
 
-    remedy = "Expected sa_*.tar, or sa_*.jpg beside sa_*.json, or the folders img and js of these."
+    _remedy = "Expected sa_*.tar, or sa_*.jpg beside sa_*.json, or the folders img and js of these."
 
-    def parts(self) -> Iterator[Part]:
-        yield from super().parts()
+    def _parts(self) -> Iterator[Part]:
+        yield from super()._parts()
         yield from file_parts(self.root, ".json", self._files)
 
     def _files(self, folder: Path, names: list[str]) -> Iterator[Entry]:

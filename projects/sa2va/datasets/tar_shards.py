@@ -16,7 +16,7 @@ from projects.sa2va.datasets.file_parts import folder_part, walk
 from projects.sa2va.datasets.files import read_picture, require_folder, usable_text
 from projects.sa2va.datasets.index import Dropped, Entry, Part
 from projects.sa2va.datasets.indexed_set import AREA_SHARE, IndexedSet
-from projects.sa2va.datasets.mask_codec import MaskError, decode_mask, rle_size
+from projects.sa2va.datasets.mask_codec import mask_on, rle_size
 from projects.sa2va.datasets.object_limits import ObjectLimits, area_share
 from projects.sa2va.datasets.tar_shard import ByteRange, list_shard, read_member
 from projects.sa2va.errors import BadSample
@@ -59,7 +59,7 @@ class TarShards(IndexedSet):
         ConfigError: see ``open_index`` and ``ObjectLimits``.
     """
 
-    remedy = "Expected uncompressed *.tar shards of jpg and json members."
+    _remedy = "Expected uncompressed *.tar shards of jpg and json members."
 
     def __init__(
         self,
@@ -71,11 +71,11 @@ class TarShards(IndexedSet):
         min_predicted_iou: float = 0.0,
         min_stability_score: float = 0.0,
     ) -> None:
-        self.root, self.text_key = require_folder(Path(root), self.remedy), text_key
+        self.root, self.text_key = require_folder(Path(root), self._remedy), text_key
         scores = {"predicted_iou": min_predicted_iou, "stability_score": min_stability_score}
         self.limits = ObjectLimits(min_area_share, max_area_share, scores)
         settings = {"text_key": text_key, **self.limits.settings()}
-        self._open_index(self.root, index_dir, settings, _COLUMNS, self.parts, self.remedy)
+        self._open_index(self.root, index_dir, settings, _COLUMNS, self._parts, self._remedy)
 
     def __getitem__(self, index: int) -> Sample:
         row = self.index[index]
@@ -87,14 +87,11 @@ class TarShards(IndexedSet):
             raise BadSample(name, f"annotation {row['annotation']}", "changed since it was indexed")
         record = _record(annotation, row["annotation"])
         image = read_picture(picture_file, record, rle_size(annotation.get("segmentation")))
-        try:
-            mask = decode_mask(annotation.get("segmentation"), *image.shape[:2])
-        except MaskError as error:
-            raise BadSample(name, record, str(error)) from error
+        mask = mask_on(image, annotation.get("segmentation"), name, record)
         text = usable_text(annotation.get(self.text_key), name, record) if self.text_key else None
         return Sample(f"{os.path.relpath(name, self.root)}#{record}", image, mask, text)
 
-    def parts(self) -> Iterator[Part]:
+    def _parts(self) -> Iterator[Part]:
         """One part a shard, and the folders that hold them."""
         for folder, names, bad in walk(self.root, ".tar"):
             yield folder_part(self.root, folder, ".tar", bad)

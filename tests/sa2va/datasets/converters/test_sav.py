@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from projects.sa2va.datasets.sav_conversion import Conversion, convert, middles
+from projects.sa2va.datasets.converters.sav import Conversion, convert, middles
 from projects.sa2va.datasets.sav_file import FramePair, SavFile
 from projects.sa2va.datasets.sav_pairs import SavPairs
 from projects.sa2va.datasets.sav_videos import SavVideos
