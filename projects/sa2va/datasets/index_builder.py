@@ -157,9 +157,11 @@ def _build(folder: Path, key: str, root: Path, schema: pa.Schema, parts: Iterabl
     content = {"root": root.name, "stamps": stamps, "parts": [part for part in indexed if part.rows or part.dropped]}
     with written_whole(listing) as unfinished:
         unfinished.write_text(json.dumps(content), encoding="utf-8")
-    keep = {part.file for part in indexed}
-    for path in (*folder.glob(f"{key}-*"), *folder.glob(f".{key}*.tmp")):  # the latter were left by killed builds
-        if path.name not in keep and time.time() - path.stat().st_mtime > _KEPT:
+    for path in folder.glob(f".{key}*.tmp"):  # of builds that were killed
+        path.unlink(missing_ok=True)
+    current = {part.file for part in indexed}
+    for path in folder.glob(f"{key}-*"):
+        if path.name not in current and time.time() - path.stat().st_mtime > _KEPT:
             path.unlink(missing_ok=True)
 
 

@@ -203,8 +203,9 @@ class MixtureDataset:
         return None
 
     def _is_flipped(self, key: DrawKey) -> bool:
-        draw = generator(self.seed, key, "flip")
-        return self.flip_share > 0 and float(torch.rand((), generator=draw)) < self.flip_share
+        if not self.flip_share:
+            return False
+        return float(torch.rand((), generator=generator(self.seed, key, "flip"))) < self.flip_share
 
     def _report(self, index: int, why: str, description: str, report: dict[str, str]) -> None:
         self._set_aside.add(index, why)
