@@ -179,15 +179,19 @@ def test_too_many_open_files_are_not_taken_for_damage(folder: Folder, monkeypatc
 
 
 def test_a_build_that_dies_goes_on_where_it_was(folder: Folder):
-    """Red when finished parts are read again, or the unfinished one counts as complete."""
+    """Red when finished parts are read again, the unfinished one counts as complete, or half a file stays for ever."""
     (folder.root / "c.txt").write_text("c0")
     whole, folder._lines = folder._lines, lambda path: killed(path) if path.stem == "b" else whole(path)
     with pytest.raises(KeyboardInterrupt):
         folder.open()
     assert folder.read == ["a"]
+    finished = next((folder.root / ".index").glob("*.arrow"))
+    half = finished.with_name(f".{finished.name}.0.tmp")
+    half.touch()
     folder._lines = whole
     assert len(folder.open()) == 15
     assert folder.read == ["a", "b", "c"]
+    assert not half.exists()
 
 
 def killed(path: Path) -> Iterator[Entry]:
