@@ -15,15 +15,15 @@ _data_root = "data/scenes"
 
 _transform = dict(type=SampleTransform, image_size=128, grounding_size=128, grid_size=8, mask_size=32)
 
-_refer_source = dict(kind="refer", dataset=dict(type=SceneExpressions, root=_data_root, split="labelled"))
-_cycle_source = dict(kind="cycle", dataset=dict(type=SceneMasks, root=_data_root, split="mask_only"))
+_refer_sources = [dict(kind="refer", dataset=dict(type=SceneExpressions, root=_data_root, split="labelled"))]
+_cycle_sources = [dict(kind="cycle", dataset=dict(type=SceneMasks, root=_data_root, split="mask_only"))]
 
 train_dataloader = dict(
     batch_size=8,
     num_workers=0,
     dataset=dict(
         type=MixtureDataset,
-        sources=[_refer_source],
+        sources=_refer_sources,
         transform=_transform,
         # Masks of one's own come with a few broken files. Evaluation puts up with none.
         max_bad_samples=100,

@@ -20,9 +20,9 @@ def test_the_last_file_that_set_a_value_is_named() -> None:
     origins = provenance(CONFIGS / "ablations/no_ema.py")
     for place, file in {
         ("default_hooks", "ema_teacher", "decay"): "ablations/no_ema.py",
-        ("default_hooks", "gradient_flow", "interval"): "pseudo_gumbel_tiny.py",
+        ("default_hooks", "caption_panel", "interval"): "pseudo_gumbel_tiny.py",
         ("default_hooks", "logger", "interval"): "_base_/default_runtime.py",
-        ("model", "mask_ratio"): "pseudo_gumbel_tiny.py",
+        ("model", "mask_ratio"): "_base_/pseudo_gumbel.py",
         # `sa2va=model` only puts the base's dict elsewhere
         ("model", "sa2va", "lora", "r"): "_base_/models/sa2va_tiny.py",
         ("train_dataloader", "dataset", "sources", 0, "dataset", "split"): "_base_/datasets/scenes.py",
@@ -59,7 +59,7 @@ def test_the_tool_shows_values_and_their_files() -> None:
     assert ["lr", "0.5", "command", "line"] in shown
     assert ["weight_decay", "0.05", "_base_/schedules/cosine.py"] in shown
     assert ["r", "128", "_base_/models/sa2va_internvl25_4b.py"] in shown
-    assert ["top_k", "128", "pseudo_gumbel_4b.py"] in shown
+    assert ["top_k", "128", "_base_/pseudo_gumbel.py"] in shown
     assert not [line for line in shown if line[:1] == ["max_steps"]], "outside --only"
 
 
