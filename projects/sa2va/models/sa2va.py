@@ -169,6 +169,15 @@ class Sa2VA(BaseModel):
         """Compute type of the weights."""
         return next(self.text_hidden_fcs.parameters()).dtype
 
+    @property
+    def is_partitioned(self) -> bool:
+        """Whether ZeRO-3 has split the weights over the ranks.
+
+        Every forward of a layer is a collective then: all ranks must run the same ones, whatever their samples need.
+        """
+        # ZeRO-3's mark. By name, as in `embedding.weight`, the parameter would be gathered: a collective too.
+        return hasattr(next(self.parameters()), "ds_tensor")
+
     @torch.no_grad()
     def look(self, side: Side, *, grounding: bool = True) -> Pictures:
         """Run the frozen towers once, without autograd."""
@@ -241,9 +250,7 @@ class Sa2VA(BaseModel):
                 pad_token_id=self.prompts.pad_id,
                 eos_token_id=self.tokenizer.eos_token_id,
                 suppress_tokens=list(suppress) or None,
-                # Under ZeRO-3, which marks its parameters so, every forward is a collective: ranks that are done go on
-                # until all are.
-                synced_gpus=hasattr(self.embedding.weight, "ds_tensor"),
+                synced_gpus=self.is_partitioned,  # ranks that are done go on until all are
             )
         return [self.prompts.until_stop(row) for row in new_ids.cpu()]
 
