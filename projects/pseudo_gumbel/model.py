@@ -131,8 +131,10 @@ class PseudoGumbel(BaseModel):
     def cycle_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Losses of one cycle step on a batch of masks."""
         side1, side2 = batch.caption_side, batch.mask_side or batch.caption_side
-        pictures1 = self.student.look(side1, grounding=batch.mask_side is None)
-        pictures2 = pictures1 if batch.mask_side is None else self.student.look(side2)
+        # One look does for still pictures, unless ranks run each tower together and others may have a second frame.
+        one_look = side2 is side1 and not self.student.is_partitioned
+        pictures1 = self.student.look(side1, grounding=one_look)
+        pictures2 = pictures1 if one_look else self.student.look(side2)
 
         captions = self.teacher_captions(pictures1, side1.region)
         corrupted = self.corrupt(captions, batch)

@@ -56,6 +56,10 @@ class Pictures(NamedTuple):
     vision: Tensor  #: [B, g * g, C] features before the projector
     maps: tuple[Tensor, ...]  #: SAM 2 feature maps
 
+    def of(self, rows: list[int]) -> Pictures:
+        """Those of some pictures of the batch."""
+        return Pictures(self.vision[rows], tuple(level[rows] for level in self.maps))
+
 
 @MODELS.register_module()
 class Sa2VA(BaseModel):
@@ -180,6 +184,15 @@ class Sa2VA(BaseModel):
         """Compute type of the weights."""
         return next(self.text_hidden_fcs.parameters()).dtype
 
+    @property
+    def is_partitioned(self) -> bool:
+        """Whether ZeRO-3 has split the weights over the ranks.
+
+        Every forward of a layer is a collective then: all ranks must run the same ones, whatever their samples need.
+        """
+        # ZeRO-3's mark. By name, as in `embedding.weight`, the parameter would be gathered: a collective too.
+        return hasattr(next(self.parameters()), "ds_tensor")
+
     @torch.no_grad()
     def look(self, side: Side, *, grounding: bool = True) -> Pictures:
         """Run the frozen towers once, without autograd; not on pictures that ``feature_cache`` has."""
@@ -264,9 +277,7 @@ class Sa2VA(BaseModel):
                 pad_token_id=self.prompts.pad_id,
                 eos_token_id=self.tokenizer.eos_token_id,
                 suppress_tokens=list(suppress) or None,
-                # Under ZeRO-3, which marks its parameters so, every forward is a collective: ranks that are done go on
-                # until all are.
-                synced_gpus=hasattr(self.embedding.weight, "ds_tensor"),
+                synced_gpus=self.is_partitioned,  # ranks that are done go on until all are
             )
         return [self.prompts.until_stop(row) for row in new_ids.cpu()]
 
@@ -364,7 +375,7 @@ class Sa2VA(BaseModel):
         prompts = self.answer_prompts(asked, self.visual_tokens(pictures.vision))
         masks: list[Tensor | None] = [None] * len(prompts)
         if given := {i: prompt for i, prompt in enumerate(prompts) if prompt is not None}:
-            maps = tuple(m[list(given)] for m in pictures.maps)
+            maps = pictures.of(list(given)).maps
             for i, mask in zip(given, self.grounding(maps, torch.stack(list(given.values()))).mask_logits, strict=True):
                 masks[i] = mask
         return masks
@@ -400,7 +411,7 @@ class Sa2VA(BaseModel):
 
         ``refer``: ``pred_mask`` from the human expression. ``cycle`` and ``caption``: a greedy ``caption`` of the
         region; ``cycle`` also ``cycle_mask``, the mask that this caption, as text, leads back to. Masks are bool at the
-        size of the ground truth; None where the model gave none.
+        size of the ground truth. None where the model gave none, as for a region [g, g] without a cell.
         """
         side2 = batch.mask_side or batch.caption_side
         results: list[dict[str, Any]] = [
@@ -415,13 +426,18 @@ class Sa2VA(BaseModel):
         if batch.kind == "refer":
             self._put_masks(results, "pred_mask", self.segment(self.look(side2), [text or "" for text in batch.text]))
             return results
-        pictures = self.look(batch.caption_side)
-        captions = [self.prompts.decode(ids) for ids, _ in self.caption(pictures, batch.caption_side.region)]
-        for result, caption in zip(results, captions, strict=True):
+        # A region without a cell cannot be described, so it gets no caption, and no mask from one.
+        rows = batch.caption_side.region.flatten(1).any(1).nonzero().flatten().tolist()
+        if not rows:
+            return results
+        described = [results[row] for row in rows]
+        pictures = self.look(batch.caption_side).of(rows)
+        captions = [self.prompts.decode(ids) for ids, _ in self.caption(pictures, batch.caption_side.region[rows])]
+        for result, caption in zip(described, captions, strict=True):
             result["caption"] = caption
         if batch.kind == "cycle":
-            pictures2 = pictures if batch.mask_side is None else self.look(side2)
-            self._put_masks(results, "cycle_mask", self.segment(pictures2, captions))
+            pictures2 = pictures if batch.mask_side is None else self.look(side2).of(rows)
+            self._put_masks(described, "cycle_mask", self.segment(pictures2, captions))
         return results
 
     @staticmethod

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from projects.sa2va.errors import ConfigError
-from tests.tiny import tiny_batch, tiny_sa2va, tiny_side
+from tests.tiny import part_of, tiny_batch, tiny_sa2va, tiny_side
 
 
 @pytest.fixture(scope="module")
@@ -222,6 +222,34 @@ def test_predictions_are_at_the_size_of_the_ground_truth(model):
     for result, size in zip(model(batch, mode="predict"), [(50, 70), (128, 128)], strict=True):
         assert result["cycle_mask"] is None or result["cycle_mask"].shape == size
         assert isinstance(result["caption"], str)
+
+
+@pytest.mark.parametrize("two_frames", [False, True])
+@pytest.mark.parametrize("kind", ["cycle", "caption"])
+def test_a_region_without_a_cell_is_a_result_without_a_caption(model, kind, two_frames):
+    """Evaluation then counts it as missed. Red when it ends the run, or moves the results of the other rows."""
+    batch = tiny_batch(kind, 3, two_frames)._replace(gt_masks=[np.ones((32, 32), bool)] * 3)
+    expected = [model(part_of(batch, slice(row, row + 1)), mode="predict")[0] for row in (0, 2)]
+    assert all(result["caption"] for result in expected)
+    batch.caption_side.region[1] = False
+    first, missed, last = model(batch, mode="predict")
+    assert (missed["sample_id"], missed["caption"], missed["cycle_mask"]) == ("sample 1", None, None)
+    for result, alone in zip((first, last), expected, strict=True):
+        assert (result["sample_id"], result["caption"]) == (alone["sample_id"], alone["caption"])
+        assert (alone["cycle_mask"] is None) == (kind == "caption")
+        assert kind == "caption" or np.mean(result["cycle_mask"] == alone["cycle_mask"]) > 0.99
+
+
+@pytest.mark.parametrize("kind", ["cycle", "caption"])
+def test_a_batch_without_any_cell_has_a_result_a_sample(model, kind):
+    """Red when a batch of such regions alone ends the run, or is left out."""
+    batch = tiny_batch(kind)._replace(gt_masks=[np.ones((32, 32), bool)] * 2)
+    batch.caption_side.region[:] = False
+    results = model(batch, mode="predict")
+    assert [(r["sample_id"], r["caption"], r["cycle_mask"]) for r in results] == [
+        ("sample 0", None, None),
+        ("sample 1", None, None),
+    ]
 
 
 def test_an_answer_without_seg_gives_no_mask(model):

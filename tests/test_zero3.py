@@ -1,0 +1,88 @@
+"""ZeRO-3 with every weight split over the ranks: each forward is a collective, whatever samples a rank holds."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from projects.sa2va.datasets.scene_set import write_scene_set
+from projects.sa2va.engine import launch
+from projects.sa2va.engine.parameters import gather_slices, local_tensor, trainable_parameters
+from projects.sa2va.engine.unwrap import unwrap_model
+from projects.sa2va.paths import ROOT
+from projects.sa2va.structures import Batch
+from tests.ranks import run_ranks
+
+SIZES = {"labelled": 6, "mask_only": 8, "test": 2, "test_heldout": 2}
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_scene_set(tmp_path_factory.mktemp("data") / "scenes", sizes=SIZES)
+
+
+def train(scenes: Path, work_dir: Path, batch_size: int, stage: int) -> tuple[list[bool], dict[str, torch.Tensor]]:
+    """4 steps over still pictures, two frames and expressions.
+
+    The teacher says nothing of the second sample of each joint batch.
+
+    Returns:
+        which of this rank's cycle batches are stills, and the whole weights after.
+    """
+    from projects.pseudo_gumbel.model import Captions, PseudoGumbel
+
+    cfg = launch.load_config(str(ROOT / "configs/pseudo_gumbel_tiny.py"), None, str(work_dir))
+    two_frames, refer = cfg.train_dataloader.dataset.sources
+    stills = copy.deepcopy(two_frames)
+    stills.dataset.split = refer.dataset.split
+    cfg.train_dataloader.dataset.sources = [stills, two_frames, refer]
+    for source in cfg.train_dataloader.dataset.sources:
+        source.dataset.update(root=str(scenes), settings=dict(sizes=SIZES))
+    cfg.train_dataloader.update(batch_size=batch_size)
+    cfg.train_dataloader.batch_sampler.pattern = ("cycle", "cycle", "refer", "cycle")
+    cfg.train_cfg.max_steps = 4
+    cfg.launcher = "pytorch"
+    launch.use_checkpoint(cfg, None, None)
+    launch.use_deepspeed(cfg, f"zero{stage}", "fp32")
+    if stage == 3:
+        cfg.strategy.config["zero_optimization"]["stage3_param_persistence_threshold"] = 0
+
+    batches: list[Batch] = []
+    forward, captions = PseudoGumbel.forward, PseudoGumbel.teacher_captions
+
+    def watched(model: PseudoGumbel, batch: Batch, mode: str = "tensor") -> Any:
+        batches.append(batch)
+        return forward(model, batch, mode)
+
+    def half_silent(*args: Any) -> Captions:
+        said = captions(*args)
+        return said._replace(
+            ids=[ids[: 0 if key.sample else None] for ids, key in zip(said.ids, batches[-1].keys, strict=True)]
+        )
+
+    PseudoGumbel.forward, PseudoGumbel.teacher_captions = watched, half_silent  # type: ignore[method-assign]
+    runner = launch.build_runner(cfg)
+    runner.train()
+    weights = {
+        name: gather_slices(param, local_tensor(param)).detach().clone()
+        for name, param in trainable_parameters(unwrap_model(runner.model)).items()
+    }
+    return [batch.mask_side is None for batch in batches if batch.kind == "cycle"], weights
+
+
+@pytest.mark.slow
+def test_ranks_with_other_samples_stay_in_step(scenes: Path, tmp_path: Path) -> None:
+    """A still picture beside two frames, an empty caption beside a spoken one: as one rank with the joint batch.
+
+    Red when a rank leaves out a forward that its own samples do not need: the others gather weights with a rank that is
+    already elsewhere, which ends in a mismatch of sizes or in waiting.
+    """
+    ((_, expected),) = run_ranks(1, train, scenes, tmp_path / "one", 2, 1, timeout=300)
+    ranks = run_ranks(2, train, scenes, tmp_path / "two", 1, 3, timeout=300)
+    assert any(first != second for first, second in zip(*(stills for stills, _ in ranks), strict=True))
+    for _, weights in ranks:
+        assert max(float((weights[name] - value).abs().max()) for name, value in expected.items()) < 1e-5
