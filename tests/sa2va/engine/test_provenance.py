@@ -22,7 +22,7 @@ def test_the_last_file_that_set_a_value_is_named() -> None:
         ("default_hooks", "ema_teacher", "decay"): "ablations/no_ema.py",
         ("default_hooks", "caption_panel", "interval"): "pseudo_gumbel_tiny.py",
         ("default_hooks", "logger", "interval"): "_base_/default_runtime.py",
-        ("model", "mask_ratio"): "_base_/pseudo_gumbel.py",
+        ("model", "words", "temperature"): "_base_/pseudo_gumbel.py",
         # `sa2va=model` only puts the base's dict elsewhere
         ("model", "sa2va", "lora", "r"): "_base_/models/sa2va_tiny.py",
         ("train_dataloader", "dataset", "sources", 0, "dataset", "split"): "_base_/datasets/scenes.py",
