@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmengine.dist import all_gather_object, broadcast_object_list
+from mmengine.dist import all_gather_object, broadcast_object_list, get_world_size
 from mmengine.registry import LOOPS
 from mmengine.runner.loops import _InfiniteDataloaderIterator
 from xtuner.engine import TrainLoop as XTunerTrainLoop
 
 from projects.sa2va.engine.before_step import accumulation_steps
+from projects.sa2va.engine.parameters import is_partitioned
 from projects.sa2va.engine.strategy import adopt_strategy
 from projects.sa2va.engine.unwrap import unwrap_model
 from projects.sa2va.errors import ConfigError, DataError
@@ -36,7 +37,8 @@ class TrainLoop(XTunerTrainLoop):
         val_interval: optimizer steps between evaluations.
 
     Raises:
-        ConfigError: a number below 1; on resume, a batch sampler without ``start``.
+        ConfigError: a number below 1; on resume, a batch sampler without ``start``; an evaluation on several ranks
+            under ZeRO-3.
         DataError: ranks with data sets of different lengths.
     """
 
@@ -61,6 +63,12 @@ class TrainLoop(XTunerTrainLoop):
         """Trains to the end, from where the run was resumed."""
         _require_equal_data(self.dataloader.dataset)
         seeds, model = [self.runner.seed], unwrap_model(self.runner.model)
+        if self.runner.val_loop is not None and get_world_size() > 1 and is_partitioned(next(model.parameters())):
+            raise ConfigError(
+                "val_cfg under ZeRO-3: every forward gathers weights from all ranks, and in an evaluation each rank "
+                "has its own number of batches and answers, so they would wait for each other. Take --deepspeed zero2, "
+                "or leave val_cfg out and evaluate checkpoints with tools/test.py."
+            )
         broadcast_object_list(seeds)  # with MMEngine's diff_rank_seed each rank has its own, for dropout alone
         seed = seeds[0]
         if hasattr(model, "seed"):

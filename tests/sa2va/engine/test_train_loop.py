@@ -10,7 +10,7 @@ import pytest
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 
 from projects.sa2va.engine import launch
 from projects.sa2va.engine.before_step import just_stepped
@@ -72,3 +72,29 @@ def test_ranks_with_different_sets_are_refused(tmp_path: Path) -> None:
     """Red when they train on, each on other samples of what should be one batch."""
     for said in run_ranks(2, start, tmp_path):
         assert "ranks have sets of [64, 63] samples" in said
+
+
+def evaluates(work_dir: Path, stage: int) -> bool:
+    """Whether a run with a ``val_loop`` comes to it."""
+    cfg = toy_config(work_dir, steps=1)
+    cfg.launcher = "pytorch"
+    launch.use_deepspeed(cfg, f"zero{stage}", "fp32")
+    runner, evaluated = launch.build_runner(cfg), []
+
+    class Evaluation(BaseLoop):
+        def __init__(self) -> None: ...
+
+        def run(self) -> None:
+            evaluated.append(True)
+
+    runner._val_loop = Evaluation()
+    runner.train()
+    return bool(evaluated)
+
+
+def test_evaluation_is_refused_where_ranks_would_wait_for_each_other(tmp_path: Path) -> None:
+    """Red when it starts under ZeRO-3 on ranks that have different numbers of batches, and never ends."""
+    with pytest.raises(RuntimeError, match="ConfigError: val_cfg under ZeRO-3"):
+        run_ranks(2, evaluates, tmp_path, 3)
+    for stage, ranks in ((2, 2), (3, 1)):
+        assert all(run_ranks(ranks, evaluates, tmp_path, stage))
