@@ -114,15 +114,19 @@ class Index(Sequence[dict[str, Any]]):
         which = bisect.bisect_right(self._starts, index) - 1
         part = self.parts[which]
         number, row = divmod(int(index) - self._starts[which], BATCH_ROWS)
-        return part, _map(self.folder / part.file).get_batch(number), row
+        return part, open_part(self.folder / part.file).get_batch(number), row
 
     def __reduce__(self):  # a loader worker maps the files by itself
         return Index, (self.folder, self.parts)
 
 
 @functools.lru_cache(_OPEN_FILES)
-def _map(file: Path) -> pa.ipc.RecordBatchFileReader:
-    """What lies behind a name never changes."""
+def open_part(file: Path) -> pa.ipc.RecordBatchFileReader:
+    """Opened files are remembered: what lies behind a name is another thing only after a build, which forgets them.
+
+    Raises:
+        DataError: the file is damaged or gone, or too many are open.
+    """
     try:
         return pa.ipc.open_file(pa.memory_map(str(file)))
     except FileNotFoundError:

@@ -25,7 +25,7 @@ from mmengine.logging import print_log
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from projects.sa2va.datasets.in_order import cores, in_order
-from projects.sa2va.datasets.index import BATCH_ROWS, FAULT, Dropped, Index, IndexedPart, Part
+from projects.sa2va.datasets.index import BATCH_ROWS, FAULT, Dropped, Index, IndexedPart, Part, open_part
 from projects.sa2va.errors import BadSample, ConfigError
 from projects.sa2va.whole_files import written_whole
 
@@ -159,6 +159,7 @@ def _build(folder: Path, key: str, root: Path, schema: pa.Schema, parts: Iterabl
         unfinished.write_text(json.dumps(content), encoding="utf-8")
     for path in folder.glob(f".{key}*.tmp"):  # of builds that were killed
         path.unlink(missing_ok=True)
+    open_part.cache_clear()
     current = {part.file for part in indexed}
     for path in folder.glob(f"{key}-*"):
         if path.name not in current and time.time() - path.stat().st_mtime > _KEPT:

@@ -70,11 +70,14 @@ def mask_area(segmentation: Any, height: int, width: int) -> int:
     """Pixels of an RLE, counted without unpacking it.
 
     Raises:
-        MaskError: see :func:`decode_mask`; an empty mask has 0 pixels.
+        MaskError: see :func:`decode_mask`; an empty mask has 0 pixels. Numbers above those of pycocotools.
     """
     if not isinstance(segmentation, dict):
         raise MaskError(f"a {type(segmentation).__name__}, expected an RLE")
-    return int(coco_mask.area(_rle(segmentation, height, width)))
+    try:
+        return int(coco_mask.area(_rle(segmentation, height, width)))
+    except OverflowError as error:
+        raise MaskError(f"RLE of size {[height, width]}: {error}") from error
 
 
 def rle_size(segmentation: Any) -> tuple[int, int] | None:

@@ -92,7 +92,9 @@ class SavFile:
                 picture = pictures[VIDEO_FRAMES_PER_ANNOTATED * frame]
                 try:
                     mask = decode_mask(self.frames[frame][pair.masklet], *picture.shape[:2])
-                except (MaskError, IndexError) as error:
+                except IndexError:
+                    raise BadSample(str(self.path), self.record(pair), "changed since it was indexed") from None
+                except MaskError as error:
                     raise BadSample(str(self.path), self.record(pair), f"frame {frame}: {error}") from error
                 arrays |= {f"frame{side}": picture, f"mask{side}": mask}
             yield pair, arrays

@@ -274,6 +274,8 @@ def look(fuzzed: FuzzedSet, root: Path, outcomes: Counter[str]) -> None:
         return
     bad = set()
     for index in range(len(adapter)):
+        if hasattr(adapter, "area_share"):
+            assert isinstance(adapter.area_share(index), float)
         sample, error = refusal(lambda index=index: adapter[index], root)
         if error is None:
             check_sound(sample)

@@ -9,6 +9,7 @@ import json
 import multiprocessing
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import time
@@ -153,7 +154,8 @@ def test_a_folder_of_indices_that_would_make_itself_old_is_refused(folder: Folde
 
 def test_all_indices_of_a_process_share_its_open_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Red when each index keeps files open of its own: a few large sets would reach the system's limit."""
-    monkeypatch.setattr(index_module, "_map", functools.lru_cache(3)(index_module._map.__wrapped__))
+    small = functools.lru_cache(3)(index_module.open_part.__wrapped__)
+    monkeypatch.setattr(index_module, "open_part", small)
     root = tmp_path / "set"
     root.mkdir()
     for i in range(6):
@@ -165,6 +167,17 @@ def test_all_indices_of_a_process_share_its_open_files(tmp_path: Path, monkeypat
     assert len(os.listdir("/proc/self/fd")) - before <= 3
 
 
+def test_an_index_that_was_deleted_is_not_read_from_memory(folder: Folder):
+    """Red when a process that built it anew still sees the records of files that are gone."""
+    assert folder.open()[0]["name"] == "a0"
+    times = [(path, path.stat()) for path in (folder.root / "a.txt", folder.root)]
+    (folder.root / "a.txt").write_text((folder.root / "a.txt").read_text().replace("a0", "z0"))
+    shutil.rmtree(folder.root / ".index")
+    for path, status in times:  # as a copy that keeps times has them
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert folder.open()[0]["name"] == "z0"
+
+
 def test_too_many_open_files_are_not_taken_for_damage(folder: Folder, monkeypatch: pytest.MonkeyPatch):
     """Red when the advice is to delete an index that is sound."""
     index = folder.open()
@@ -172,7 +185,7 @@ def test_too_many_open_files_are_not_taken_for_damage(folder: Folder, monkeypatc
     def full(path: str) -> None:
         raise OSError(errno.EMFILE, "Too many open files", path)
 
-    index_module._map.cache_clear()
+    index_module.open_part.cache_clear()
     monkeypatch.setattr(pa, "memory_map", full)
     with pytest.raises(DataError, match=r"too many files open. Raise the limit"):
         index[0]

@@ -10,7 +10,7 @@ import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from projects.sa2va.datasets.mask_codec import MaskError, decode_mask, encode_mask
+from projects.sa2va.datasets.mask_codec import MaskError, decode_mask, encode_mask, mask_area
 
 
 def random_mask(seed: int, shape: tuple[int, int] = (23, 41)) -> np.ndarray:
@@ -91,3 +91,10 @@ def test_every_real_annotation_equals_pycocotools(realdata_root: Path):
             assert coco_mask.area(coco_mask.encode(np.asfortranarray(mask))) == mask.sum()
             crowds += annotation["iscrowd"]
     assert crowds == 10
+
+
+@pytest.mark.parametrize("size", [[10**9, 10**9], [2**63, 4], [2**70, 4]], ids=str)
+def test_the_area_of_a_senseless_size_is_refused(size: list[int]):
+    """Red when numbers above those of pycocotools end the run."""
+    with pytest.raises(MaskError, match="RLE of size"):
+        mask_area({"size": size, "counts": [size[0] * size[1]]}, *size)
