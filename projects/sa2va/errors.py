@@ -28,8 +28,10 @@ class BadSample(DataError):
     """
 
     def __init__(self, path: str, record: str, reason: str) -> None:
-        super().__init__(f"{path}: {record}: {reason}")
-        self.path, self.record, self.reason = str(path), record, reason
+        # files may hold half surrogate pairs, which could be neither shown nor written
+        shown = [text.encode("utf-8", "backslashreplace").decode() for text in (str(path), record, reason)]
+        self.path, self.record, self.reason = shown
+        super().__init__(": ".join(shown))
 
     def report(self) -> dict[str, str]:
         """Its line of a report."""

@@ -47,7 +47,8 @@ class SavFile:
             content = parse_json(path.read_bytes(), path, "Download it again.")
             self.size = int(content["video_height"]), int(content["video_width"])
             self.frames: list[list[Any]] = content["masklet"]
-            if len({len(frame) for frame in self.frames}) != 1 or not self.frames[0]:
+            lists = isinstance(self.frames, list) and all(isinstance(frame, list) for frame in self.frames)
+            if not lists or len({len(frame) for frame in self.frames}) != 1 or not self.frames[0]:
                 raise ValueError("'masklet' is no list of frames with one mask an object")
         except OSError as error:
             raise BadSample(str(path), "file", f"unreadable ({error})") from error

@@ -32,6 +32,9 @@ class NamedBytes(io.BytesIO):
     def __str__(self) -> str:
         return self.name
 
+    def __repr__(self) -> str:  # which Pillow shows
+        return repr(self.name)
+
 
 class Shard(NamedTuple):
     """The members of a shard."""

@@ -116,7 +116,9 @@ class TarShards(IndexedSet):
             suffix = next((suffix for suffix in _PICTURES if suffix in members), None)
             if suffix is None or "json" not in members:
                 missing = "picture" if suffix is None else "json"
-                yield BadSample(str(path), stem, f"no {missing} among its members: {', '.join(sorted(members))}")
+                yield BadSample(
+                    str(path), stem or "(no name)", f"no {missing} among its members: {', '.join(sorted(members))}"
+                )
                 continue
             place = {
                 "stem": stem,

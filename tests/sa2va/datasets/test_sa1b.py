@@ -169,6 +169,19 @@ def damaged_tars(tmp_path: Path) -> dict[str, bytes]:
     }
 
 
+def test_errors_name_a_member_as_a_reader_can(tmp_path: Path):
+    """Red when an address in memory stands for the picture, or nothing for a member without a name."""
+    write_tar(tmp_path / "sa_0.tar", {**sa1b_members(1), "sa_1.jpg": b"no picture", ".jpg": b""})
+    said = []
+    for index in range(len(data := Sa1b(tmp_path))):
+        with pytest.raises(BadSample) as error:
+            data[index]
+        said.append((error.value.record, error.value.reason))
+    picture = f"unreadable picture (UnidentifiedImageError: cannot identify image file '{tmp_path}/sa_0.tar:sa_1.jpg')"
+    nameless = "no json among its members: jpg"
+    assert said == [("annotation 100", picture), ("annotation 101", picture), ("(no name)", nameless)]
+
+
 @pytest.mark.parametrize("damage", ["cut in a member", "cut between members", "broken header"])
 def test_a_damaged_shard_keeps_what_lies_before_and_names_the_rest(tmp_path: Path, damage: str):
     """Red when tarfile's silence about a damaged header, or a missing end, loses the rest of a shard unseen."""

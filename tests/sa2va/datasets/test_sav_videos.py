@@ -133,6 +133,7 @@ FAULTS = {
     "no RLE": (masks(mask=[1, 2]), "expected an RLE"),
     "no sizes": ({"video_height": None}, "no annotation of SA-V"),
     "no frames": ({"masklet": []}, "no annotation of SA-V"),
+    "frames of names": ({"masklet": [{"a": 1, "b": 2}] * 7}, "no annotation of SA-V"),
     "rows of different lengths": ({"masklet": [*sav_masks()[:6], sav_masks()[6][:1]]}, "one mask an object"),
 }
 
