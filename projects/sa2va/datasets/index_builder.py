@@ -24,6 +24,7 @@ from filelock import FileLock
 from mmengine.logging import print_log
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from projects.sa2va.datasets.file_parts import stamp
 from projects.sa2va.datasets.in_order import cores, in_order
 from projects.sa2va.datasets.index import BATCH_ROWS, FAULT, Dropped, Index, IndexedPart, Part, open_part
 from projects.sa2va.errors import BadSample, ConfigError
@@ -112,23 +113,13 @@ def _digest(*content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _stamp(path: Path) -> list[int] | None:
-    """What changes with a file or with the names in a folder; None where there is none, or a link to itself."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    readable = os.access(path, os.R_OK | os.X_OK)  # whose change leaves the time as it is
-    return [status.st_mtime_ns, readable if path.is_dir() else status.st_size]
-
-
 def _fresh(folder: Path, key: str, root: Path) -> Index | None:
     """The complete index of ``key``, unless the source changed since."""
     try:
         content = json.loads((folder / f"{key}.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a damaged list
         return None
-    if any(_stamp(root / name) != stamp for name, stamp in content["stamps"].items()):
+    if any(stamp(root / name) != was for name, was in content["stamps"].items()):
         return None
     parts = [IndexedPart(*fields) for fields in content["parts"]]
     if not all((folder / part.file).is_file() for part in parts):
@@ -143,7 +134,7 @@ def _build(folder: Path, key: str, root: Path, schema: pa.Schema, parts: Iterabl
     def work() -> Iterator[tuple[Path, pa.Schema, Part]]:
         for part in parts:
             # before reading: a change meanwhile makes the index stale
-            watched = {os.path.relpath(path, root): _stamp(path) for path in part.watch}
+            watched = {os.path.relpath(path, root): stamp(path) for path in part.watch}
             stamps.update(watched)
             yield folder / f"{key}-{_digest(part.name, watched)}.arrow", schema, part
 

@@ -177,7 +177,7 @@ class MixtureDataset:
             self._report(index, _BAD, str(error), error.report())
             return None
         sides, text = self.transform(sample), sample.text
-        if (why := self._too_small(source.kind, sides)) and not self.keep_gt_masks:
+        if not self.keep_gt_masks and (why := self._too_small(source.kind, sides)):
             self._report(index, why, sample.sample_id, {"record": sample.sample_id, "reason": why})
             return None
         if self._is_flipped(key):

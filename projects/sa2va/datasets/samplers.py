@@ -95,8 +95,10 @@ class MixtureBatchSampler:
         stream = _item_stream(self._sources[kind], key, first * group * size)
         for number in itertools.count(first):
             items = list(itertools.islice(stream, group * size))
-            if group > 1:
-                items.sort(key=self.sampler.dataset.area_share)
+            if group == 1:
+                yield items
+                continue
+            items.sort(key=self.sampler.dataset.area_share)
             batches = [items[i : i + size] for i in range(0, len(items), size)]
             order = np.random.default_rng((*key, 2, number)).permutation(group)
             yield from (batches[i] for i in order[offset:])

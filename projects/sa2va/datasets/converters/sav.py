@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich.progress import track
 
-from projects.sa2va.datasets.file_parts import walk
+from projects.sa2va.datasets.file_parts import stamp, walk
 from projects.sa2va.datasets.files import require_folder
 from projects.sa2va.datasets.in_order import in_order
 from projects.sa2va.datasets.index import Dropped
@@ -134,7 +134,7 @@ def _read_receipt(conversion: Conversion, name: str) -> Converted:
 
 def _convert_file(conversion: Conversion, name: str) -> None:
     receipt, annotation = _receipt(conversion, name), conversion.root / name
-    folder, state = conversion.out / name.removesuffix(".json"), [_state(annotation), _state(video_of(annotation))]
+    folder, state = conversion.out / name.removesuffix(".json"), [stamp(annotation), stamp(video_of(annotation))]
     if receipt.is_file():
         if json.loads(receipt.read_text(encoding="utf-8"))[0] == state:
             return
@@ -150,14 +150,6 @@ def _convert_file(conversion: Conversion, name: str) -> None:
     with written_whole(receipt) as unfinished:
         bad = [[one.path, one.record, one.reason] for one in done.bad]
         unfinished.write_text(json.dumps([state, done.pairs, done.dropped, bad]), encoding="utf-8")
-
-
-def _state(path: Path) -> list[int] | None:
-    """What changes with a file; None where there is none."""
-    if not path.is_file():
-        return None
-    status = path.stat()
-    return [status.st_mtime_ns, status.st_size]
 
 
 def _write_pairs(conversion: Conversion, file: SavFile, folder: Path) -> Converted:
