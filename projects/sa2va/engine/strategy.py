@@ -72,6 +72,10 @@ class Sa2VADeepSpeedStrategy(DeepSpeedStrategy):
         describe_single_rank() if has_cuda() else init_cpu_process_group()
         if isinstance(self.config, ConfigDict):
             self.config = self.config.to_dict()  # DeepSpeed puts it into checkpoints
+        if not has_cuda():
+            # Of several weights gathered at once DeepSpeed waits for the last. NCCL finishes them in order and gloo
+            # does not: now and then a forward would read weights that are still on their way.
+            self.config.setdefault("zero_optimization", {})["stage3_allgather_sequential"] = True
         wrapper = super()._wrap_model(model)
         wrapper.model.checkpoint_engine.load = lambda path, map_location=None: load_file(path)
         return wrapper

@@ -71,8 +71,7 @@ def test_weights_travel_between_stages(tmp_path: Path, wrote: int, reads: int) -
     trained = run_ranks(2, train, tmp_path / "a", wrote, 2, None)[0][0]
     path = find_latest_checkpoint(tmp_path / "a")
     loaded = run_ranks(1, _load_from, tmp_path / "b", reads, path)[0]
-    for name, value in trained.items():
-        torch.testing.assert_close(loaded[name], value, rtol=0, atol=0, msg=name)
+    torch.testing.assert_close(loaded, trained, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(
