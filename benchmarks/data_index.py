@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import pyarrow as pa
 
-from projects.sa2va.datasets.index import Part
-from projects.sa2va.datasets.index_builder import open_index
+from projects.sa2va.datasets.indexing.index import Part
+from projects.sa2va.datasets.indexing.index_builder import open_index
 
 #: As of SA-1B in shards.
 COLUMNS = {

@@ -31,11 +31,11 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
-from projects.sa2va.datasets.coco import CocoInstances
+from projects.sa2va.datasets.adapters.coco import CocoInstances
+from projects.sa2va.datasets.adapters.photos import write_photo_set
 from projects.sa2va.datasets.collate import collate_batch
 from projects.sa2va.datasets.find_sets import find_mask_sets
 from projects.sa2va.datasets.mixture import MixtureDataset
-from projects.sa2va.datasets.photos import write_photo_set
 from projects.sa2va.datasets.region_grid import region_grid
 from projects.sa2va.datasets.samplers import MixtureBatchSampler
 from projects.sa2va.datasets.transforms import SampleTransform

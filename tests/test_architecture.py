@@ -55,6 +55,19 @@ RULES = {
         ("projects.sa2va.models", "projects.sa2va.engine", "projects.sa2va.hooks", "peft"),
         "data are read without building a model",
     ),
+    "files-are-read-below-the-adapters": Rule(
+        tuple(f"projects/sa2va/datasets/{folder}" for folder in ("reading", "indexing", "scenes")),
+        tuple(f"projects.sa2va.datasets.{module}" for module in ("adapters", "converters", "mixture", "samplers")),
+        "an adapter joins what reads, indexes or draws; a mixture joins adapters",
+    ),
+    "adapters-know-no-mixture": Rule(
+        ("projects/sa2va/datasets/adapters",),
+        tuple(f"projects.sa2va.datasets.{module}" for module in ("converters", "mixture", "samplers", "transforms")),
+        "an adapter gives one sample and knows nothing of training",
+    ),
+    "files-know-no-index": Rule(
+        ("projects/sa2va/datasets/reading",), ("projects.sa2va.datasets.indexing",), "an index lists what files hold"
+    ),
     "metrics-know-no-models": Rule(
         ("projects/sa2va/evaluation",),
         ("projects.sa2va.models", "projects.sa2va.engine", "projects.sa2va.hooks"),

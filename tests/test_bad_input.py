@@ -14,7 +14,7 @@ from PIL import Image
 
 import projects.pseudo_gumbel.model
 import projects.sa2va.engine.strategy  # noqa: F401
-from projects.sa2va.datasets.scene_set import write_scene_set
+from projects.sa2va.datasets.scenes.scene_set import write_scene_set
 from projects.sa2va.errors import PromptError
 from projects.sa2va.models import sa2va as sa2va_module
 from projects.sa2va.paths import ROOT

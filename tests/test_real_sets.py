@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from mmengine.registry import DATASETS
 
+from projects.sa2va.datasets.adapters.sav_pairs import SavPairs
+from projects.sa2va.datasets.adapters.sav_videos import SavVideos
 from projects.sa2va.datasets.mixture import MixtureDataset
-from projects.sa2va.datasets.sav_pairs import SavPairs
-from projects.sa2va.datasets.sav_videos import SavVideos
 from projects.sa2va.datasets.transforms import SampleTransform
 from projects.sa2va.paths import ROOT
 from projects.sa2va.structures import Sample

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from projects.sa2va.datasets.scene_set import write_scene_set
+from projects.sa2va.datasets.scenes.scene_set import write_scene_set
 from projects.sa2va.paths import ROOT
 
 SIZES = {"labelled": 6, "mask_only": 8, "test": 2, "test_heldout": 2}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from projects.sa2va.datasets.scene_set import write_scene_set
+from projects.sa2va.datasets.scenes.scene_set import write_scene_set
 from projects.sa2va.engine import launch
 from projects.sa2va.engine.parameters import gather_slices, local_tensor, trainable_parameters
 from projects.sa2va.engine.unwrap import unwrap_model

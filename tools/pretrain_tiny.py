@@ -34,9 +34,9 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from projects.sa2va.checkpoints.loading import load_weights, save_weights
-from projects.sa2va.datasets.generated import GeneratedScenes
+from projects.sa2va.datasets.adapters.generated_scenes import GeneratedScenes
 from projects.sa2va.datasets.region_grid import region_grid
-from projects.sa2va.datasets.scene_language import COLOURS, SHAPES, SIZES, TEXTURES, VOCABULARY, describe
+from projects.sa2va.datasets.scenes.language import COLOURS, SHAPES, SIZES, TEXTURES, VOCABULARY, describe
 from projects.sa2va.datasets.transforms import resize_mask
 from projects.sa2va.draws import generators
 from projects.sa2va.models import prompts as P

@@ -5,13 +5,13 @@ docs/data.md says how each is laid out; ``--data-root`` takes masks of your own 
 
 from mmengine.dataset import DefaultSampler
 
+from projects.sa2va.datasets.adapters.open_images import OpenImages
+from projects.sa2va.datasets.adapters.refer import ReferExpressions
+from projects.sa2va.datasets.adapters.sa1b import Sa1b
+from projects.sa2va.datasets.adapters.sav_pairs import SavPairs
 from projects.sa2va.datasets.collate import collate_batch
 from projects.sa2va.datasets.mixture import MixtureDataset
-from projects.sa2va.datasets.open_images import OpenImages
-from projects.sa2va.datasets.refer import ReferExpressions
-from projects.sa2va.datasets.sa1b import Sa1b
 from projects.sa2va.datasets.samplers import EvaluationBatchSampler, MixtureBatchSampler
-from projects.sa2va.datasets.sav_pairs import SavPairs
 from projects.sa2va.datasets.transforms import SampleTransform
 from projects.sa2va.evaluation.cycle_metric import CycleMetric
 from projects.sa2va.evaluation.referring_metric import ReferringMetric

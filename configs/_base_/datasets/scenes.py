@@ -2,10 +2,10 @@
 
 from mmengine.dataset import DefaultSampler
 
+from projects.sa2va.datasets.adapters.scenes import SceneExpressions, SceneMasks
 from projects.sa2va.datasets.collate import collate_batch
 from projects.sa2va.datasets.mixture import MixtureDataset
 from projects.sa2va.datasets.samplers import EvaluationBatchSampler, MixtureBatchSampler
-from projects.sa2va.datasets.scene_adapters import SceneExpressions, SceneMasks
 from projects.sa2va.datasets.transforms import SampleTransform
 from projects.sa2va.evaluation.caption_metric import CaptionMetric
 from projects.sa2va.evaluation.cycle_metric import CycleMetric

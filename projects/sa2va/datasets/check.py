@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from projects.sa2va.datasets.advice import advice_for
-from projects.sa2va.datasets.in_order import cores, in_order
 from projects.sa2va.datasets.mixture import Adapter
 from projects.sa2va.datasets.region_grid import POOLINGS, region_grid
 from projects.sa2va.errors import BadSample
+from projects.sa2va.in_order import cores, in_order
 
 _EXAMPLES = 3
 

@@ -6,9 +6,9 @@ import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from projects.sa2va.datasets.file_parts import walk
-from projects.sa2va.datasets.files import require_folder
-from projects.sa2va.datasets.refer import ReferExpressions, splits_of
+from projects.sa2va.datasets.adapters.refer import ReferExpressions, splits_of
+from projects.sa2va.datasets.indexing.file_parts import walk
+from projects.sa2va.datasets.reading.files import require_folder
 from projects.sa2va.errors import DataError
 
 _NOT_TRAINED_ON = ("val", "test")
@@ -59,16 +59,6 @@ def find_sets(path: str | Path) -> list[FoundSet]:
     Raises:
         DataError: nothing there, or nothing that fits; the message says what was looked for.
     """
-    # the adapters are registered by being imported
-    import projects.sa2va.datasets.coco
-    import projects.sa2va.datasets.describe_anything
-    import projects.sa2va.datasets.open_images
-    import projects.sa2va.datasets.own_data
-    import projects.sa2va.datasets.sa1b
-    import projects.sa2va.datasets.sav_pairs
-    import projects.sa2va.datasets.sav_videos
-    import projects.sa2va.datasets.tar_shards  # noqa: F401
-
     path = Path(path).expanduser()
     if path.is_file():
         if path.name.startswith("instances_") and path.suffix == ".json":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from projects.sa2va.datasets.scene_language import COLOURS, SHAPES, SIZES, parse_caption
+from projects.sa2va.datasets.scenes.language import COLOURS, SHAPES, SIZES, parse_caption
 
 #: What each attribute's word may be. Texture is scored by its absence too, so it is not among them.
 WORDS = {"colour": COLOURS, "shape": SHAPES, "size": SIZES}

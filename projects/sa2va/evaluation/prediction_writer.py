@@ -13,7 +13,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
 from PIL import Image
 
-from projects.sa2va.datasets.mask_codec import encode_mask
+from projects.sa2va.datasets.reading.mask_codec import encode_mask
 
 MASKS = ("pred_mask", "cycle_mask", "gt_mask")
 

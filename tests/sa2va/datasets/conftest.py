@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from projects.sa2va.datasets.scene_set import write_scene_set
+from projects.sa2va.datasets.scenes.scene_set import write_scene_set
 
 SIZES = {"labelled": 12, "mask_only": 8, "test": 4, "test_heldout": 6}
 

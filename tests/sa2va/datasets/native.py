@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from projects.sa2va.datasets.mask_codec import encode_mask
+from projects.sa2va.datasets.reading.mask_codec import encode_mask
 
 SIZE = (24, 32)  #: height, width
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from projects.sa2va.datasets.mask_codec import encode_mask
-from projects.sa2va.datasets.scene_language import SHAPES
-from projects.sa2va.datasets.scenes import Frame, Scene, SceneObject, make_scene
+from projects.sa2va.datasets.reading.mask_codec import encode_mask
+from projects.sa2va.datasets.scenes.language import SHAPES
+from projects.sa2va.datasets.scenes.scene import Frame, Scene, SceneObject, make_scene
 from tests.sa2va.datasets.native import (
     OPEN_IMAGES_HEADER,
     jpeg,

@@ -11,9 +11,9 @@ import pytest
 from mmengine.registry import DATASETS
 
 from projects.sa2va.errors import BadSample, DataError
+from tests.sa2va.datasets.adapters.test_refer import Malicious
 from tests.sa2va.datasets.faults import SETS, NativeSet, write_set
 from tests.sa2va.datasets.test_fuzz import check_sound
-from tests.sa2va.datasets.test_refer import Malicious
 
 pytestmark = pytest.mark.filterwarnings("ignore:Image size")  # Pillow's own limit is lower than ours
 

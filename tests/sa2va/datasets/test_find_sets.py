@@ -11,6 +11,8 @@ from mmengine.registry import DATASETS
 
 from projects.sa2va.datasets.find_sets import find_mask_sets, find_sets
 from projects.sa2va.errors import DataError
+from tests.sa2va.datasets.adapters.test_own_data import SQUARE, make
+from tests.sa2va.datasets.adapters.test_refer import make_refs, ref
 from tests.sa2va.datasets.native import (
     sa1b_members,
     write_describe_anything,
@@ -20,8 +22,6 @@ from tests.sa2va.datasets.native import (
     write_sav_pairs,
     write_tar,
 )
-from tests.sa2va.datasets.test_own_data import SQUARE, make
-from tests.sa2va.datasets.test_refer import make_refs, ref
 
 
 def coco(root: Path, sets: dict[str, str]) -> Path:

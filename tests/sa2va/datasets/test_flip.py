@@ -11,8 +11,8 @@ import torch
 
 from projects.sa2va.datasets.flip import flip, flip_text
 from projects.sa2va.datasets.mixture import MixtureDataset
-from projects.sa2va.datasets.scene_language import _unique_noun_phrases
-from projects.sa2va.datasets.scenes import make_scene
+from projects.sa2va.datasets.scenes.language import _unique_noun_phrases
+from projects.sa2va.datasets.scenes.scene import make_scene
 from projects.sa2va.datasets.transforms import SampleTransform, Sides
 from projects.sa2va.errors import ConfigError
 from projects.sa2va.structures import Draw, DrawKey, Sample, Side

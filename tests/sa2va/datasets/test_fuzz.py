@@ -21,21 +21,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from projects.sa2va.datasets.adapters import (
+    CocoInstances,
+    DescribeAnything,
+    OpenImages,
+    OwnData,
+    ReferExpressions,
+    Sa1b,
+    SavPairs,
+    SavVideos,
+    TarShards,
+)
 from projects.sa2va.datasets.advice import ADVICE, advice_for
-from projects.sa2va.datasets.coco import CocoInstances
-from projects.sa2va.datasets.describe_anything import DescribeAnything
-from projects.sa2va.datasets.mask_codec import encode_mask
 from projects.sa2va.datasets.mixture import Adapter, MixtureDataset
-from projects.sa2va.datasets.open_images import OpenImages
-from projects.sa2va.datasets.own_data import OwnData
-from projects.sa2va.datasets.refer import ReferExpressions
-from projects.sa2va.datasets.sa1b import Sa1b
-from projects.sa2va.datasets.sav_pairs import SavPairs
-from projects.sa2va.datasets.sav_videos import SavVideos
-from projects.sa2va.datasets.tar_shards import TarShards
+from projects.sa2va.datasets.reading.mask_codec import encode_mask
 from projects.sa2va.datasets.transforms import SampleTransform
 from projects.sa2va.errors import BadSample, DataError
 from projects.sa2va.structures import Sample
+from tests.sa2va.datasets.adapters.test_refer import Malicious
 from tests.sa2va.datasets.native import (
     box,
     sa1b_annotation,
@@ -47,7 +50,6 @@ from tests.sa2va.datasets.native import (
     write_sav_pairs,
     write_tar,
 )
-from tests.sa2va.datasets.test_refer import Malicious
 
 #: Mutated sets in all; shared evenly by the adapters.
 MUTATIONS = 2000

@@ -15,8 +15,8 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
-import projects.sa2va.datasets.coco  # noqa: F401  registers CocoInstances
-from projects.sa2va.datasets.mask_codec import encode_mask
+import projects.sa2va.datasets.adapters.coco  # noqa: F401  registers CocoInstances
+from projects.sa2va.datasets.reading.mask_codec import encode_mask
 from projects.sa2va.engine import dry_run as module
 from projects.sa2va.engine import launch
 from projects.sa2va.engine.dry_run import DryRun, Found, checkpoints_kept, dry_run

@@ -74,7 +74,7 @@ def test_a_long_name_stays_in_its_column():
 @pytest.mark.slow
 def test_the_tool_draws_data_and_configs(tmp_path: Path) -> None:
     """Red when a sheet shows other samples for the same seed, or a bad sample ends the drawing."""
-    from tests.sa2va.datasets.test_own_data import SQUARE, make
+    from tests.sa2va.datasets.adapters.test_own_data import SQUARE, make
 
     good = {"image": "a.png", "mask": SQUARE}
     path = make(tmp_path, good, {**good, "image": "gone.png"}, {**good, "text": "the box"})
@@ -85,7 +85,7 @@ def test_the_tool_draws_data_and_configs(tmp_path: Path) -> None:
         assert "passed over" in ended.stderr
     assert (tmp_path / "1.png").read_bytes() == (tmp_path / "2.png").read_bytes()
     config = tmp_path / "config.py"
-    own = f"type='projects.sa2va.datasets.own_data.OwnData', path={str(path)!r}"
+    own = f"type='projects.sa2va.datasets.adapters.own_data.OwnData', path={str(path)!r}"
     config.write_text(
         "train_dataloader = dict(dataset=dict(\n"
         "    type='projects.sa2va.datasets.mixture.MixtureDataset', transform=dict(grid_size=4), sources=[\n"

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from projects.sa2va.datasets.coco import CocoInstances
+from projects.sa2va.datasets.adapters.coco import CocoInstances
 from projects.sa2va.datasets.converters.convert import Converted
 from projects.sa2va.datasets.find_sets import find_sets
-from projects.sa2va.datasets.mask_codec import encode_mask
+from projects.sa2va.datasets.reading.mask_codec import encode_mask
 from projects.sa2va.errors import BadSample, DataError
 
 

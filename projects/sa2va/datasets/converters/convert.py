@@ -10,8 +10,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from projects.sa2va.datasets.in_order import cores, in_order
 from projects.sa2va.errors import BadSample, DataError
+from projects.sa2va.in_order import cores, in_order
 from projects.sa2va.whole_files import written_whole
 
 #: Sources between two notes of how far it is.

@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image
 
 from projects.sa2va.datasets.converters.convert import Converted
-from projects.sa2va.datasets.files import inside, read_json
-from projects.sa2va.datasets.mask_codec import MaskError, decode_mask, encode_mask
+from projects.sa2va.datasets.reading.files import inside, read_json
+from projects.sa2va.datasets.reading.mask_codec import MaskError, decode_mask, encode_mask
 from projects.sa2va.errors import BadSample, DataError
 
 

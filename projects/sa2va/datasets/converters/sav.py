@@ -16,15 +16,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich.progress import track
 
-from projects.sa2va.datasets.file_parts import stamp, walk
-from projects.sa2va.datasets.files import require_folder
-from projects.sa2va.datasets.in_order import in_order
-from projects.sa2va.datasets.index import Dropped
-from projects.sa2va.datasets.object_limits import ObjectLimits
-from projects.sa2va.datasets.sav_file import FramePair, SavFile, video_of
-from projects.sa2va.datasets.sav_videos import check_choices
-from projects.sa2va.datasets.video_frames import require_av
+from projects.sa2va.datasets.adapters.sav_videos import check_choices
+from projects.sa2va.datasets.indexing.file_parts import stamp, walk
+from projects.sa2va.datasets.reading.files import require_folder
+from projects.sa2va.datasets.reading.object_limits import Dropped, ObjectLimits
+from projects.sa2va.datasets.reading.sav_file import FramePair, SavFile, video_of
+from projects.sa2va.datasets.reading.video_frames import require_av
 from projects.sa2va.errors import BadSample, ConfigError, DataError
+from projects.sa2va.in_order import in_order
 from projects.sa2va.whole_files import written_whole
 
 #: Hidden folder of the output: what each annotation file gave, and the state of the files that it followed from. While

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from projects.sa2va.datasets.converters.convert import Converted
-from projects.sa2va.datasets.files import inside, read_labels
-from projects.sa2va.datasets.mask_codec import encode_mask
+from projects.sa2va.datasets.reading.files import inside, read_labels
+from projects.sa2va.datasets.reading.mask_codec import encode_mask
 from projects.sa2va.errors import BadSample
 
 _VOID = 255

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from projects.sa2va.datasets.coco import CocoInstances
+from projects.sa2va.datasets.adapters.coco import CocoInstances
+from projects.sa2va.datasets.adapters.own_data import OwnData
 from projects.sa2va.datasets.converters import convert
 from projects.sa2va.datasets.converters.coco import CocoConverter
 from projects.sa2va.datasets.converters.convert import Converted, write_own_data
 from projects.sa2va.datasets.converters.labelme import LabelmeConverter
 from projects.sa2va.datasets.converters.voc import VocConverter
-from projects.sa2va.datasets.mask_codec import decode_mask
-from projects.sa2va.datasets.own_data import OwnData
+from projects.sa2va.datasets.reading.mask_codec import decode_mask
 from projects.sa2va.errors import BadSample, DataError
 
 HEIGHT, WIDTH = 30, 40

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from projects.sa2va.datasets.adapters.sav_pairs import SavPairs
+from projects.sa2va.datasets.adapters.sav_videos import SavVideos
 from projects.sa2va.datasets.converters.sav import Conversion, convert, middles
-from projects.sa2va.datasets.sav_file import FramePair, SavFile
-from projects.sa2va.datasets.sav_pairs import SavPairs
-from projects.sa2va.datasets.sav_videos import SavVideos
+from projects.sa2va.datasets.reading.sav_file import FramePair, SavFile
 from projects.sa2va.errors import ConfigError, DataError
 from projects.sa2va.paths import ROOT
 from tests.ranks import call_tool

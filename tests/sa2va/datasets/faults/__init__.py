@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from projects.sa2va.datasets.tar_shards import TarShards
+from projects.sa2va.datasets.adapters.tar_shards import TarShards
 from projects.sa2va.structures import Kind
 from tests.sa2va.datasets.faults.coco import write_coco, write_refer
 from tests.sa2va.datasets.faults.common import TEXTS, NativeSet

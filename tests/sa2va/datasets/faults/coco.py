@@ -8,9 +8,9 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
-from projects.sa2va.datasets.coco import CocoInstances
-from projects.sa2va.datasets.mask_codec import encode_mask
-from projects.sa2va.datasets.refer import ReferExpressions
+from projects.sa2va.datasets.adapters.coco import CocoInstances
+from projects.sa2va.datasets.adapters.refer import ReferExpressions
+from projects.sa2va.datasets.reading.mask_codec import encode_mask
 from tests.sa2va.datasets.faults.common import (
     BAD_MASKS,
     POLYGON,

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from projects.sa2va.datasets.mask_codec import encode_mask
+from projects.sa2va.datasets.reading.mask_codec import encode_mask
 from tests.sa2va.datasets.native import SIZE, box, jpeg, picture, write_files
 
 POLYGON = [[3, 2, 15, 2, 15, 12, 3, 12]]

@@ -6,11 +6,11 @@ import json
 import pickle
 from typing import Any
 
-from projects.sa2va.datasets.describe_anything import DescribeAnything
-from projects.sa2va.datasets.mask_codec import encode_mask
+from projects.sa2va.datasets.adapters.describe_anything import DescribeAnything
+from projects.sa2va.datasets.reading.mask_codec import encode_mask
+from tests.sa2va.datasets.adapters.test_refer import Malicious
 from tests.sa2va.datasets.faults.common import BAD_MASKS, TEXT, TEXTS, NativeSet, pictures
 from tests.sa2va.datasets.native import SIZE, box, jpeg, picture, write_tar
-from tests.sa2va.datasets.test_refer import Malicious
 
 
 def write_describe(native: NativeSet) -> None:

@@ -6,7 +6,7 @@ import itertools
 
 from PIL import Image
 
-from projects.sa2va.datasets.open_images import OpenImages
+from projects.sa2va.datasets.adapters.open_images import OpenImages
 from tests.sa2va.datasets.faults.common import NativeSet, mask_files, pictures, saved, write_decomposed, write_outside
 from tests.sa2va.datasets.native import OPEN_IMAGES_HEADER, box, jpeg, open_images_line, picture, write_files
 

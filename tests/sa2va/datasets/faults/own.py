@@ -8,8 +8,8 @@ from typing import Any
 
 from PIL import Image
 
-from projects.sa2va.datasets.mask_codec import encode_mask
-from projects.sa2va.datasets.own_data import OwnData
+from projects.sa2va.datasets.adapters.own_data import OwnData
+from projects.sa2va.datasets.reading.mask_codec import encode_mask
 from tests.sa2va.datasets.faults.common import (
     BAD_MASKS,
     POLYGON,

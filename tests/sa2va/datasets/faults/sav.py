@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from projects.sa2va.datasets.mask_codec import encode_mask
-from projects.sa2va.datasets.sav_pairs import SavPairs
-from projects.sa2va.datasets.sav_videos import SavVideos
+from projects.sa2va.datasets.adapters.sav_pairs import SavPairs
+from projects.sa2va.datasets.adapters.sav_videos import SavVideos
+from projects.sa2va.datasets.reading.mask_codec import encode_mask
+from tests.sa2va.datasets.adapters.test_refer import Malicious
 from tests.sa2va.datasets.faults.common import BAD_MASKS, HUGE, POLYGON, NativeSet, claiming
 from tests.sa2va.datasets.native import SIZE, box, jpeg, picture, sav_masks, write_pair, write_sav, write_video
-from tests.sa2va.datasets.test_refer import Malicious
 
 
 def write_pairs(native: NativeSet) -> None:

@@ -6,8 +6,8 @@ import itertools
 import json
 from typing import Any
 
-from projects.sa2va.datasets.sa1b import Sa1b
-from projects.sa2va.datasets.tar_shards import TarShards
+from projects.sa2va.datasets.adapters.sa1b import Sa1b
+from projects.sa2va.datasets.adapters.tar_shards import TarShards
 from tests.sa2va.datasets.faults.common import BAD_MASKS, POLYGON, TEXTS, NativeSet, pictures
 from tests.sa2va.datasets.native import SIZE, box, jpeg, picture, sa1b_annotation, write_files, write_tar
 

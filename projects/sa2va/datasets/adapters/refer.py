@@ -1,0 +1,126 @@
+"""RefCOCO, RefCOCO+, RefCOCOg: human referring expressions for COCO masks, in the REFER layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mmengine.registry import DATASETS
+
+from projects.sa2va.datasets.reading.coco_file import CocoFile
+from projects.sa2va.datasets.reading.files import MAX_IMAGE_PIXELS, require_folder, usable_text
+from projects.sa2va.datasets.reading.plain_pickle import read_pickle
+from projects.sa2va.errors import BadSample, DataError
+from projects.sa2va.structures import Sample
+
+_REMEDY = "Expected the REFER layout: instances.json and refs(unc).p (or umd, google) in one folder."
+
+
+@DATASETS.register_module()
+class ReferExpressions:
+    """Every sentence of every ref is one item (layout: https://github.com/lichengunc/refer).
+
+    A ref without sentences, or without ``split``, is one bad sample: of its split, or of each.
+
+    Args:
+        root: folder with ``instances.json`` and ``refs(*.p)``.
+        split: ``train``, ``val``, ``testA``, ``testB`` or ``test``, as the refs name it.
+        image_root: folder of the pictures (``coco2014/train2014`` for RefCOCO); ``{root}/images`` when None.
+        split_by: which refs file, e.g. ``"unc"`` for ``refs(unc).p``; needed only when there are several.
+        max_pixels: largest picture that is decoded.
+
+    Raises:
+        DataError: a missing or empty folder, no refs file or several, a refs file that is not plain data, a
+            split without sentences, or see ``CocoFile``.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str,
+        image_root: str | Path | None = None,
+        split_by: str | None = None,
+        max_pixels: int = MAX_IMAGE_PIXELS,
+    ) -> None:
+        folder = require_folder(Path(root), _REMEDY)
+        self.refs_file = _find_refs(folder, split_by)
+        self.file = CocoFile(folder / "instances.json", image_root or folder / "images", max_pixels)
+        refs = _read_refs(self.refs_file)
+        self.items = [item for ref in refs if ref.get("split", split) == split for item in _sentences(ref)]
+        if not self.items:
+            splits = ", ".join(splits_of(self.refs_file))
+            raise DataError(f"{self.refs_file}: no sentences in split '{split}'. It has: {splits}.")
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def check_all(self) -> list[str]:
+        """What no single sample tells."""
+        return self.file.notes
+
+    def area_share(self, index: int) -> float:
+        """See ``MixtureDataset.area_share``."""
+        try:
+            return self.file.area_share(self.file.annotation(self.items[index][0].get("ann_id")))
+        except LookupError:
+            return 0.0  # a bad sample when it is drawn
+
+    def __getitem__(self, index: int) -> Sample:
+        ref, sentence = self.items[index]
+        record = f"ref {ref.get('ref_id')} sentence {sentence.get('sent_id')}"
+        for key in ("ref_id", "ann_id", "split"):
+            if key not in ref:
+                raise BadSample(str(self.refs_file), record, f"no '{key}'")
+        text = usable_text(sentence.get("sent"), self.refs_file, record)
+        try:
+            annotation = self.file.annotation(ref["ann_id"])
+        except LookupError as error:
+            raise BadSample(str(self.refs_file), record, str(error)) from error
+        attributes = annotation.get("attributes", {})
+        if not isinstance(attributes, dict):
+            raise BadSample(str(self.file.path), record, "attributes are no object of names and values")
+        image = self.file.picture(annotation)
+        return Sample(
+            sample_id=f"{self.refs_file.name}#{record}",
+            image=image,
+            mask=self.file.mask(annotation, image),
+            text=text,
+            attributes=attributes,
+        )
+
+
+def splits_of(refs_file: Path) -> list[str]:
+    """The splits that a refs file names, sorted.
+
+    Raises:
+        DataError: as of ``ReferExpressions``.
+    """
+    return sorted({str(ref["split"]) for ref in _read_refs(refs_file) if "split" in ref})
+
+
+def _find_refs(folder: Path, split_by: str | None) -> Path:
+    found = sorted(folder.glob("refs(*).p"))
+    if split_by is not None:
+        found = [path for path in found if path.name == f"refs({split_by}).p"]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise DataError(f"{folder}: no {f'refs({split_by}).p' if split_by else 'refs(*).p'}. {_REMEDY}")
+    raise DataError(
+        f"{folder}: several refs files ({', '.join(path.name for path in found)}). Choose one with split_by."
+    )
+
+
+def _sentences(ref: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """The items of a ref; one without text, which is refused when it is read, where it has no sentences."""
+    sentences = ref.get("sentences")
+    if not isinstance(sentences, list) or not sentences:
+        return [(ref, {})]
+    return [(ref, sentence if isinstance(sentence, dict) else {}) for sentence in sentences]
+
+
+def _read_refs(path: Path) -> list[dict[str, Any]]:
+    refs = read_pickle(path)
+    if not isinstance(refs, list) or not refs or not all(isinstance(ref, dict) for ref in refs):
+        raise DataError(f"{path}: holds no list of refs. {_REMEDY}")
+    return refs

@@ -1,0 +1,1 @@
+"""Records of large sets on disk, memory-mapped."""

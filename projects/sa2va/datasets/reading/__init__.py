@@ -1,0 +1,1 @@
+"""What strangers' files hold, checked: pictures, masks, json, csv, tar, video."""
