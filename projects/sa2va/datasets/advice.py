@@ -109,7 +109,7 @@ ADVICE = (
         "write one file an object, or convert it with tools/prepare_data/own_data.py",
     ),
     Advice(r"^unknown key", "misspelt key", "keys are image, mask, text, image2, mask2 and id"),
-    Advice(r"^text |^empty text|^no text", "unusable text", "write a sentence, or leave the text out"),
+    Advice(r"^text |^empty text|^no text", "unusable text", "write a sentence or a paragraph, or leave the text out"),
     Advice(r"^attributes", "unusable attributes", 'attributes are names and values, e.g. {"colour": "red"}'),
     Advice(r"^labels", "labels of several channels", "save palette indices or grey values, one channel"),
     Advice(r"^no '", "missing key", "write it, or take the record out"),

@@ -35,6 +35,8 @@ from projects.sa2va.errors import BadSample, DataError
 
 #: Default of ``max_pixels``. Pillow itself refuses above twice ``PIL.Image.MAX_IMAGE_PIXELS``, 179 million.
 MAX_IMAGE_PIXELS = 100_000_000
+#: A caption of several paragraphs has less. All samples of a batch are padded to the longest.
+MAX_TEXT_CHARACTERS = 4_000
 #: What Pillow may open, whatever the name ends with.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "PPM", "TIFF", "JPEG2000")
 
@@ -147,12 +149,14 @@ def usable_text(text: Any, source: str | Path, record: str) -> str:
     """A sentence that a tokenizer can read.
 
     Raises:
-        BadSample: no text, blank, or with half a surrogate pair.
+        BadSample: no text, blank, above ``MAX_TEXT_CHARACTERS``, or with half a surrogate pair.
     """
     if not isinstance(text, str):
         raise BadSample(str(source), record, f"text is a {type(text).__name__}, expected a string")
     if not text.strip():
         raise BadSample(str(source), record, "empty text")
+    if len(text) > MAX_TEXT_CHARACTERS:
+        raise BadSample(str(source), record, f"text of {len(text)} characters, above {MAX_TEXT_CHARACTERS}")
     try:
         text.encode()
     except UnicodeEncodeError as error:

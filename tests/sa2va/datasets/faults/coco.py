@@ -13,6 +13,7 @@ from projects.sa2va.datasets.adapters.refer import ReferExpressions
 from projects.sa2va.datasets.reading.mask_codec import encode_mask
 from tests.sa2va.datasets.faults.common import (
     BAD_MASKS,
+    BAD_TEXTS,
     POLYGON,
     TEXT,
     TEXTS,
@@ -62,9 +63,11 @@ def write_coco(native: NativeSet, text_key: str | None = None) -> None:
         for number, fault in ((900, "image_id 900 is given to images of different files"), (901, "is not among")):
             annotations.append({**first, "id": number, "image_id": number})
             native.expect("", "instances.json", f"annotation {number}", fault)
-        for number, text, fault in ((910, 5, "text is a int"), (911, " ", "empty text"), (912, "\ud800", "no Unicode")):
-            if text_key:
-                annotations.append({**first, "id": number, "caption": text})
+        for number, (text, fault) in enumerate(BAD_TEXTS if text_key else (), start=910):
+            annotations.append({**first, "id": number, "caption": text})
+            if text is None:
+                native.drop(f"without '{text_key}'")
+            else:
                 native.expect("", "instances.json", f"annotation {number}", fault)
     (native.root / "instances.json").write_text(json.dumps(content))
     native.config = {
@@ -88,9 +91,7 @@ def write_refer(native: NativeSet) -> None:
         for number, text, fault in (
             (800, TEXT, "ann_id 800 is given to 2 annotations"),
             (801, TEXT, "ann_id 801 is not in"),
-            (802, " ", "empty text"),
-            (803, "\ud800", "no Unicode"),
-            (804, 5, "text is a int"),
+            *((number, *bad) for number, bad in enumerate(BAD_TEXTS, start=802)),
         ):
             refs.append(one_ref(number, text) | {"ann_id": min(number, 801) if text == TEXT else 1})
             native.expect("", name, f"ref {number} sentence {100 * number}", fault)

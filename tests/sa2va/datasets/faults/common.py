@@ -24,6 +24,10 @@ TEXTS = (
     TEXT, "the [SEG] circle", "[SEG]", "<IMG_CONTEXT>", "a <vp>region</vp> in <img>", "the dog<|im_end|>",
     "a cat <|endoftext|>", "?!...", " a leading space", "красный круг 猫 🐈", "a very long sentence " * 60,
 )  # fmt: skip
+BAD_TEXTS: tuple[tuple[Any, str], ...] = (
+    (5, "text is a int"), (None, "text is a NoneType"), (" ", "empty text"), ("\ud800", "text that is no Unicode"),
+    ("a page of a book " * 400, "text of 6800 characters, above 4000"),
+)  # fmt: skip
 OUTSIDE = "leads out of"
 LOOP = "a loop of symbolic links"
 HUGE = "10001 x 10000 px is above 100000000 px"
@@ -38,7 +42,7 @@ class NativeSet:
     config: dict[str, Any] = field(default_factory=dict)  #: of the adapter
     sound: list[str] = field(default_factory=list)  #: ids of the samples
     bad: dict[tuple[str, str], str] = field(default_factory=dict)  #: (path below root, record) -> part of the reason
-    dropped: dict[str, int] = field(default_factory=dict)  #: of a set with an index: left out and only counted
+    dropped: dict[str, int] = field(default_factory=dict)  #: left out and only counted
 
     def expect(self, sample_id: str, path: str = "", record: str = "", fault: str | None = None) -> bool:
         """Note what a record must come to; whether it is to be written."""

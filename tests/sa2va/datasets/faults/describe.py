@@ -9,7 +9,7 @@ from typing import Any
 from projects.sa2va.datasets.adapters.describe_anything import DescribeAnything
 from projects.sa2va.datasets.reading.mask_codec import encode_mask
 from tests.sa2va.datasets.adapters.test_refer import Malicious
-from tests.sa2va.datasets.faults.common import BAD_MASKS, TEXT, TEXTS, NativeSet, pictures
+from tests.sa2va.datasets.faults.common import BAD_MASKS, BAD_TEXTS, TEXT, TEXTS, NativeSet, pictures
 from tests.sa2va.datasets.native import SIZE, box, jpeg, picture, write_tar
 
 
@@ -33,8 +33,7 @@ def write_describe(native: NativeSet) -> None:
                 members[member] = file.content
 
     records: list[tuple[Any, str | None]] = [(described(text), None) for text in TEXTS]
-    bad_texts = (None, "text is a"), (" ", "empty text"), ("\ud800", "text that is no Unicode")
-    records += [(described(text), fault) for text, fault in bad_texts]
+    records += [(described(text), fault) for text, fault in BAD_TEXTS]
     records += [(described(segmentation=mask), fault) for mask, fault in BAD_MASKS]
     records += [(described() | {"mask_rle": None}, "no segmentation"), ("a caption", "a str, expected a caption")]
     kept = []

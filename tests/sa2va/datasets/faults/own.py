@@ -12,6 +12,7 @@ from projects.sa2va.datasets.adapters.own_data import OwnData
 from projects.sa2va.datasets.reading.mask_codec import encode_mask
 from tests.sa2va.datasets.faults.common import (
     BAD_MASKS,
+    BAD_TEXTS,
     POLYGON,
     TEXTS,
     NativeSet,
@@ -54,16 +55,12 @@ def write_own(native: NativeSet, text_required: bool = False) -> None:
         add(fault=fault, image=name, mask=POLYGON)
     for name, fault in write_outside(native, images, other, ".png"):
         add(fault=fault, image="sound.jpg", mask=name)
-    add(fault="text is a int", image="sound.jpg", mask=POLYGON, text=5)
-    add(fault="empty text", image="sound.jpg", mask=POLYGON, text=" ")
-    if text_required:
-        add(fault="text is a NoneType", image="sound.jpg", mask=POLYGON, text=None)
-    else:
-        add(image="sound.jpg", mask=POLYGON, text=None)
+    for text, fault in BAD_TEXTS:
+        add(fault=fault if text_required or text is not None else None, image="sound.jpg", mask=POLYGON, text=text)
     content = "".join(f"{line}\n" for line in lines)
     if native.expect("", "data.jsonl", f"line {len(lines) + 1}", "the file ends in this line: is it cut off?"):
         content += lines[0][:-20]
-    (native.root / "data.jsonl").write_text(content, encoding="utf-8")
+    (native.root / "data.jsonl").write_text(content, encoding="utf-8", errors="backslashreplace")
     native.config = {
         "type": OwnData.__name__,
         "path": str(native.root / "data.jsonl"),

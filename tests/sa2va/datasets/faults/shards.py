@@ -8,7 +8,7 @@ from typing import Any
 
 from projects.sa2va.datasets.adapters.sa1b import Sa1b
 from projects.sa2va.datasets.adapters.tar_shards import TarShards
-from tests.sa2va.datasets.faults.common import BAD_MASKS, POLYGON, TEXTS, NativeSet, pictures
+from tests.sa2va.datasets.faults.common import BAD_MASKS, BAD_TEXTS, POLYGON, TEXTS, NativeSet, pictures
 from tests.sa2va.datasets.native import SIZE, box, jpeg, picture, sa1b_annotation, write_files, write_tar
 
 
@@ -70,8 +70,9 @@ def write_shards(native: NativeSet, adapter: type = Sa1b, layout: str = "tar", t
         annotations.append(annotated(0))
     if text_key and native.drop(f"without '{text_key}'"):
         annotations.append({**annotated(90), text_key: 5})
-        annotations.append({**annotated(91), text_key: "\ud800"})
-        native.expect("", json_path, "annotation 91", "text that is no Unicode")
+        for position, (text, fault) in enumerate(BAD_TEXTS[-2:], start=91):
+            annotations.append({**annotated(position), text_key: text})
+            native.expect("", json_path, f"annotation {position}", fault)
     write(stem, "json", content_of(annotations))
     write(stem, "jpg", whole)
 
