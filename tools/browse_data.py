@@ -41,7 +41,7 @@ def main() -> None:
 def browse(args: argparse.Namespace) -> None:
     from mmengine.registry import DATASETS
 
-    from projects.sa2va.engine.sources import sources_of
+    from projects.sa2va.engine.sources import region_of, sources_of
     from projects.sa2va.errors import ConfigError
     from projects.sa2va.evaluation.sample_sheet import draw_samples
 
@@ -56,20 +56,6 @@ def browse(args: argparse.Namespace) -> None:
         out = args.out if len(sources) == 1 else args.out.with_stem(f"{args.out.stem}_{number}")
         sheet.quantize(256).save(out, optimize=True) if out.suffix == ".png" else sheet.save(out)
         print(f"{out}: {title}")
-
-
-def region_of(what: str) -> dict[str, Any]:
-    """How a config makes its region grid; nothing of a path."""
-    from projects.sa2va.engine.launch import load_config
-
-    if not what.endswith(".py"):
-        return {}
-    transform = load_config(what).train_dataloader.dataset.transform
-    return {
-        "grid_size": transform.grid_size,
-        "pooling": transform.get("region_pooling", "any"),
-        "min_share": transform.get("region_min_share", 0.05),
-    }
 
 
 def draw(dataset: Adapter, count: int, seed: int) -> list[Sample]:

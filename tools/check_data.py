@@ -14,6 +14,7 @@ EXAMPLES = """\
 examples:
   own masks, or a COCO or REFER folder   tools/check_data.py /data/mine
   a sample of a large set                tools/check_data.py /data/coco --limit 1000
+  what a config trains on, as it does    tools/check_data.py configs/pseudo_gumbel_4b.py --limit 1000
   each bad sample as a JSON line         tools/check_data.py /data/mine --report bad_samples.jsonl
 """
 
@@ -22,10 +23,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("path", help="own data.jsonl, or the folder of a set as docs/data.md lays it out")
+    parser.add_argument(
+        "what", metavar="CONFIG|PATH", help="a config, an own data.jsonl, or the folder of a set as in docs/data.md"
+    )
     parser.add_argument("--limit", type=int, metavar="N", help="look at N samples of each set, evenly spread")
     parser.add_argument(
-        "--region-grid", type=int, default=16, metavar="G", help="cells a side of the ViT's grid (default: %(default)s)"
+        "--region-grid", type=int, metavar="G", help="cells a side of the ViT's grid (default: the config's, or 16)"
     )
     parser.add_argument("--report", type=Path, metavar="FILE", help="write each bad sample as a JSON line")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -41,29 +44,30 @@ def check(args: argparse.Namespace) -> None:
     from rich.progress import track
 
     from projects.sa2va.datasets.check import check_set, spread, tell
-    from projects.sa2va.datasets.find_sets import find_sets
+    from projects.sa2va.engine.sources import region_of, sources_of
     from projects.sa2va.errors import BadSample, ConfigError, DataError
 
     for name in ("limit", "region_grid"):
         value = getattr(args, name)
         if value is not None and value < 1:
             raise ConfigError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
+    grid_size = args.region_grid or region_of(args.what).get("grid_size", 16)
     wrong, lines = False, []
 
     def on_bad(bad: BadSample) -> None:
         lines.append(json.dumps(bad.report()) + "\n")
 
-    for found in find_sets(args.path):
-        print(f"{found.config['type']} {found.name}: ", end="", flush=True)
+    for name, config in sources_of(args.what):
+        print(f"{name}: ", end="", flush=True)
         try:
-            dataset = DATASETS.build(dict(found.config))
+            dataset = DATASETS.build(config)
         except DataError as error:
             wrong = True
             print(f"cannot be used\n  {error}")
             continue
         indices = track(spread(len(dataset), args.limit), "looking", console=Console(stderr=True))
-        report = check_set(dataset, indices, args.region_grid, on_bad if args.report else _ignore)
-        print(tell(report, len(dataset), args.region_grid))
+        report = check_set(dataset, indices, grid_size, on_bad if args.report else _ignore)
+        print(f"{type(dataset).__name__}, " + tell(report, len(dataset), grid_size))
         wrong |= report.bad > 0
     if args.report:
         args.report.write_text("".join(lines), encoding="utf-8")

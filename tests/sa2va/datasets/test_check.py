@@ -149,6 +149,7 @@ def test_the_tool_says_so_and_ends_with_status_one(tmp_path: Path):
     command = [sys.executable, ROOT / "tools/check_data.py"]
     ended = subprocess.run([*command, path, "--report", bad], capture_output=True, text=True)
     assert ended.returncode == 1
+    assert "data: OwnData, 8 of 8 samples looked at" in ended.stdout
     assert "2 x missing file" in ended.stdout
     assert [json.loads(line)["record"] for line in bad.read_text().splitlines()] == [f"line {n}" for n in (2, 3, 6, 8)]
     Image.new("RGB", (20, 10)).save(tmp_path / "gone.png")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmengine.registry import DATASETS
 
-from projects.sa2va.engine.sources import sources_of
+from projects.sa2va.engine.sources import region_of, sources_of
 from projects.sa2va.paths import ROOT
 from tests.sa2va.datasets.native import write_sa1b
 
@@ -25,6 +25,13 @@ def test_a_config_means_its_training_sources_and_a_path_what_lies_there(tmp_path
     assert found[-1][1]["split"] == "train"
     ((_, config),) = sources_of(str(write_sa1b(tmp_path, "tar")))
     assert len(DATASETS.build(config)) == 6
+
+
+def test_a_config_brings_its_region_grid(tmp_path: Path) -> None:
+    """Red when a tool shows or counts other cells than training has."""
+    sizes = [region_of(str(ROOT / f"configs/pseudo_gumbel_{size}.py"))["grid_size"] for size in ("4b", "tiny")]
+    assert sizes == [16, 8]
+    assert region_of(str(tmp_path)) == {}
 
 
 def test_the_index_tool_leaves_an_index_that_is_opened_as_it_is(tmp_path: Path) -> None:
