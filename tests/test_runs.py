@@ -12,10 +12,10 @@ from mmengine.config import Config
 
 from projects.sa2va.datasets.scenes.scene_set import write_scene_set
 from projects.sa2va.engine import launch
-from projects.sa2va.engine.parameters import gather_slices, local_tensor, trainable_parameters
 from projects.sa2va.engine.unwrap import unwrap_model
 from projects.sa2va.paths import ROOT
 from tests.ranks import run_ranks
+from tests.toy import whole_weights
 
 SIZES = {"labelled": 6, "mask_only": 8, "test": 2, "test_heldout": 2}
 ABLATIONS = sorted(path.stem for path in (ROOT / "configs/ablations").glob("*.py"))
@@ -55,14 +55,11 @@ def configure(
 
 
 def train(*args: Any) -> dict[str, torch.Tensor]:
-    """Trained tensors of student and teacher after a run, whole, by name."""
+    """Tensors of student and teacher after a run, whole, by name."""
     runner = launch.build_runner(configure(*args))
     runner.train()
     model = unwrap_model(runner.model)
-    state = {
-        name: gather_slices(param, local_tensor(param)).detach().float().clone()
-        for name, param in trainable_parameters(model).items()
-    }
+    state = {name: value.float() for name, value in whole_weights(runner).items()}
     if teacher := getattr(model, "teacher", None):
         state |= {f"teacher.{name}": tensor for name, tensor in teacher.state_dict().items()}
     return state

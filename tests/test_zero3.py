@@ -11,11 +11,10 @@ import torch
 
 from projects.sa2va.datasets.scenes.scene_set import write_scene_set
 from projects.sa2va.engine import launch
-from projects.sa2va.engine.parameters import gather_slices, local_tensor, trainable_parameters
-from projects.sa2va.engine.unwrap import unwrap_model
 from projects.sa2va.paths import ROOT
 from projects.sa2va.structures import Batch
 from tests.ranks import run_ranks
+from tests.toy import whole_weights
 
 SIZES = {"labelled": 6, "mask_only": 8, "test": 2, "test_heldout": 2}
 
@@ -67,11 +66,7 @@ def train(scenes: Path, work_dir: Path, batch_size: int, stage: int) -> tuple[li
     PseudoGumbel.forward, PseudoGumbel.teacher_captions = watched, half_silent  # type: ignore[method-assign]
     runner = launch.build_runner(cfg)
     runner.train()
-    weights = {
-        name: gather_slices(param, local_tensor(param)).detach().clone()
-        for name, param in trainable_parameters(unwrap_model(runner.model)).items()
-    }
-    return [batch.mask_side is None for batch in batches if batch.kind == "cycle"], weights
+    return [batch.mask_side is None for batch in batches if batch.kind == "cycle"], whole_weights(runner)
 
 
 @pytest.mark.slow

@@ -12,7 +12,9 @@ from mmengine.dist import get_rank, get_world_size
 from mmengine.model import BaseModel
 from torch import nn
 
+from projects.sa2va.engine.parameters import gather_slices, local_tensor
 from projects.sa2va.engine.train_loop import TrainLoop
+from projects.sa2va.engine.unwrap import unwrap_model
 from projects.sa2va.hooks.checkpoint_hook import StepCheckpointHook
 from projects.sa2va.hooks.logger_hook import StepLoggerHook
 from projects.sa2va.hooks.param_scheduler_hook import StepParamSchedulerHook
@@ -92,6 +94,12 @@ class ToyBatches:
 
     def __len__(self) -> int:
         return 10**9
+
+
+def whole_weights(runner: Any) -> dict[str, torch.Tensor]:
+    """Every parameter of a run's model as it is now. A collective under ZeRO-3."""
+    params = unwrap_model(runner.model).named_parameters()
+    return {name: gather_slices(param, local_tensor(param)).detach().clone() for name, param in params}
 
 
 def _path(cls: type) -> str:

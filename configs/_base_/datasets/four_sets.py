@@ -3,15 +3,15 @@
 docs/data.md says how each is laid out; ``--data-root`` takes masks of your own instead.
 """
 
-from mmengine.dataset import DefaultSampler
+from mmengine.config import read_base
+
+with read_base():
+    from .mixture import *
 
 from projects.sa2va.datasets.adapters.open_images import OpenImages
 from projects.sa2va.datasets.adapters.refer import ReferExpressions
 from projects.sa2va.datasets.adapters.sa1b import Sa1b
 from projects.sa2va.datasets.adapters.sav_pairs import SavPairs
-from projects.sa2va.datasets.collate import collate_batch
-from projects.sa2va.datasets.mixture import MixtureDataset
-from projects.sa2va.datasets.samplers import EvaluationBatchSampler, MixtureBatchSampler
 from projects.sa2va.datasets.transforms import SampleTransform
 from projects.sa2va.evaluation.cycle_metric import CycleMetric
 from projects.sa2va.evaluation.referring_metric import ReferringMetric
@@ -27,40 +27,16 @@ _cycle_sources = [
     dict(kind="cycle", dataset=dict(type=OpenImages, root="data/openimages")),
 ]
 
-train_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    pin_memory=True,
-    dataset=dict(
-        type=MixtureDataset,
-        sources=_refer_sources,
-        transform=_transform,
-        max_bad_samples=100,
-        report_file="bad_samples.jsonl",  # in the work dir
-    ),
-    sampler=dict(type=DefaultSampler, shuffle=False),
-    batch_sampler=dict(type=MixtureBatchSampler, pattern=("refer",)),
-    collate_fn=dict(type=collate_batch),
-)
+train_dataloader.update(batch_size=1, num_workers=4, pin_memory=True)
+train_dataloader["dataset"].update(sources=_refer_sources, transform=_transform)
 
-test_dataloader = dict(
-    batch_size=4,
-    num_workers=4,
-    dataset=dict(
-        type=MixtureDataset,
-        sources=[
-            *(
-                dict(kind="refer", name=split, dataset=dict(**_refcoco, split=split))
-                for split in ("val", "testA", "testB")
-            ),
-            dict(kind="cycle", name="val", max_samples=500, dataset=dict(**_refcoco, split="val")),
-        ],
-        transform=_transform,
-        keep_gt_masks=True,
-    ),
-    sampler=dict(type=DefaultSampler, shuffle=False),
-    batch_sampler=dict(type=EvaluationBatchSampler),
-    collate_fn=dict(type=collate_batch),
+test_dataloader.update(batch_size=4, num_workers=4)
+test_dataloader["dataset"].update(
+    sources=[
+        *(dict(kind="refer", name=split, dataset=dict(**_refcoco, split=split)) for split in ("val", "testA", "testB")),
+        dict(kind="cycle", name="val", max_samples=500, dataset=dict(**_refcoco, split="val")),
+    ],
+    transform=_transform,
 )
 test_evaluator = [
     *(dict(type=ReferringMetric, source=split) for split in ("val", "testA", "testB")),

@@ -1,11 +1,11 @@
 """Generated scenes, written to data/scenes at first use: expressions for a few, masks alone for many."""
 
-from mmengine.dataset import DefaultSampler
+from mmengine.config import read_base
+
+with read_base():
+    from .mixture import *
 
 from projects.sa2va.datasets.adapters.scenes import SceneExpressions, SceneMasks
-from projects.sa2va.datasets.collate import collate_batch
-from projects.sa2va.datasets.mixture import MixtureDataset
-from projects.sa2va.datasets.samplers import EvaluationBatchSampler, MixtureBatchSampler
 from projects.sa2va.datasets.transforms import SampleTransform
 from projects.sa2va.evaluation.caption_metric import CaptionMetric
 from projects.sa2va.evaluation.cycle_metric import CycleMetric
@@ -18,38 +18,17 @@ _transform = dict(type=SampleTransform, image_size=128, grounding_size=128, grid
 _refer_sources = [dict(kind="refer", dataset=dict(type=SceneExpressions, root=_data_root, split="labelled"))]
 _cycle_sources = [dict(kind="cycle", dataset=dict(type=SceneMasks, root=_data_root, split="mask_only"))]
 
-train_dataloader = dict(
-    batch_size=8,
-    num_workers=0,
-    dataset=dict(
-        type=MixtureDataset,
-        sources=_refer_sources,
-        transform=_transform,
-        # Masks of one's own come with a few broken files. Evaluation puts up with none.
-        max_bad_samples=100,
-        report_file="bad_samples.jsonl",  # in the work dir
-    ),
-    sampler=dict(type=DefaultSampler, shuffle=False),
-    batch_sampler=dict(type=MixtureBatchSampler, pattern=("refer",)),
-    collate_fn=dict(type=collate_batch),
-)
+train_dataloader.update(batch_size=8, num_workers=0)
+train_dataloader["dataset"].update(sources=_refer_sources, transform=_transform)
 
-test_dataloader = dict(
-    batch_size=50,
-    num_workers=0,
-    dataset=dict(
-        type=MixtureDataset,
-        sources=[
-            dict(kind=kind, name=name, max_samples=300, dataset=dict(type=adapter, root=_data_root, split=name))
-            for name in ("test", "test_heldout")
-            for kind, adapter in (("refer", SceneExpressions), ("cycle", SceneMasks))
-        ],
-        transform=_transform,
-        keep_gt_masks=True,
-    ),
-    sampler=dict(type=DefaultSampler, shuffle=False),
-    batch_sampler=dict(type=EvaluationBatchSampler),
-    collate_fn=dict(type=collate_batch),
+test_dataloader.update(batch_size=50, num_workers=0)
+test_dataloader["dataset"].update(
+    sources=[
+        dict(kind=kind, name=name, max_samples=300, dataset=dict(type=adapter, root=_data_root, split=name))
+        for name in ("test", "test_heldout")
+        for kind, adapter in (("refer", SceneExpressions), ("cycle", SceneMasks))
+    ],
+    transform=_transform,
 )
 test_evaluator = [
     dict(type=metric, source=name)

@@ -115,6 +115,15 @@ def write_files(folder: Path, files: dict[str, bytes]) -> Path:
     return folder
 
 
+def coco_folders(root: Path, sets: dict[str, str]) -> Path:
+    """The folders of COCO, with empty files: name of a set -> folder of its pictures."""
+    (root / "annotations").mkdir(parents=True)
+    for name, pictures in sets.items():
+        (root / "annotations" / f"instances_{name}.json").write_text("{}")
+        (root / pictures).mkdir(parents=True, exist_ok=True)
+    return root
+
+
 def write_sa1b(root: Path, layout: str) -> Path:
     """Pictures 1, 2 and 3 with two annotations each, in one of the three layouts: ``tar``, ``beside``, ``apart``."""
     for image_id in (1, 2, 3):

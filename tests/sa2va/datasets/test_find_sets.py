@@ -14,6 +14,7 @@ from projects.sa2va.errors import DataError
 from tests.sa2va.datasets.adapters.test_own_data import SQUARE, make
 from tests.sa2va.datasets.adapters.test_refer import make_refs, ref
 from tests.sa2va.datasets.native import (
+    coco_folders,
     sa1b_members,
     write_describe_anything,
     write_open_images,
@@ -24,27 +25,19 @@ from tests.sa2va.datasets.native import (
 )
 
 
-def coco(root: Path, sets: dict[str, str]) -> Path:
-    (root / "annotations").mkdir(parents=True)
-    for name, pictures in sets.items():
-        (root / "annotations" / f"instances_{name}.json").write_text("{}")
-        (root / pictures).mkdir(parents=True, exist_ok=True)
-    return root
-
-
 @pytest.mark.parametrize("pictures", ["mine", "images/mine", "images"])
 def test_pictures_of_coco_are_found_in_the_usual_places(tmp_path: Path, pictures: str) -> None:
-    file = coco(tmp_path, {"mine": pictures}) / "annotations" / "instances_mine.json"
+    file = coco_folders(tmp_path, {"mine": pictures}) / "annotations" / "instances_mine.json"
     config = {"type": "CocoInstances", "ann_file": str(file), "image_root": str(tmp_path / pictures)}
     assert find_sets(tmp_path) == find_sets(file) == [("mine", config)]
 
 
 def test_validation_sets_are_checked_but_not_trained_on(tmp_path: Path) -> None:
     """Red when the validation set is trained on, or a lone one is not taken."""
-    root = coco(tmp_path / "both", {"train2017": "train2017", "val2017": "val2017"})
+    root = coco_folders(tmp_path / "both", {"train2017": "train2017", "val2017": "val2017"})
     assert [found.name for found in find_sets(root)] == ["train2017", "val2017"]
     assert [found.name for found in find_mask_sets(root)] == ["train2017"]
-    assert len(find_mask_sets(coco(tmp_path / "val", {"val": "val"}))) == 1
+    assert len(find_mask_sets(coco_folders(tmp_path / "val", {"val": "val"}))) == 1
 
 
 def test_own_data_by_file_or_folder(tmp_path: Path) -> None:
@@ -88,7 +81,7 @@ def test_what_was_looked_for_is_said(tmp_path: Path) -> None:
     ):
         find_sets(tmp_path)
     with pytest.raises(DataError, match=r"looked for the folders .*train, .*images"):
-        find_sets(coco(tmp_path, {"train": "elsewhere"}))
+        find_sets(coco_folders(tmp_path, {"train": "elsewhere"}))
 
 
 @pytest.mark.parametrize(
@@ -119,5 +112,5 @@ def test_splits_of_describe_anything(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path / "SAM")
     (found,) = find_sets(".")
     assert found == find_sets(tmp_path / "SAM")[0] == find_sets(tmp_path)[1]
-    coco(tmp_path / "SAM", {"train": "train"})
+    coco_folders(tmp_path / "SAM", {"train": "train"})
     assert find_sets(tmp_path / "SAM")[0].config["type"] == "CocoInstances"

@@ -11,14 +11,7 @@ from projects.sa2va.engine import launch
 from projects.sa2va.engine.data_root import use_data_root
 from projects.sa2va.errors import ConfigError
 from projects.sa2va.paths import ROOT
-
-
-def make_root(root: Path, sets: dict[str, str]) -> Path:
-    (root / "annotations").mkdir(parents=True)
-    for name, pictures in sets.items():
-        (root / "annotations" / f"instances_{name}.json").write_text("{}")
-        (root / pictures).mkdir(parents=True, exist_ok=True)
-    return root
+from tests.sa2va.datasets.native import coco_folders
 
 
 def config() -> Config:
@@ -32,7 +25,7 @@ def config() -> Config:
 
 def test_training_sets_replace_the_cycle_sources(tmp_path: Path) -> None:
     """Red when the validation set is trained on, the referring mix is lost, or scenes stay beside the user's masks."""
-    root = make_root(tmp_path, {"train2017": "train2017", "val2017": "val2017"})
+    root = coco_folders(tmp_path, {"train2017": "train2017", "val2017": "val2017"})
     cfg = config()
     use_data_root(cfg, root)
     cycle, refer = cfg.train_dataloader.dataset.sources
@@ -63,7 +56,7 @@ def test_a_config_without_masks_is_refused(tmp_path: Path) -> None:
 def test_the_4b_config_keeps_its_expressions_and_sizes(tmp_path: Path) -> None:
     """Red when the config's sources cannot be replaced, or the masks would be read at another size."""
     cfg = launch.load_config(str(ROOT / "configs/pseudo_gumbel_4b.py"))
-    use_data_root(cfg, make_root(tmp_path, {"mine": "images"}))
+    use_data_root(cfg, coco_folders(tmp_path, {"mine": "images"}))
     cycle, refer = cfg.train_dataloader.dataset.sources
     assert (cycle.kind, cycle.dataset.image_root) == ("cycle", str(tmp_path / "images"))
     assert (refer.kind, refer.dataset.root) == ("refer", "data/refcoco")

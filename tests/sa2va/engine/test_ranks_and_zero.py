@@ -13,7 +13,7 @@ from projects.sa2va.engine.parameters import gather_slices, local_tensor
 from projects.sa2va.engine.unwrap import unwrap_model
 from projects.sa2va.errors import ConfigError
 from tests.ranks import run_ranks
-from tests.toy import ToyModel, toy_config
+from tests.toy import ToyModel, toy_config, whole_weights
 
 STAGES = [0, 1, 2, 3]  # 0: no DeepSpeed
 
@@ -27,13 +27,8 @@ def make_runner(work_dir: Path, stage: int, precision: str = "fp32", **options: 
 
 
 def weights(runner: Any) -> dict[str, torch.Tensor]:
-    params = unwrap_model(runner.model).named_parameters()
     # a tensor that no loss reaches is left alone by torch and decayed by DeepSpeed
-    return {
-        name: gather_slices(param, local_tensor(param)).detach().clone().float()
-        for name, param in params
-        if not name.startswith("unused")
-    }
+    return {name: value.float() for name, value in whole_weights(runner).items() if not name.startswith("unused")}
 
 
 def train(work_dir: Path, stage: int, options: dict[str, Any]) -> dict[str, torch.Tensor]:

@@ -11,12 +11,10 @@ from torch import nn
 
 from projects.sa2va.engine import launch
 from projects.sa2va.engine.before_step import optimizer_steps
-from projects.sa2va.engine.parameters import gather_slices, local_tensor
-from projects.sa2va.engine.unwrap import unwrap_model
 from projects.sa2va.engine.zero_shards import MASTER, ZeroShards
 from projects.sa2va.errors import CheckpointError
 from tests.ranks import run_ranks
-from tests.toy import ToyModel, toy_config
+from tests.toy import ToyModel, toy_config, whole_weights
 
 GLOBAL_BATCH = 12  # samples of a micro-batch of all ranks
 
@@ -53,9 +51,7 @@ class Ended(NamedTuple):
 def train(*args: Any, **options: Any) -> Ended:
     runner = make_runner(*args, **options)
     runner.train()
-    params = unwrap_model(runner.model).named_parameters()
-    weights = {name: gather_slices(param, local_tensor(param)).detach().clone() for name, param in params}
-    return Ended(weights, runner.iter, optimizer_steps(runner), len(runner.train_dataloader.dataset.read))
+    return Ended(whole_weights(runner), runner.iter, optimizer_steps(runner), len(runner.train_dataloader.dataset.read))
 
 
 def _train_with(options: dict, *args: Any) -> Ended:
@@ -90,8 +86,7 @@ def _resume_and_save(work_dir: Path, ranks: int, stage: int | str) -> dict[str, 
     runner = make_runner(work_dir, ranks, stage, 2, "", "bf16")
     runner.train()
     runner.strategy.save_checkpoint(str(work_dir / "again.pth"), extra_ckpt={"message_hub": {"runtime_info": {}}})
-    params = unwrap_model(runner.model).named_parameters()
-    return {name: gather_slices(param, local_tensor(param)).detach().clone() for name, param in params}
+    return whole_weights(runner)
 
 
 @pytest.mark.parametrize(

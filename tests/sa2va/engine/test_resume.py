@@ -10,12 +10,10 @@ import torch
 
 from projects.sa2va.engine import launch
 from projects.sa2va.engine.checkpointing import find_latest_checkpoint
-from projects.sa2va.engine.parameters import gather_slices, local_tensor
-from projects.sa2va.engine.unwrap import unwrap_model
 from projects.sa2va.engine.weights import load_weights
 from projects.sa2va.errors import CheckpointError
 from tests.ranks import run_ranks
-from tests.toy import ToyModel, toy_config
+from tests.toy import ToyModel, toy_config, whole_weights
 
 
 def train(work_dir: Path, stage: int, steps: int, resume: str | None) -> tuple[dict[str, torch.Tensor], list[int]]:
@@ -27,11 +25,7 @@ def train(work_dir: Path, stage: int, steps: int, resume: str | None) -> tuple[d
         launch.use_deepspeed(cfg, f"zero{stage}", "fp32")
     runner = launch.build_runner(cfg)
     runner.train()
-    params = unwrap_model(runner.model).named_parameters()
-    values: dict[str, Any] = {
-        name: gather_slices(param, local_tensor(param)).detach().clone() for name, param in params
-    }
-    return values, runner.train_dataloader.dataset.read
+    return whole_weights(runner), runner.train_dataloader.dataset.read
 
 
 @pytest.mark.parametrize(("stage", "ranks"), [(0, 1), (0, 2), (1, 2), (2, 2), (3, 2)])
@@ -61,8 +55,7 @@ def _load_from(work_dir: Path, stage: int, path: str) -> dict[str, torch.Tensor]
         launch.use_deepspeed(cfg, f"zero{stage}", "fp32")
     runner = launch.build_runner(cfg)
     runner.train()
-    params = unwrap_model(runner.model).named_parameters()
-    return {name: gather_slices(param, local_tensor(param)).detach().clone() for name, param in params}
+    return whole_weights(runner)
 
 
 @pytest.mark.parametrize(("wrote", "reads"), [(0, 2), (2, 0), (3, 3), (3, 1)])
