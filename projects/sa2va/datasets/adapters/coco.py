@@ -53,15 +53,15 @@ class CocoInstances:
     ) -> None:
         self.file = CocoFile(ann_file, image_root, max_pixels)
         self.text_key = text_key
-        next_frames = {number for image in self.file.images.values() if is_id(number := image.get("next_image_id"))}
-        self.items: list[dict[str, Any]] = []
+        next_frames = {number for image in self.file.images if is_id(number := image.get("next_image_id"))}
+        kept: list[int] = []
         self.dropped: Counter[str] = Counter()
-        self._tracks: dict[tuple[Any, Any], list[dict[str, Any]]] = defaultdict(list)
-        for annotation in self.file.annotations:
+        self._tracks: dict[tuple[Any, Any], list[int]] = defaultdict(list)
+        for place, annotation in enumerate(self.file.annotations):
             image, track = annotation.get("image_id"), annotation.get("track_id")
             if is_id(image) and image in next_frames:
                 if is_id(track):
-                    self._tracks[image, track].append(annotation)
+                    self._tracks[image, track].append(place)
             elif _area(annotation, min_area) < min_area:
                 self.dropped[f"below min_area={min_area:g}"] += 1
             elif annotation.get("iscrowd") and not include_crowd:
@@ -69,7 +69,8 @@ class CocoInstances:
             elif text_key is not None and not annotation.get(text_key):
                 self.dropped[f"without '{text_key}'"] += 1
             else:
-                self.items.append(annotation)
+                kept.append(place)
+        self.items = self.file.annotations.pick(kept)
         if self.dropped:
             told = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.dropped.items()))
             print_log(f"{self.file.path}: {len(self.items):,} annotations; dropped: {told}", logger="current")
@@ -118,7 +119,7 @@ class CocoInstances:
                 self.file.record(annotation),
                 f"track_id {track!r} is given to {len(found)} annotations of the next frame",
             )
-        return found[0] if found else None
+        return self.file.annotations[found[0]] if found else None
 
 
 def _area(annotation: dict[str, Any], default: float) -> float:

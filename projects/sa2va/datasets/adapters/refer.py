@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mmengine.registry import DATASETS
 
+from projects.sa2va.datasets.indexing.file_parts import stamp
 from projects.sa2va.datasets.reading.coco_file import CocoFile
 from projects.sa2va.datasets.reading.files import MAX_IMAGE_PIXELS, require_folder, usable_text
+from projects.sa2va.datasets.reading.packed_records import PackedRecords
 from projects.sa2va.datasets.reading.plain_pickle import read_pickle
 from projects.sa2va.errors import BadSample, DataError
 from projects.sa2va.structures import Sample
@@ -45,14 +49,20 @@ class ReferExpressions:
         folder = require_folder(Path(root), _REMEDY)
         self.refs_file = _find_refs(folder, split_by)
         self.file = CocoFile(folder / "instances.json", image_root or folder / "images", max_pixels)
-        refs = _read_refs(self.refs_file)
-        self.items = [item for ref in refs if ref.get("split", split) == split for item in _sentences(ref)]
-        if not self.items:
+        self._refs = _read_refs(self.refs_file)
+        places = [
+            (place, sentence)
+            for place, ref in enumerate(self._refs)
+            if ref.get("split", split) == split
+            for sentence in range(max(1, len(_sentences(ref))))
+        ]
+        self._places = np.array(places, np.int32)  # of a ref, and of a sentence in it
+        if not places:
             splits = ", ".join(splits_of(self.refs_file))
             raise DataError(f"{self.refs_file}: no sentences in split '{split}'. It has: {splits}.")
 
     def __len__(self) -> int:
-        return len(self.items)
+        return len(self._places)
 
     def check_all(self) -> list[str]:
         """What no single sample tells."""
@@ -61,12 +71,19 @@ class ReferExpressions:
     def area_share(self, index: int) -> float:
         """See ``MixtureDataset.area_share``."""
         try:
-            return self.file.area_share(self.file.annotation(self.items[index][0].get("ann_id")))
+            return self.file.area_share(self.file.annotation(self._item(index)[0].get("ann_id")))
         except LookupError:
             return 0.0  # a bad sample when it is drawn
 
+    def _item(self, index: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        """A ref and a sentence of it; an empty one, which is refused when it is read, where it has none."""
+        place, number = self._places[index]
+        ref = self._refs[place]
+        sentence = next(iter(_sentences(ref)[number:]), None)
+        return ref, sentence if isinstance(sentence, dict) else {}
+
     def __getitem__(self, index: int) -> Sample:
-        ref, sentence = self.items[index]
+        ref, sentence = self._item(index)
         record = f"ref {ref.get('ref_id')} sentence {sentence.get('sent_id')}"
         for key in ("ref_id", "ann_id", "split"):
             if key not in ref:
@@ -111,16 +128,19 @@ def _find_refs(folder: Path, split_by: str | None) -> Path:
     )
 
 
-def _sentences(ref: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """The items of a ref; one without text, which is refused when it is read, where it has no sentences."""
+def _sentences(ref: dict[str, Any]) -> list[Any]:
     sentences = ref.get("sentences")
-    if not isinstance(sentences, list) or not sentences:
-        return [(ref, {})]
-    return [(ref, sentence if isinstance(sentence, dict) else {}) for sentence in sentences]
+    return sentences if isinstance(sentences, list) else []
 
 
-def _read_refs(path: Path) -> list[dict[str, Any]]:
+def _read_refs(path: Path) -> PackedRecords:
+    return _packed_refs(path, tuple(stamp(path) or ()))
+
+
+@functools.lru_cache(maxsize=1)
+def _packed_refs(path: Path, state: tuple[int, ...]) -> PackedRecords:
+    """The refs of a file of that state; the splits of one set share them."""
     refs = read_pickle(path)
     if not isinstance(refs, list) or not refs or not all(isinstance(ref, dict) for ref in refs):
         raise DataError(f"{path}: holds no list of refs. {_REMEDY}")
-    return refs
+    return PackedRecords(refs)

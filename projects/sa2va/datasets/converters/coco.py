@@ -55,7 +55,7 @@ class CocoConverter:
         annotation, file = self.dataset.items[index], self.dataset.file
         record: dict[str, Any] = {"image": self._picture(file.image(annotation)), "mask": encode_mask(sample.mask)}
         if sample.image2 is not None and sample.mask2 is not None:
-            second = file.images[file.image(annotation)["next_image_id"]]
+            second = file.image_of(file.image(annotation)["next_image_id"])
             record |= {"image2": self._picture(second), "mask2": encode_mask(sample.mask2)}
         if isinstance(annotation.get("caption"), str):
             record["text"] = annotation["caption"]

@@ -14,6 +14,7 @@ from mmengine.logging import print_log
 from projects.sa2va.datasets.reading.files import MAX_IMAGE_PIXELS, inside, read_json, read_picture, require_folder
 from projects.sa2va.datasets.reading.mask_codec import mask_on, rle_size
 from projects.sa2va.datasets.reading.object_limits import area_share
+from projects.sa2va.datasets.reading.packed_records import PackedRecords, apart
 from projects.sa2va.errors import BadSample, DataError
 
 #: Names a record whose id does not; added to it when the file is read.
@@ -22,7 +23,7 @@ _REMEDY = "Give the path of a COCO instances json as ann_file."
 
 
 class CocoFile:
-    """Images and annotations of a COCO json; pictures and masks are read on demand.
+    """Images and annotations of a COCO json, packed; pictures and masks are read on demand.
 
     Faults of the file, and what is done:
 
@@ -42,6 +43,7 @@ class CocoFile:
 
     Attributes:
         annotations: all of them, in the order of the file.
+        images: one of each id.
         notes: what was found at opening that is no fault of a single record; logged as warnings.
 
     Raises:
@@ -54,15 +56,19 @@ class CocoFile:
         content = read_json(self.path, _REMEDY)
         self.image_root = require_folder(Path(image_root), f"Give the folder of the pictures of {self.path}.")
         self.notes: list[str] = []
-        self.images, self._unclear = self._index_images(_entries(content, "images", self.path))
-        self.annotations, self._by_id = self._index_annotations(_entries(content, "annotations", self.path))
-        if not self.annotations:
+        images, self._unclear = self._index_images(_entries(content, "images", self.path))
+        annotations, same_id = self._index_annotations(_entries(content, "annotations", self.path))
+        if not annotations:
             raise DataError(f"{self.path}: no annotations. Give a COCO instances json with at least one annotation.")
-        if not any(annotation.get("segmentation") for annotation in self.annotations):
+        if not any(annotation.get("segmentation") for annotation in annotations):
             raise DataError(
-                f"{self.path}: {len(self.annotations)} annotations, none with a mask ('segmentation'). "
+                f"{self.path}: {len(annotations)} annotations, none with a mask ('segmentation'). "
                 "Give an instances json; captions and boxes alone cannot be used."
             )
+        self.images, self.annotations = PackedRecords(images.values()), PackedRecords(annotations)
+        self._image_place = apart({number: place for place, number in enumerate(images)})
+        self._place = apart({number: places[0] for number, places in same_id.items()})
+        self._repeated = {number: len(places) for number, places in same_id.items() if len(places) > 1}
         for note in self.notes:
             print_log(f"{self.path}: {note}", logger="current", level=logging.WARNING)
 
@@ -76,17 +82,19 @@ class CocoFile:
         Raises:
             LookupError: none or several have it; the message says which.
         """
-        found = self._by_id.get(number, []) if is_id(number) else []
-        if not found:
+        if not is_id(number) or number not in self._place:
             raise LookupError(f"ann_id {number!r} is not in {self.path}")
-        if len(found) > 1:
-            raise LookupError(f"ann_id {number!r} is given to {len(found)} annotations of {self.path}")
-        return found[0]
+        if number in self._repeated:
+            raise LookupError(f"ann_id {number!r} is given to {self._repeated[number]} annotations of {self.path}")
+        return self.annotations[self._place[number]]
 
     def image(self, annotation: dict[str, Any]) -> dict[str, Any]:
         """The entry of an annotation's picture; empty when the file lists none."""
-        number = annotation.get("image_id")
-        return self.images.get(number, {}) if is_id(number) else {}
+        return self.image_of(annotation.get("image_id"))
+
+    def image_of(self, number: Any) -> dict[str, Any]:
+        """The entry of an id; empty when the file lists none."""
+        return self.images[self._image_place[number]] if is_id(number) and number in self._image_place else {}
 
     def area_share(self, annotation: dict[str, Any]) -> float:
         """``area`` among the pixels of the picture, as the file gives them; 0 where it does not."""
@@ -134,28 +142,28 @@ class CocoFile:
         self._note(unclear, "image ids are given to different files; their annotations cannot be used")
         return images, unclear
 
-    def _index_annotations(self, entries: list[Any]) -> tuple[list[dict[str, Any]], dict[Any, list[dict[str, Any]]]]:
-        """All annotations, and those of each id."""
+    def _index_annotations(self, entries: list[Any]) -> tuple[list[dict[str, Any]], dict[Any, list[int]]]:
+        """All annotations, and the places among them of each id."""
         annotations: list[dict[str, Any]] = []
-        by_id: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+        same_id: dict[Any, list[int]] = defaultdict(list)
         repeated, equal = [], []
-        for place, entry in enumerate(entries):
+        for position, entry in enumerate(entries):
             number = entry.get("id") if isinstance(entry, dict) else None
             if not is_id(number):
-                name = {_RECORD: f"annotations[{place}]"}
+                name = {_RECORD: f"annotations[{position}]"}
                 annotations.append({**entry, **name} if isinstance(entry, dict) else name)
                 continue
-            if entry in by_id[number]:
+            if any(_as_read(annotations[place]) == entry for place in same_id[number]):
                 equal.append(number)
                 continue
-            by_id[number].append(entry)
-            if len(by_id[number]) > 1:
+            same_id[number].append(len(annotations))
+            if len(same_id[number]) > 1:
                 repeated.append(number)
-                entry = {**entry, _RECORD: f"annotation {number} (number {len(by_id[number])} of this id)"}
+                entry = {**entry, _RECORD: f"annotation {number} (number {len(same_id[number])} of this id)"}
             annotations.append(entry)
         self._note(repeated, "annotation ids are given twice; both masks are kept")
         self._note(equal, "annotations stand in the file twice; one of each is kept")
-        return annotations, dict(by_id)
+        return annotations, same_id
 
     def _note(self, ids: Iterable[Any], what: str) -> None:
         ids = sorted(ids, key=str)
@@ -167,6 +175,10 @@ class CocoFile:
 def is_id(number: Any) -> bool:
     """Whether a value of the JSON can be an id."""
     return isinstance(number, (int, str))
+
+
+def _as_read(annotation: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in annotation.items() if key != _RECORD}
 
 
 def _entries(content: dict[str, Any], key: str, path: Path) -> list[Any]:

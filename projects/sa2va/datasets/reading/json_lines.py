@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from projects.sa2va.datasets.reading.files import parse_json
+from projects.sa2va.datasets.reading.packed_records import PackedRecords
 from projects.sa2va.errors import BadSample, DataError
 
 _CHUNK = 1 << 24
@@ -32,11 +33,11 @@ class JsonLines:
         if not path.is_file():
             raise DataError(f"{path}: no such file. {remedy}")
         self.path = path
-        self._list: list[Any] | None = None
+        self._list: PackedRecords | None = None
         with path.open("rb") as file:
             if file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
                 file.seek(0)
-                self._list = parse_json(file.read(), path, remedy)
+                self._list = PackedRecords(parse_json(file.read(), path, remedy))
         if self._list is None:
             self._starts, self._numbers = _line_starts(path)
         if not len(self):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import io
 import pickle
 import pickletools
@@ -22,25 +21,18 @@ class PlainUnpickler(pickle.Unpickler):
 
 
 def read_pickle(path: Path) -> Any:
-    """The content of a pickle of lists, dicts, text and numbers; that of the last file is kept until it changes.
+    """The content of a pickle of lists, dicts, text and numbers.
 
     Raises:
         DataError: the file is missing or broken, or asks for more than plain data.
     """
     try:
-        state = path.stat()
-        return _unpickle(path, state.st_mtime_ns, state.st_size)
+        content = path.read_bytes()
+        _check_memo(content)
+        return PlainUnpickler(io.BytesIO(content)).load()
     # Broken bytes make the unpickler raise nearly anything: UnpicklingError, EOFError, ValueError, TypeError, ...
     except Exception as error:
         raise DataError(f"{path}: refused or broken pickle: {error}. Rewrite it with plain data.") from error
-
-
-@functools.lru_cache(maxsize=1)
-def _unpickle(path: Path, modified: int, size: int) -> Any:
-    """The content of a file of that state; the splits of one set share it."""
-    content = path.read_bytes()
-    _check_memo(content)
-    return PlainUnpickler(io.BytesIO(content)).load()
 
 
 def _check_memo(content: bytes) -> None:
