@@ -11,6 +11,7 @@ from mmengine.registry import DATASETS
 
 from projects.sa2va.datasets.reading.coco_file import CocoFile, is_id
 from projects.sa2va.datasets.reading.files import MAX_IMAGE_PIXELS, usable_text
+from projects.sa2va.datasets.reading.unchanged import shared
 from projects.sa2va.errors import BadSample, DataError
 from projects.sa2va.structures import Sample
 
@@ -51,7 +52,7 @@ class CocoInstances:
         text_key: str | None = None,
         max_pixels: int = MAX_IMAGE_PIXELS,
     ) -> None:
-        self.file = CocoFile(ann_file, image_root, max_pixels)
+        self.file = shared(CocoFile, Path(ann_file), Path(image_root), max_pixels)
         self.text_key = text_key
         next_frames = {number for image in self.file.images if is_id(number := image.get("next_image_id"))}
         kept: list[int] = []

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmengine.registry import DATASETS
 
-from projects.sa2va.datasets.indexing.file_parts import stamp
 from projects.sa2va.datasets.reading.coco_file import CocoFile
 from projects.sa2va.datasets.reading.files import MAX_IMAGE_PIXELS, require_folder, usable_text
 from projects.sa2va.datasets.reading.packed_records import PackedRecords
 from projects.sa2va.datasets.reading.plain_pickle import read_pickle
+from projects.sa2va.datasets.reading.unchanged import shared
 from projects.sa2va.errors import BadSample, DataError
 from projects.sa2va.structures import Sample
 
@@ -48,8 +47,8 @@ class ReferExpressions:
     ) -> None:
         folder = require_folder(Path(root), _REMEDY)
         self.refs_file = _find_refs(folder, split_by)
-        self.file = CocoFile(folder / "instances.json", image_root or folder / "images", max_pixels)
-        self._refs = _read_refs(self.refs_file)
+        self.file = shared(CocoFile, folder / "instances.json", Path(image_root or folder / "images"), max_pixels)
+        self._refs = shared(_read_refs, self.refs_file)
         places = [
             (place, sentence)
             for place, ref in enumerate(self._refs)
@@ -112,7 +111,7 @@ def splits_of(refs_file: Path) -> list[str]:
     Raises:
         DataError: as of ``ReferExpressions``.
     """
-    return sorted({str(ref["split"]) for ref in _read_refs(refs_file) if "split" in ref})
+    return sorted({str(ref["split"]) for ref in shared(_read_refs, refs_file) if "split" in ref})
 
 
 def _find_refs(folder: Path, split_by: str | None) -> Path:
@@ -134,12 +133,6 @@ def _sentences(ref: dict[str, Any]) -> list[Any]:
 
 
 def _read_refs(path: Path) -> PackedRecords:
-    return _packed_refs(path, tuple(stamp(path) or ()))
-
-
-@functools.lru_cache(maxsize=1)
-def _packed_refs(path: Path, state: tuple[int, ...]) -> PackedRecords:
-    """The refs of a file of that state; the splits of one set share them."""
     refs = read_pickle(path)
     if not isinstance(refs, list) or not refs or not all(isinstance(ref, dict) for ref in refs):
         raise DataError(f"{path}: holds no list of refs. {_REMEDY}")

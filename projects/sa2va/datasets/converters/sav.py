@@ -17,10 +17,11 @@ import numpy as np
 from rich.progress import track
 
 from projects.sa2va.datasets.adapters.sav_videos import check_choices
-from projects.sa2va.datasets.indexing.file_parts import stamp, walk
+from projects.sa2va.datasets.indexing.file_parts import walk
 from projects.sa2va.datasets.reading.files import require_folder
 from projects.sa2va.datasets.reading.object_limits import Dropped, ObjectLimits
 from projects.sa2va.datasets.reading.sav_file import FramePair, SavFile, video_of
+from projects.sa2va.datasets.reading.unchanged import stamp
 from projects.sa2va.datasets.reading.video_frames import require_av
 from projects.sa2va.errors import BadSample, ConfigError, DataError
 from projects.sa2va.in_order import in_order

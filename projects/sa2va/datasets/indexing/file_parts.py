@@ -68,17 +68,6 @@ def walk(root: Path, suffix: str) -> Iterator[tuple[Path, list[str], list[BadSam
         yield folder, names, [BadSample(path, "file", "its name is not UTF-8; rename it") for path in odd]
 
 
-def stamp(path: Path) -> list[int] | None:
-    """What changes with a file or with the names in a folder; None where there is none, or a link to itself."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    # that a folder may be read can change while its time stays as it is
-    last = os.access(path, os.R_OK | os.X_OK) if path.is_dir() else status.st_size
-    return [status.st_mtime_ns, last]
-
-
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()

@@ -24,9 +24,9 @@ from filelock import FileLock
 from mmengine.logging import print_log
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from projects.sa2va.datasets.indexing.file_parts import stamp
 from projects.sa2va.datasets.indexing.index import BATCH_ROWS, FAULT, Index, IndexedPart, Part, open_part
 from projects.sa2va.datasets.reading.object_limits import Dropped
+from projects.sa2va.datasets.reading.unchanged import stamp
 from projects.sa2va.errors import BadSample, ConfigError
 from projects.sa2va.in_order import cores, in_order
 from projects.sa2va.whole_files import written_whole

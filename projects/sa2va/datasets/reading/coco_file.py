@@ -51,10 +51,10 @@ class CocoFile:
             mask.
     """
 
-    def __init__(self, ann_file: str | Path, image_root: str | Path, max_pixels: int = MAX_IMAGE_PIXELS) -> None:
-        self.path, self.max_pixels = Path(ann_file), max_pixels
+    def __init__(self, ann_file: Path, image_root: Path, max_pixels: int = MAX_IMAGE_PIXELS) -> None:
+        self.path, self.max_pixels = ann_file, max_pixels
         content = read_json(self.path, _REMEDY)
-        self.image_root = require_folder(Path(image_root), f"Give the folder of the pictures of {self.path}.")
+        self.image_root = require_folder(image_root, f"Give the folder of the pictures of {self.path}.")
         self.notes: list[str] = []
         images, self._unclear = self._index_images(_entries(content, "images", self.path))
         annotations, same_id = self._index_annotations(_entries(content, "annotations", self.path))

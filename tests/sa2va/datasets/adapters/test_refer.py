@@ -37,6 +37,14 @@ def test_every_sentence_of_every_ref_is_an_item(tmp_path: Path):
     assert data[1].mask.sum() == 36
 
 
+def test_splits_share_their_file(tmp_path: Path):
+    """Red when the train, val, testA and testB of a run hold RefCOCO's json four times."""
+    root = make_refs(tmp_path, [ref(1, "left one"), ref(2, "right one", split="val")])
+    train, val = (ReferExpressions(root, split) for split in ("train", "val"))
+    assert train.file is val.file
+    assert ReferExpressions(root, "val", max_pixels=9).file is not val.file
+
+
 def test_the_generated_scenes_read_back_every_expression(scene_root: Path):
     """Red when writer and reader disagree on any picture, mask, sentence or attribute."""
     for split, size, name in (("labelled", 12, "train"), ("test", 4, "test"), ("test_heldout", 6, "test")):
