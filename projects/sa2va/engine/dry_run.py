@@ -24,6 +24,7 @@ from projects.sa2va.checkpoints.importing import open_source
 from projects.sa2va.engine.checkpointing import require_same_engine
 from projects.sa2va.engine.config_check import config_problems, parameters_of, resolve_type, sa2va_config
 from projects.sa2va.engine.distributed import has_cuda
+from projects.sa2va.engine.launch import optimizer_settings
 from projects.sa2va.engine.memory_plan import CARDS, GIB, WHILE, MemoryPlan, checkpoint_size, sized, table
 from projects.sa2va.engine.model_info import counts, hook_settings, keeps_shadow, memory_plan, sharding
 from projects.sa2va.engine.skeleton import build_skeleton, find_sa2va, try_import
@@ -219,7 +220,7 @@ def check_parts(cfg: Any, model: nn.Module | None) -> Found:
             HOOKS.build({key: value for key, value in hook.items() if key != "priority"})
     if model is not None:
         with found.noting():
-            optimizer = build_optim_wrapper(model, dict(type="OptimWrapper", optimizer=cfg.optim_wrapper.optimizer))
+            optimizer = build_optim_wrapper(model, dict(type="OptimWrapper", **optimizer_settings(cfg)))
             rate = optimizer.optimizer.param_groups[0]["lr"]
             found.facts.append(f"{len(hooks)} hooks, {type(optimizer.optimizer).__name__} with learning rate {rate:g}")
     return found

@@ -104,7 +104,8 @@ def use_deepspeed(cfg: Any, name: str, precision: str | None = None) -> None:
         precision: ``"bf16"`` (with float32 master weights) or ``"fp32"``; None for what the json says.
 
     Raises:
-        ConfigError: no such json, it contradicts the config, or it is ZeRO-3 and the model has a feature cache.
+        ConfigError: no such json, it contradicts the config, it is ZeRO-3 and the model has a feature cache, or
+            gradients are to be clipped as DeepSpeed cannot.
     """
     import projects.sa2va.engine.strategy  # noqa: F401  registers it
 
@@ -117,6 +118,8 @@ def use_deepspeed(cfg: Any, name: str, precision: str | None = None) -> None:
 
         settings = auto_dtype_of_deepspeed_config(settings)
     clip = cfg.optim_wrapper.get("clip_grad") or {}
+    if clip.get("type", "norm") != "norm" or clip.get("norm_type", 2) != 2:
+        raise ConfigError(f"optim_wrapper.clip_grad = {dict(clip)}: DeepSpeed clips the norm of order 2 alone.")
     ours = {
         "gradient_accumulation_steps": cfg.optim_wrapper.get("accumulative_counts", 1),
         "train_micro_batch_size_per_gpu": cfg.train_dataloader.get("batch_size", 1),
@@ -132,9 +135,16 @@ def use_deepspeed(cfg: Any, name: str, precision: str | None = None) -> None:
     if model is not None and settings.get("bf16", {}).get("enabled"):
         model.dtype = "bfloat16"  # what DeepSpeed would make of it, without float32 copies of everything first
     cfg.strategy = dict(type="Sa2VADeepSpeedStrategy", config=settings, exclude_frozen_parameters=True, **ours)
-    cfg.optim_wrapper = dict(type="DeepSpeedOptimWrapper", optimizer=cfg.optim_wrapper.optimizer)
+    cfg.optim_wrapper = dict(type="DeepSpeedOptimWrapper", **optimizer_settings(cfg))
     cfg.runner_type = "FlexibleRunner"
     require_whole_towers(cfg)
+
+
+def optimizer_settings(cfg: Any) -> dict[str, Any]:
+    """What of ``cfg.optim_wrapper`` makes the optimizer, and its parameter groups, with or without DeepSpeed."""
+    return {
+        key: cfg.optim_wrapper[key] for key in ("optimizer", "constructor", "paramwise_cfg") if key in cfg.optim_wrapper
+    }
 
 
 def use_precision(cfg: Any, precision: str) -> None:

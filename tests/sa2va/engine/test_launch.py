@@ -67,6 +67,24 @@ def test_bf16_under_deepspeed_builds_the_model_in_bf16(precision: str | None, dt
     assert cfg.model.sa2va.get("dtype") == dtype
 
 
+def test_parameter_groups_are_those_of_the_config_under_deepspeed_too() -> None:
+    """Red when DeepSpeed silently trains every parameter with one learning rate."""
+    cfg = load("pseudo_gumbel_tiny")
+    groups = {"custom_keys": {"lora": {"lr_mult": 0.5}}}
+    cfg.optim_wrapper.paramwise_cfg = groups
+    launch.use_deepspeed(cfg, "zero2")
+    assert cfg.optim_wrapper.paramwise_cfg == groups
+
+
+@pytest.mark.parametrize("clip", [{"type": "value", "clip_value": 1.0}, {"max_norm": 1.0, "norm_type": 1}])
+def test_clipping_that_deepspeed_cannot_do_is_refused(clip: dict[str, Any]) -> None:
+    """Red when such a run is silently clipped another way, or not at all."""
+    cfg = load("pseudo_gumbel_tiny")
+    cfg.optim_wrapper.clip_grad = clip
+    with pytest.raises(ConfigError, match="DeepSpeed clips the norm of order 2"):
+        launch.use_deepspeed(cfg, "zero2")
+
+
 def test_a_model_built_in_bf16_is_the_float32_one_rounded() -> None:
     """So DeepSpeed's float32 masters are what they were when it did the rounding. LoRA's random weights included."""
     models = []

@@ -32,10 +32,10 @@ def make_runner(
     cfg = toy_config(work_dir, steps, checkpoint_interval=2, **options)
     cfg.launcher = "pytorch"
     cfg.log_level = "INFO"
-    launch.use_checkpoint(cfg, resume, None)
-    launch.use_deepspeed(cfg, f"zero{stage}", precision)
     # One parameter group each, with learning rates of their own.
     cfg.optim_wrapper.paramwise_cfg = dict(custom_keys={"head": dict(lr_mult=0.5)})
+    launch.use_checkpoint(cfg, resume, None)
+    launch.use_deepspeed(cfg, f"zero{stage}", precision)
     return launch.build_runner(cfg)
 
 
