@@ -25,6 +25,7 @@ import pyarrow as pa
 
 from projects.sa2va.datasets.indexing.index import Part
 from projects.sa2va.datasets.indexing.index_builder import open_index
+from projects.sa2va.datasets.reading.unchanged import stamp
 
 #: As of SA-1B in shards.
 COLUMNS = {
@@ -60,7 +61,7 @@ def list_parts(root: Path, records: int) -> Iterator[Part]:
     for number in range(PARTS):
         part = root / f"sa_{number:06}"
         part.mkdir(exist_ok=True)
-        yield Part(part.name, (part,), functools.partial(synthetic, number, records // PARTS))
+        yield Part(part.name, {part: stamp(part)}, functools.partial(synthetic, number, records // PARTS))
 
 
 def synthetic(part: int, records: int) -> Iterator[dict[str, Any]]:

@@ -18,6 +18,11 @@ class DataError(Sa2VAError):
     """A data set that cannot be used at all, e.g. a missing root or an annotation file without masks."""
 
 
+def printable(text: str) -> str:
+    """Text of a file that can be shown and written: it may hold half surrogate pairs, which can be neither."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 class BadSample(DataError):
     """One record that cannot be used; counted and reported by the data set that meets it.
 
@@ -28,8 +33,7 @@ class BadSample(DataError):
     """
 
     def __init__(self, path: str, record: str, reason: str) -> None:
-        # files may hold half surrogate pairs, which could be neither shown nor written
-        shown = [text.encode("utf-8", "backslashreplace").decode() for text in (str(path), record, reason)]
+        shown = [printable(text) for text in (str(path), record, reason)]
         self.path, self.record, self.reason = shown
         super().__init__(": ".join(shown))
 

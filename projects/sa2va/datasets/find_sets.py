@@ -136,7 +136,7 @@ def _large_sets(root: Path) -> list[FoundSet]:
     ending = "-annotations-object-segmentation.csv"
     if splits := [file.name.removesuffix(ending) for file in sorted(root.glob(f"*{ending}"))]:
         return [FoundSet(split, {"type": "OpenImages", "root": str(root), "split": split}) for split in splits]
-    for _, names, _ in walk(root, ""):
+    for _, names, *_ in walk(root, ""):
         for name in names:
             for pattern, adapter in _LARGE.items():
                 if fnmatch.fnmatch(name, pattern):

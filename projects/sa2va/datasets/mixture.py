@@ -121,6 +121,7 @@ class MixtureDataset:
         for config in sources:
             self.sources.append(_source(dict(config), start=len(self), seed=seed))
         self._set_aside = SetAside((_BAD, _FEW_CELLS, _NO_PIXEL))
+        self._rank = get_rank()  # a spawned worker belongs to no group
 
     def __len__(self) -> int:
         return self.sources[-1].start + len(self.sources[-1].items) if self.sources else 0
@@ -211,7 +212,7 @@ class MixtureDataset:
         self._set_aside.add(index, why)
         if self.report_file:
             self.report_file.parent.mkdir(parents=True, exist_ok=True)
-            line = json.dumps({**report, "rank": get_rank()}) + "\n"
+            line = json.dumps({**report, "rank": self._rank}) + "\n"
             # one write to a file opened with O_APPEND: lines of several workers never mix
             handle = os.open(self.report_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             try:

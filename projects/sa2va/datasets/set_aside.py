@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import struct
 import tempfile
@@ -36,7 +37,8 @@ class SetAside:
     def add(self, item: int, reason: str) -> None:
         """Set one item aside."""
         # O_APPEND: whole records of several processes follow one another
-        os.write(self._open(), _RECORD.pack(item, self.reasons.index(reason)))
+        if os.write(self._open(), _RECORD.pack(item, self.reasons.index(reason))) < _RECORD.size:
+            raise OSError(errno.ENOSPC, "no space left for what is set aside", self._path)
 
     def __contains__(self, item: int) -> bool:
         self._catch_up()
@@ -58,7 +60,7 @@ class SetAside:
 
     def _catch_up(self) -> None:
         new = os.pread(self._open(), 1 << 20, self._read)
-        while new:
+        while len(new) >= _RECORD.size:
             whole = len(new) // _RECORD.size * _RECORD.size
             for item, reason in _RECORD.iter_unpack(new[:whole]):
                 self._found.setdefault(item, self.reasons[reason])

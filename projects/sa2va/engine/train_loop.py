@@ -101,6 +101,7 @@ class TrainLoop(XTunerTrainLoop):
         for one in (sampler, self.dataloader.dataset):
             if hasattr(one, "seed"):
                 one.seed = seed
+        self.dataloader._iterator = None  # persistent workers would go on with the data set that they have
         self.dataloader_iterator = _InfiniteDataloaderIterator(self.dataloader)
 
     def _val_is_due(self) -> bool:

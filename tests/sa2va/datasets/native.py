@@ -227,6 +227,20 @@ def mark_as_turned(path: Path) -> Path:
     return path
 
 
+def hide_first_frames(path: Path, count: int) -> Path:
+    """Write into an mp4's edit list that it is to be shown from a later frame on (ISO/IEC 14496-12, ``elst``)."""
+    av = pytest.importorskip("av", reason="PyAV is an extra: pip install -r requirements/video.txt")
+    content = bytearray(path.read_bytes())
+    entry = content.index(b"elst") + 4 + 4 + 4  # version and flags, number of entries
+    duration, start, rate = struct.unpack(">IiI", content[entry : entry + 12])
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        ticks = round(1 / (stream.average_rate * stream.time_base))
+    content[entry : entry + 12] = struct.pack(">IiI", duration, start + count * ticks, rate)
+    path.write_bytes(content)
+    return path
+
+
 VIDEO_SIZE = (48, 64)
 
 

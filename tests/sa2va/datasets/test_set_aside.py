@@ -60,3 +60,20 @@ def test_its_file_goes_with_it_and_not_with_a_worker() -> None:
     del aside
     gc.collect()
     assert not path.exists()
+
+
+def test_a_record_that_was_written_in_part_hangs_nobody() -> None:
+    """Red when a full disk makes every worker ask for the rest of it for ever."""
+    aside = SetAside(("bad",))
+    aside.add(3, "bad")
+    with open(aside._path, "ab") as file:
+        file.write(b"half")
+    assert 3 in aside
+    assert 4 not in aside
+
+
+def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    aside = SetAside(("bad",))
+    monkeypatch.setattr(os, "write", lambda *_: 4)
+    with pytest.raises(OSError, match="no space left"):
+        aside.add(3, "bad")

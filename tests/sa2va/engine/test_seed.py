@@ -52,6 +52,7 @@ def _train(work_dir: Path, seed: int, workers: int, stage: int, resume: str | No
     cfg.model.type, cfg.train_dataloader.batch_sampler.type = f"{__name__}.SeededModel", f"{__name__}.SeededBatches"
     cfg.train_dataloader.dataset.type = f"{__name__}.SeededData"
     cfg.randomness.seed, cfg.train_dataloader.num_workers = seed, workers
+    cfg.train_dataloader.persistent_workers = workers > 0  # they start before the seed is known
     launch.use_checkpoint(cfg, resume, None)
     if stage:
         launch.use_deepspeed(cfg, f"zero{stage}", "fp32")

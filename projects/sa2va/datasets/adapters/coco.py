@@ -18,7 +18,7 @@ from projects.sa2va.structures import Sample
 
 @DATASETS.register_module()
 class CocoInstances:
-    """Each annotation with a mask is one item (format: https://cocodataset.org/#format-data).
+    """Each annotation with a mask is one item (format: https://cocodataset.org/#format-data); boxes alone are none.
 
     Two frames: an image may name the next frame of its clip as ``next_image_id``, and the annotations of one
     object share a ``track_id``. Then the annotation of the next frame is the item's second side, and
@@ -63,6 +63,8 @@ class CocoInstances:
             if is_id(image) and image in next_frames:
                 if is_id(track):
                     self._tracks[image, track].append(place)
+            elif "image_id" in annotation and not annotation.get("segmentation"):
+                self.dropped["without a mask"] += 1
             elif _area(annotation, min_area) < min_area:
                 self.dropped[f"below min_area={min_area:g}"] += 1
             elif annotation.get("iscrowd") and not include_crowd:

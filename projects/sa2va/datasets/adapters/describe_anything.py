@@ -18,6 +18,7 @@ from projects.sa2va.datasets.reading.files import read_json, read_picture, requi
 from projects.sa2va.datasets.reading.mask_codec import MaskError, mask_area, mask_on, rle_size
 from projects.sa2va.datasets.reading.object_limits import Dropped
 from projects.sa2va.datasets.reading.tar_shard import ByteRange, list_shard, read_member
+from projects.sa2va.datasets.reading.unchanged import stamp
 from projects.sa2va.errors import BadSample
 from projects.sa2va.structures import Sample
 
@@ -45,7 +46,8 @@ class DescribeAnything(IndexedSet):
     ``{split}/images/*.tar``. The pickles beside them say the same as the json, and are never opened.
 
     Faults, and what is done: a missing or broken picture, a mask that is none, a caption without text are bad samples;
-    so is the end of a shard that is cut off. A picture that an earlier shard has already is left out, and counted.
+    so is the end of a shard that is cut off. A picture that an earlier shard has already is left out, and counted, and
+    so is the first of two samples of one id.
 
     Args:
         root: folder of the splits.
@@ -74,14 +76,23 @@ class DescribeAnything(IndexedSet):
 
     def _parts(self) -> Iterator[Part]:
         found = list(walk(self.images, ".tar"))
-        shards = [folder / name for folder, names, _ in found for name in names]
-        bad = [one for _, _, odd in found for one in odd]
-        watch = [self.json, *(folder for folder, _, _ in found), *shards]
-        yield Part(self.json.parent.name, watch, functools.partial(self._records, shards, bad))
+        shards = [folder.path / name for folder in found for name in folder.names]
+        bad = [one for folder in found for one in folder.bad]
+        files = {file: stamp(file) for file in (self.json, *shards)}
+        folders = {folder.path: folder.stamp for folder in found}
+        yield Part(self.json.parent.name, files | folders, functools.partial(self._records, shards, bad))
 
     def _records(self, shards: list[Path], bad: list[BadSample]) -> Iterator[Entry]:
         yield from bad
-        content = read_json(self.json, f"Download it again. {_REMEDY}")
+        repeated: list[Dropped] = []
+
+        def make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+            made = dict(pairs)
+            repeated.extend([Dropped("keys that their object has again")] * (len(pairs) - len(made)))
+            return made
+
+        content = read_json(self.json, f"Download it again. {_REMEDY}", make_object)
+        yield from repeated
         pictures: dict[str, dict[str, Any]] = {}
         for path in shards:
             shard = list_shard(path)

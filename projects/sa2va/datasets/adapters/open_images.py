@@ -14,8 +14,9 @@ from PIL import Image
 
 from projects.sa2va.datasets.indexing.index import Entry, Part
 from projects.sa2va.datasets.indexing.indexed_set import AREA_SHARE, IndexedSet
-from projects.sa2va.datasets.reading.files import inside, read_mask, read_picture, require_folder
+from projects.sa2va.datasets.reading.files import inside, read_mask, read_picture, require_folder, usable_text
 from projects.sa2va.datasets.reading.object_limits import Dropped, ObjectLimits
+from projects.sa2va.datasets.reading.unchanged import stamp
 from projects.sa2va.errors import BadSample, DataError, did_you_mean
 from projects.sa2va.structures import Sample
 
@@ -84,7 +85,8 @@ class OpenImages(IndexedSet):
             mask = fit_mask(read_mask(mask_file, record), image.shape[0], image.shape[1])
         except ValueError as error:
             raise BadSample(str(mask_file), record, str(error)) from error
-        return Sample(f"{self.csv.name}#{row['mask']}", image, mask, row["text"])
+        text = None if row["text"] is None else usable_text(row["text"], self.csv, record)
+        return Sample(f"{self.csv.name}#{row['mask']}", image, mask, text)
 
     def _class_file(self) -> Path:
         found = [self.root / name for name in _CLASS_FILES if (self.root / name).is_file()]
@@ -93,8 +95,8 @@ class OpenImages(IndexedSet):
         return found[0]
 
     def _parts(self) -> Iterator[Part]:
-        watch = [self.csv] if self.class_file is None else [self.csv, self.class_file]
-        yield Part(self.csv.name, watch, self._records)
+        files = [self.csv] if self.class_file is None else [self.csv, self.class_file]
+        yield Part(self.csv.name, {file: stamp(file) for file in files}, self._records)
 
     def _records(self) -> Iterator[Entry]:
         names = None if self.class_file is None else dict(_class_names(self.class_file))

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmengine.registry import DATASETS
 
-from projects.sa2va.datasets.reading.coco_file import CocoFile
+from projects.sa2va.datasets.reading.coco_file import CocoFile, of_id
 from projects.sa2va.datasets.reading.files import MAX_IMAGE_PIXELS, require_folder, usable_text
 from projects.sa2va.datasets.reading.packed_records import PackedRecords
 from projects.sa2va.datasets.reading.plain_pickle import read_pickle
 from projects.sa2va.datasets.reading.unchanged import shared
-from projects.sa2va.errors import BadSample, DataError
+from projects.sa2va.errors import BadSample, DataError, printable
 from projects.sa2va.structures import Sample
 
 _REMEDY = "Expected the REFER layout: instances.json and refs(unc).p (or umd, google) in one folder."
@@ -23,7 +24,7 @@ _REMEDY = "Expected the REFER layout: instances.json and refs(unc).p (or umd, go
 class ReferExpressions:
     """Every sentence of every ref is one item (layout: https://github.com/lichengunc/refer).
 
-    A ref without sentences, or without ``split``, is one bad sample: of its split, or of each.
+    A ref without sentences is one bad sample; of one without ``split``, each sentence is a bad sample of every split.
 
     Args:
         root: folder with ``instances.json`` and ``refs(*.p)``.
@@ -49,19 +50,21 @@ class ReferExpressions:
         self.refs_file = _find_refs(folder, split_by)
         self.file = shared(CocoFile, folder / "instances.json", Path(image_root or folder / "images"), max_pixels)
         self._refs = shared(_read_refs, self.refs_file)
-        places = [
-            (place, sentence)
-            for place, ref in enumerate(self._refs)
-            if ref.get("split", split) == split
-            for sentence in range(max(1, len(_sentences(ref))))
-        ]
-        self._places = np.array(places, np.int32)  # of a ref, and of a sentence in it
-        if not places:
+        same_id = self.file.places()
+        items: list[tuple[int, int, int, int]] = []
+        for place, ref in enumerate(self._refs):
+            if ref.get("split", split) == split:
+                annotations = of_id(same_id, ref.get("ann_id")) or []
+                for sentence in range(max(1, len(_sentences(ref)))):
+                    items.append((place, sentence, len(annotations), next(iter(annotations), 0)))
+        #: Place of a ref, and of a sentence in it; how many annotations have its ann_id, and the place of the first.
+        self._items = np.array(items, np.int64)
+        if not items:
             splits = ", ".join(splits_of(self.refs_file))
             raise DataError(f"{self.refs_file}: no sentences in split '{split}'. It has: {splits}.")
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._items)
 
     def check_all(self) -> list[str]:
         """What no single sample tells."""
@@ -69,29 +72,28 @@ class ReferExpressions:
 
     def area_share(self, index: int) -> float:
         """See ``MixtureDataset.area_share``."""
-        try:
-            return self.file.area_share(self.file.annotation(self._item(index)[0].get("ann_id")))
-        except LookupError:
-            return 0.0  # a bad sample when it is drawn
-
-    def _item(self, index: int) -> tuple[dict[str, Any], dict[str, Any]]:
-        """A ref and a sentence of it; an empty one, which is refused when it is read, where it has none."""
-        place, number = self._places[index]
-        ref = self._refs[place]
-        sentence = next(iter(_sentences(ref)[number:]), None)
-        return ref, sentence if isinstance(sentence, dict) else {}
+        _, _, count, annotation = self._items[index]
+        return self.file.area_share(self.file.annotations[annotation]) if count == 1 else 0.0
 
     def __getitem__(self, index: int) -> Sample:
-        ref, sentence = self._item(index)
+        place, number, count, first = self._items[index]
+        ref = self._refs[place]
+        sentence = next(iter(_sentences(ref)[number:]), None)  # there is none of a ref without sentences
+        sentence = sentence if isinstance(sentence, dict) else {}
         record = f"ref {ref.get('ref_id')} sentence {sentence.get('sent_id')}"
         for key in ("ref_id", "ann_id", "split"):
             if key not in ref:
                 raise BadSample(str(self.refs_file), record, f"no '{key}'")
         text = usable_text(sentence.get("sent"), self.refs_file, record)
-        try:
-            annotation = self.file.annotation(ref["ann_id"])
-        except LookupError as error:
-            raise BadSample(str(self.refs_file), record, str(error)) from error
+        if not count:
+            raise BadSample(str(self.refs_file), record, f"ann_id {ref['ann_id']!r:.80} is not in {self.file.path}")
+        if count > 1:
+            raise BadSample(
+                str(self.refs_file),
+                record,
+                f"ann_id {ref['ann_id']!r:.80} is given to {count} annotations of {self.file.path}",
+            )
+        annotation = self.file.annotations[first]
         attributes = annotation.get("attributes", {})
         if not isinstance(attributes, dict):
             raise BadSample(str(self.file.path), record, "attributes are no object of names and values")
@@ -111,7 +113,8 @@ def splits_of(refs_file: Path) -> list[str]:
     Raises:
         DataError: as of ``ReferExpressions``.
     """
-    return sorted({str(ref["split"]) for ref in shared(_read_refs, refs_file) if "split" in ref})
+    splits = {str(ref["split"]) for ref in shared(_read_refs, refs_file) if "split" in ref}
+    return sorted(map(printable, splits))
 
 
 def _find_refs(folder: Path, split_by: str | None) -> Path:
@@ -136,4 +139,9 @@ def _read_refs(path: Path) -> PackedRecords:
     refs = read_pickle(path)
     if not isinstance(refs, list) or not refs or not all(isinstance(ref, dict) for ref in refs):
         raise DataError(f"{path}: holds no list of refs. {_REMEDY}")
-    return PackedRecords(refs)
+    try:
+        for ref in refs:
+            json.dumps(ref, default=str)  # a number of thousands of digits, or lists in lists, cannot be shown
+        return PackedRecords(refs)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise DataError(f"{path}: a ref that a json could not hold ({error}). Rewrite it with plain data.") from error

@@ -19,6 +19,7 @@ from projects.sa2va.datasets.reading.files import read_picture, require_folder, 
 from projects.sa2va.datasets.reading.mask_codec import mask_on, rle_size
 from projects.sa2va.datasets.reading.object_limits import Dropped, ObjectLimits, area_share
 from projects.sa2va.datasets.reading.tar_shard import ByteRange, list_shard, read_member
+from projects.sa2va.datasets.reading.unchanged import stamp
 from projects.sa2va.errors import BadSample
 from projects.sa2va.structures import Sample
 
@@ -93,10 +94,11 @@ class TarShards(IndexedSet):
 
     def _parts(self) -> Iterator[Part]:
         """One part a shard, and the folders that hold them."""
-        for folder, names, bad in walk(self.root, ".tar"):
-            yield folder_part(self.root, folder, ".tar", bad)
-            for path in (folder / name for name in names):
-                yield Part(path.relative_to(self.root).as_posix(), (path,), functools.partial(self._shard, path))
+        for folder in walk(self.root, ".tar"):
+            yield folder_part(self.root, folder, ".tar")
+            for path in (folder.path / name for name in folder.names):
+                read = functools.partial(self._shard, path)
+                yield Part(path.relative_to(self.root).as_posix(), {path: stamp(path)}, read)
 
     def _open(self, row: dict[str, Any]) -> tuple[Path | BinaryIO, BinaryIO, str]:
         """Picture, json, and how errors name the json."""

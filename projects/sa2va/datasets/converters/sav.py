@@ -98,7 +98,7 @@ def _annotation_files(conversion: Conversion) -> Iterator[str]:
     """Their paths below the root."""
     root = require_folder(conversion.root, "Give the folder of sav_XXXXXX.mp4 and their json.")
     endings = tuple(f"_{kind}.json" for kind in conversion.kinds)
-    for folder, names, _ in walk(root, ".json"):
+    for folder, names, *_ in walk(root, ".json"):
         yield from ((folder / name).relative_to(root).as_posix() for name in names if name.endswith(endings))
 
 

@@ -11,13 +11,14 @@ import functools
 import itertools
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from projects.sa2va.datasets.reading.object_limits import Dropped
+from projects.sa2va.datasets.reading.unchanged import Stamp
 from projects.sa2va.errors import BadSample, DataError
 
 #: Rows of one record batch: what a build holds in memory, and what one look-up maps.
@@ -40,7 +41,7 @@ class Part(NamedTuple):
     """
 
     name: str  #: unique in its source and the same wherever that lies, e.g. ``"sav_003"``; rows carry it as ``part``
-    watch: Sequence[Path]  #: a change of their time or size makes the part stale; a folder's time tells of its names
+    watch: Mapping[Path, Stamp]  #: files and folders as they were before they were read; a change makes the part stale
     read: Callable[[], Iterator[Entry]]  #: can be pickled, as another process may be told to read
 
 

@@ -26,7 +26,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from projects.sa2va.datasets.indexing.index import BATCH_ROWS, FAULT, Index, IndexedPart, Part, open_part
 from projects.sa2va.datasets.reading.object_limits import Dropped
-from projects.sa2va.datasets.reading.unchanged import stamp
+from projects.sa2va.datasets.reading.unchanged import Stamp, stamp
 from projects.sa2va.errors import BadSample, ConfigError
 from projects.sa2va.in_order import cores, in_order
 from projects.sa2va.whole_files import written_whole
@@ -130,12 +130,11 @@ def _fresh(folder: Path, key: str, root: Path) -> Index | None:
 
 def _build(folder: Path, key: str, root: Path, schema: pa.Schema, parts: Iterable[Part]) -> None:
     listing = folder / f"{key}.json"
-    stamps: dict[str, list[int] | None] = {}
+    stamps: dict[str, Stamp] = {}
 
     def work() -> Iterator[tuple[Path, pa.Schema, Part]]:
         for part in parts:
-            # before reading: a change meanwhile makes the index stale
-            watched = {os.path.relpath(path, root): stamp(path) for path in part.watch}
+            watched = {os.path.relpath(path, root): was for path, was in part.watch.items()}
             stamps.update(watched)
             yield folder / f"{key}-{_digest(part.name, watched)}.arrow", schema, part
 

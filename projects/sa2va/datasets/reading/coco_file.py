@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,11 @@ from mmengine.logging import print_log
 from projects.sa2va.datasets.reading.files import MAX_IMAGE_PIXELS, inside, read_json, read_picture, require_folder
 from projects.sa2va.datasets.reading.mask_codec import mask_on, rle_size
 from projects.sa2va.datasets.reading.object_limits import area_share
-from projects.sa2va.datasets.reading.packed_records import PackedRecords, apart
-from projects.sa2va.errors import BadSample, DataError
+from projects.sa2va.datasets.reading.packed_records import PackedRecords, Value, apart, packed
+from projects.sa2va.errors import BadSample, DataError, printable
 
-#: Names a record whose id does not; added to it when the file is read.
-_RECORD = "record name"
+#: Names a record whose id does not; added to it when the file is read. No text, as all keys of a json are.
+_RECORD = 0
 _REMEDY = "Give the path of a COCO instances json as ann_file."
 
 
@@ -29,12 +30,13 @@ class CocoFile:
 
     * two annotations of one id: both are kept, as both have a mask; a reference to that id is a bad sample.
       If they are equal in everything, one is dropped;
+    * an id that is written as text in one place and as a number in another is the same id;
     * two images of one id and different files: the annotations of that id are bad samples, as either picture
       could be meant;
     * an annotation that is no object, or without ``id`` or ``image_id``, or whose image is not listed or has no
       ``file_name``: a bad sample, named by its place in the file;
-    * a picture of another size than its image's ``height`` and ``width``: a bad sample (see ``read_picture``
-      for EXIF).
+    * a picture of another size than its image's ``height`` and ``width``, or one whose are no numbers: a bad sample
+      (see ``read_picture`` for EXIF).
 
     Args:
         ann_file: e.g. ``annotations/instances_val2017.json``.
@@ -56,8 +58,8 @@ class CocoFile:
         content = read_json(self.path, _REMEDY)
         self.image_root = require_folder(image_root, f"Give the folder of the pictures of {self.path}.")
         self.notes: list[str] = []
-        images, self._unclear = self._index_images(_entries(content, "images", self.path))
-        annotations, same_id = self._index_annotations(_entries(content, "annotations", self.path))
+        images, unclear = self._index_images(_entries(content, "images", self.path))
+        annotations = self._name_annotations(_entries(content, "annotations", self.path))
         if not annotations:
             raise DataError(f"{self.path}: no annotations. Give a COCO instances json with at least one annotation.")
         if not any(annotation.get("segmentation") for annotation in annotations):
@@ -67,26 +69,21 @@ class CocoFile:
             )
         self.images, self.annotations = PackedRecords(images.values()), PackedRecords(annotations)
         self._image_place = apart({number: place for place, number in enumerate(images)})
-        self._place = apart({number: places[0] for number, places in same_id.items()})
-        self._repeated = {number: len(places) for number, places in same_id.items() if len(places) > 1}
+        self._unclear = apart(unclear)
         for note in self.notes:
             print_log(f"{self.path}: {note}", logger="current", level=logging.WARNING)
 
-    def record(self, annotation: dict[str, Any]) -> str:
+    def record(self, annotation: dict[Any, Any]) -> str:
         """How errors name an annotation."""
         return annotation.get(_RECORD) or f"annotation {annotation['id']}"
 
-    def annotation(self, number: Any) -> dict[str, Any]:
-        """The annotation of an id.
-
-        Raises:
-            LookupError: none or several have it; the message says which.
-        """
-        if not is_id(number) or number not in self._place:
-            raise LookupError(f"ann_id {number!r} is not in {self.path}")
-        if number in self._repeated:
-            raise LookupError(f"ann_id {number!r} is given to {self._repeated[number]} annotations of {self.path}")
-        return self.annotations[self._place[number]]
+    def places(self) -> dict[Any, list[int]]:
+        """Where among the annotations each id is; made anew, as it is large."""
+        places: dict[Any, list[int]] = defaultdict(list)
+        for place, annotation in enumerate(self.annotations):
+            if is_id(number := annotation.get("id")):
+                places[number].append(place)
+        return dict(places)
 
     def image(self, annotation: dict[str, Any]) -> dict[str, Any]:
         """The entry of an annotation's picture; empty when the file lists none."""
@@ -94,7 +91,8 @@ class CocoFile:
 
     def image_of(self, number: Any) -> dict[str, Any]:
         """The entry of an id; empty when the file lists none."""
-        return self.images[self._image_place[number]] if is_id(number) and number in self._image_place else {}
+        place = of_id(self._image_place, number)
+        return {} if place is None else self.images[place]
 
     def area_share(self, annotation: dict[str, Any]) -> float:
         """``area`` among the pixels of the picture, as the file gives them; 0 where it does not."""
@@ -111,12 +109,9 @@ class CocoFile:
         image = self.image(annotation)
         if not image:
             raise BadSample(str(self.path), record, f"image_id {number!r} is not among the images")
-        if number in self._unclear:
+        if image["id"] in self._unclear:
             raise BadSample(str(self.path), record, f"image_id {number!r} is given to images of different files")
-        height, width = image.get("height"), image.get("width")
-        size = rle_size(annotation.get("segmentation"))
-        if isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0:
-            size = height, width
+        size = self._size(image, record) or rle_size(annotation.get("segmentation"))
         path = inside(self.image_root, image.get("file_name"), self.path, record)
         return read_picture(path, record, size, self.max_pixels)
 
@@ -127,6 +122,17 @@ class CocoFile:
             BadSample: see ``decode_mask``.
         """
         return mask_on(picture, annotation.get("segmentation"), self.path, self.record(annotation))
+
+    def _size(self, image: dict[str, Any], record: str) -> tuple[int, int] | None:
+        """(height, width) of an image entry; None where it does not say."""
+        stated = image.get("height"), image.get("width")
+        if not all(stated):
+            return None
+        with suppress(TypeError, ValueError, OverflowError):
+            height, width = (float(value or 0) for value in stated)
+            if height.is_integer() and width.is_integer() and min(height, width) > 0:
+                return int(height), int(width)
+        raise BadSample(str(self.path), record, f"picture annotated as {stated[1]!r:.40} x {stated[0]!r:.40} px")
 
     def _index_images(self, entries: list[Any]) -> tuple[dict[Any, dict[str, Any]], set[Any]]:
         """Images by id, and the ids that are given to different files."""
@@ -142,43 +148,54 @@ class CocoFile:
         self._note(unclear, "image ids are given to different files; their annotations cannot be used")
         return images, unclear
 
-    def _index_annotations(self, entries: list[Any]) -> tuple[list[dict[str, Any]], dict[Any, list[int]]]:
-        """All annotations, and the places among them of each id."""
-        annotations: list[dict[str, Any]] = []
-        same_id: dict[Any, list[int]] = defaultdict(list)
+    def _name_annotations(self, entries: list[Any]) -> list[dict[Any, Any]]:
+        """All different annotations; one that its id does not name has a name of its own."""
+        annotations: list[dict[Any, Any]] = []
+        first: dict[Any, int] = {}  # place of the first annotation of an id
+        contents: dict[Any, set[bytes]] = {}  # of all annotations of an id that is repeated
         repeated, equal = [], []
         for position, entry in enumerate(entries):
             number = entry.get("id") if isinstance(entry, dict) else None
             if not is_id(number):
-                name = {_RECORD: f"annotations[{position}]"}
-                annotations.append({**entry, **name} if isinstance(entry, dict) else name)
+                given = entry if isinstance(entry, dict) else {}
+                annotations.append({**given, _RECORD: f"annotations[{position}]"})
                 continue
-            if any(_as_read(annotations[place]) == entry for place in same_id[number]):
-                equal.append(number)
-                continue
-            same_id[number].append(len(annotations))
-            if len(same_id[number]) > 1:
+            if number in first:
+                known = contents.setdefault(number, {packed(annotations[first[number]])})
+                if (content := packed(entry)) in known:
+                    equal.append(number)
+                    continue
+                known.add(content)
                 repeated.append(number)
-                entry = {**entry, _RECORD: f"annotation {number} (number {len(same_id[number])} of this id)"}
+                entry = {**entry, _RECORD: f"annotation {number} (number {len(known)} of this id)"}
+            first.setdefault(number, len(annotations))
             annotations.append(entry)
         self._note(repeated, "annotation ids are given twice; both masks are kept")
         self._note(equal, "annotations stand in the file twice; one of each is kept")
-        return annotations, same_id
+        return annotations
 
     def _note(self, ids: Iterable[Any], what: str) -> None:
         ids = sorted(ids, key=str)
         if ids:
-            first = ", ".join(map(str, ids[:5])) + (", ..." if len(ids) > 5 else "")
+            first = ", ".join(printable(str(number)) for number in ids[:5]) + (", ..." if len(ids) > 5 else "")
             self.notes.append(f"{len(ids)} {what}: {first}")
 
 
 def is_id(number: Any) -> bool:
-    """Whether a value of the JSON can be an id."""
-    return isinstance(number, (int, str))
+    """Whether a value of the JSON can be an id: text or a whole number, perhaps written as 1.0."""
+    return isinstance(number, (int, str)) or (isinstance(number, float) and number.is_integer())
 
 
-def _as_read(annotation: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in annotation.items() if key != _RECORD}
+def of_id(found: Mapping[Any, Value], number: Any) -> Value | None:
+    """What is kept under an id, or under the same one written as text or as a number; None if nothing is."""
+    if not is_id(number):
+        return None
+    if number in found:
+        return found[number]
+    if isinstance(number, str):
+        written = number.isascii() and number.isdigit() and len(number) < 20 and str(int(number)) == number
+        return found.get(int(number)) if written else None
+    return found.get(str(int(number)))
 
 
 def _entries(content: dict[str, Any], key: str, path: Path) -> list[Any]:

@@ -25,6 +25,7 @@ import errno
 import json
 import os
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -77,25 +78,42 @@ def read_mask(path: Path, record: str, max_pixels: int = MAX_IMAGE_PIXELS) -> np
 
     Raises:
         BadSample: unreadable, empty, or of several values besides 0: then it holds several objects, or soft or
-            JPEG-smeared edges, and which pixels are meant is not known.
+            JPEG-smeared edges, and which pixels are meant is not known. Of a palette picture the values count, not the
+            colours; one that says the opposite in colours is refused.
     """
     picture = _open(path, record, max_pixels)
-    pixels = np.asarray(picture)
-    if pixels.ndim == 3:
-        pixels = np.asarray(picture.convert("RGBA"))
-        packed = np.ascontiguousarray(pixels).view(np.uint32)[..., 0]
-        packed = np.where(pixels[..., :3].any(axis=2) & (pixels[..., 3] > 0), packed, 0)
-    else:
-        packed = pixels
-    values = np.unique(packed)
-    values = values[values != 0]
-    if not len(values):
+    values = _values(picture)
+    different = np.unique(values[values != 0])
+    if not len(different):
         raise BadSample(str(path), record, "empty mask: it covers no pixel")
-    if len(values) > 1:
+    if len(different) > 1:
         raise BadSample(
-            str(path), record, f"mask with {len(values)} values besides 0; write one object a file, 0 outside it"
+            str(path), record, f"mask with {len(different)} values besides 0; write one object a file, 0 outside it"
         )
-    return packed != 0
+    if picture.mode == "P" and _is_inverted(picture, values):
+        raise BadSample(str(path), record, f"mask with {len(different)} values besides 0, which is not the black one")
+    return values != 0
+
+
+def _values(picture: Image.Image) -> np.ndarray:
+    """One number a pixel, 0 where it is black or transparent; of a palette picture its index."""
+    pixels = np.asarray(picture)
+    if pixels.ndim == 2:
+        return pixels
+    pixels = np.asarray(picture.convert("RGBA"))
+    return np.where(_shows(pixels), np.ascontiguousarray(pixels).view(np.uint32)[..., 0], 0)
+
+
+def _is_inverted(picture: Image.Image, values: np.ndarray) -> bool:
+    """Whether the colours of a palette picture say that the object is what its indices say is outside."""
+    shown = _shows(np.asarray(picture.convert("RGBA")))
+    return bool(shown.any() and not shown.all() and (shown != (values != 0)).any())
+
+
+def _shows(pixels: np.ndarray) -> np.ndarray:
+    """Which pixels of an RGBA picture (H, W, 4) are neither black nor transparent."""
+    shown: np.ndarray = pixels[..., :3].any(axis=2) & (pixels[..., 3] > 0)
+    return shown
 
 
 def read_labels(path: Path, record: str, max_pixels: int = MAX_IMAGE_PIXELS) -> np.ndarray:
@@ -164,8 +182,13 @@ def usable_text(text: Any, source: str | Path, record: str) -> str:
     return text
 
 
-def read_json(path: Path, remedy: str) -> dict[str, Any]:
+def read_json(path: Path, remedy: str, make_object: Callable[[list[tuple[str, Any]]], Any] = dict) -> dict[str, Any]:
     """A JSON object.
+
+    Args:
+        path: the file.
+        remedy: ends the errors.
+        make_object: of the pairs of an object, which may hold a key twice.
 
     Raises:
         DataError: missing, not JSON, or not an object; ends with ``remedy``.
@@ -176,20 +199,21 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
         encoded = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: unreadable ({error.strerror}). {remedy}") from error
-    content = parse_json(encoded, path, remedy)
+    content = parse_json(encoded, path, remedy, make_object)
     if not isinstance(content, dict):
         raise DataError(f"{path}: holds a {type(content).__name__}, expected an object. {remedy}")
     return content
 
 
-def parse_json(content: bytes, path: Path, remedy: str) -> Any:
-    """JSON in UTF-8, with or without a byte order mark.
+def parse_json(content: bytes, path: Path, remedy: str, make_object: Callable[[list[Any]], Any] = dict) -> Any:
+    """JSON in UTF-8, with or without a byte order mark; arguments as of :func:`read_json`.
 
     Raises:
         DataError: not JSON; ends with ``remedy``.
     """
     try:
-        return json.loads(content.decode("utf-8-sig"))
+        hook = None if make_object is dict else make_object  # without one it is three times as fast
+        return json.loads(content.decode("utf-8-sig"), object_pairs_hook=hook)
     # ValueError: no JSON, no UTF-8, or a number of thousands of digits; RecursionError: brackets in brackets
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON ({error}). {remedy}") from error

@@ -19,7 +19,7 @@ class JsonLines:
     """One JSON object a line, parsed when it is asked for; opening finds line ends only, 12 bytes a record.
 
     A file that begins with ``[`` is one JSON list instead, and is parsed and kept as a whole: meant for small
-    sets. Blank lines are no records.
+    sets. Empty lines are no records.
 
     Args:
         path: the file, UTF-8.

@@ -98,19 +98,36 @@ def _rle(segmentation: dict[str, Any], height: int, width: int) -> dict[str, Any
         return coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
     if not isinstance(counts, (str, bytes)):
         raise MaskError(f"RLE counts are a {type(counts).__name__}, expected text or a list of run lengths")
-    return {"size": [height, width], "counts": _whole_counts(counts)}
-
-
-def _whole_counts(counts: str | bytes) -> bytes:
-    """Compressed counts that end where they should: pycocotools reads past the end of cut ones.
-
-    Each character holds 5 bits of a number above ``"0"``; its sixth bit says that the number goes on.
-    """
     code = counts.encode("utf-8", "replace") if isinstance(counts, str) else counts
-    values = np.frombuffer(code, np.uint8).astype(np.int16) - ord("0")
+    runs = _run_lengths(code)
+    # pycocotools would fill what they leave with whatever lies in memory
+    if runs.min() < 0 or runs.sum() != height * width:
+        raise MaskError(f"RLE counts do not add up to {height} x {width} px")
+    return {"size": [height, width], "counts": code}
+
+
+def _run_lengths(code: bytes) -> np.ndarray:
+    """The runs of compressed counts, int64, as pycocotools' ``rleFrString`` reads them.
+
+    Each character holds 5 bits of a number above ``"0"``, the lowest first; its sixth bit says that the number goes on.
+    The highest bit of a number is its sign. From the fourth on, a number is the difference to the run two before.
+
+    Raises:
+        MaskError: cut within a number, a character that no RLE has, or a run above any picture.
+    """
+    values = np.frombuffer(code, np.uint8).astype(np.int64) - ord("0")
     if not len(values) or values.min() < 0 or values.max() > 63 or values[-1] & 32:
         raise MaskError("RLE counts cannot be decoded (cut off, or with a character that no RLE has)")
-    return code
+    ends = np.flatnonzero(values < 32)
+    starts = np.concatenate(([0], ends[:-1] + 1))
+    if (ends - starts).max() >= 10:
+        raise MaskError("RLE counts cannot be decoded (a run above any picture)")
+    shifts = 5 * (np.arange(len(values)) - np.repeat(starts, ends - starts + 1))
+    runs = np.add.reduceat((values & 31) << shifts, starts)
+    runs -= np.where(values[ends] & 16, 1 << (shifts[ends] + 5), 0)
+    for first in (1, 2):
+        runs[first::2] = np.cumsum(runs[first::2])
+    return runs
 
 
 def _polygons(segmentation: Any, height: int, width: int) -> dict[str, Any]:

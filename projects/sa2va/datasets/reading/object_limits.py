@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -16,10 +17,13 @@ class Dropped(NamedTuple):
 
 def area_share(area: Any, width: Any, height: Any) -> float | None:
     """The share of a picture that so many of its pixels are, from numbers of a file; None where they are none."""
-    try:
-        return float(area / (width * height))
-    except (TypeError, ZeroDivisionError, OverflowError):
+    if not all(isinstance(value, (int, float)) for value in (area, width, height)):
         return None
+    try:
+        share = float(area / (width * height))
+    except (ZeroDivisionError, OverflowError):
+        return None
+    return share if math.isfinite(share) else None
 
 
 class ObjectLimits:

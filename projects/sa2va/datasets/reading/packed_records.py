@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import marshal
 from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
@@ -10,6 +10,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 Value = TypeVar("Value")
+
+#: Of marshal; later ones write equal records differently, by how often their parts are referred to.
+_VERSION = 2
 
 
 class PackedRecords(Sequence[Any]):
@@ -19,13 +22,16 @@ class PackedRecords(Sequence[Any]):
     by page: whoever looks at an object writes to it, as its references are counted.
 
     Args:
-        records: of what pickles to plain data.
+        records: lists, dicts, text and numbers, as of a json.
+
+    Raises:
+        ValueError: something else, or lists in lists that are deeper than any json that Python reads.
     """
 
     def __init__(self, records: Iterable[Any]) -> None:
         block, ends = bytearray(), array("q", [0])
         for record in records:
-            block += pickle.dumps(record, pickle.HIGHEST_PROTOCOL)
+            block += packed(record)
             ends.append(len(block))
         self._block = np.frombuffer(block, np.uint8)
         self._starts, self._ends = np.array(ends[:-1]), np.array(ends[1:])
@@ -41,7 +47,16 @@ class PackedRecords(Sequence[Any]):
         return len(self._ends)
 
     def __getitem__(self, index: Any) -> Any:
-        return pickle.loads(self._block[self._starts[index] : self._ends[index]].data)
+        return marshal.loads(self._block[self._starts[index] : self._ends[index]].data)
+
+
+def packed(record: Any) -> bytes:
+    """Plain data as bytes: the same for what is equal and in the same order.
+
+    Raises:
+        ValueError: see :class:`PackedRecords`.
+    """
+    return marshal.dumps(record, _VERSION)
 
 
 def apart(value: Value) -> Value:
@@ -49,5 +64,5 @@ def apart(value: Value) -> Value:
 
     One id that is kept of a json keeps the memory around it, where the rest of its record was.
     """
-    copy: Value = pickle.loads(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
+    copy: Value = marshal.loads(packed(value))
     return copy

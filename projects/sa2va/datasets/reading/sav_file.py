@@ -45,6 +45,8 @@ class SavFile:
         try:
             content = parse_json(path.read_bytes(), path, "Download it again.")
             self.size = int(content["video_height"]), int(content["video_width"])
+            if min(self.size) < 1:
+                raise ValueError(f"frames of {self.size[1]} x {self.size[0]} px")
             self.frames: list[list[Any]] = content["masklet"]
             lists = isinstance(self.frames, list) and all(isinstance(frame, list) for frame in self.frames)
             if not lists or len({len(frame) for frame in self.frames}) != 1 or not self.frames[0]:

@@ -54,6 +54,8 @@ def list_shard(path: Path) -> Shard:
         with tarfile.open(path, "r:", encoding="utf-8", errors="backslashreplace") as tar:
             while (member := tar.next()) is not None:
                 tar.members = []  # type: ignore[attr-defined]  # tarfile keeps all of them
+                if tar.offset <= member.offset:  # a size below zero
+                    raise tarfile.ReadError(f"broken header at byte {member.offset}")
                 _add(shard, member)
             end = tar.offset
         with path.open("rb") as file:
@@ -62,7 +64,7 @@ def list_shard(path: Path) -> Shard:
         # at a header that it cannot read, tarfile stops as if the shard ended there
         if not mark or mark.strip(b"\0"):
             raise tarfile.ReadError(f"{'broken header' if mark else 'no end mark: cut off?'} at byte {end}")
-    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+    except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, MemoryError) as error:
         shard.left_out.append(BadSample(str(path), "shard", f"not a whole uncompressed tar ({error})"))
     return shard
 

@@ -9,11 +9,13 @@ from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 Content = TypeVar("Content")
+#: See :func:`stamp`.
+Stamp = list[int] | None
 
 _in_use: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
 
 
-def stamp(path: Path) -> list[int] | None:
+def stamp(path: Path) -> Stamp:
     """What changes with a file or with the names in a folder; None where there is none, or a link to itself."""
     try:
         status = path.stat()

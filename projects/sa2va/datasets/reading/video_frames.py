@@ -58,7 +58,7 @@ def read_frames(
                 raise ValueError(f"{stream.width} x {stream.height} px is above {MAX_IMAGE_PIXELS} px")
             stream.codec_context.options = {"err_detect": "explode"}  # an error, not a guessed picture
             packets = [packet for packet in container.demux(stream) if packet.pts is not None]
-            times = sorted(packet.pts for packet in packets)
+            times = sorted(packet.pts for packet in packets if not packet.is_discard)  # cut off without re-encoding
             keys = sorted(packet.pts for packet in packets if packet.is_keyframe)
             here: int | None = None  # time of the frame decoded last
             for number in sorted(numbers):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,16 @@ def test_a_faulty_record_is_a_bad_sample(tmp_path: Path, entry: Any, reason: str
     with pytest.raises(BadSample, match=rf"SAM/.*: 'a' mask 0: {reason}"):
         data[0]
     assert data[1].text == "A box."
+
+
+def test_samples_of_one_id_are_counted(tmp_path: Path):
+    """Red when the first of two captions is lost without a word."""
+    root = write_describe_anything(tmp_path)
+    file = root / "SAM/annotations.json"
+    file.write_text(file.read_text()[:-1] + f', "b": {json.dumps({"caption": "Again.", "mask_rle": MASK})}}}')
+    data = DescribeAnything(root, "SAM")
+    assert data.index.dropped == {"keys that their object has again": 1}
+    assert data[2].text == "Again."
 
 
 def test_a_shard_that_is_cut_off(tmp_path: Path):

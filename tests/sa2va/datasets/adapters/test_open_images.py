@@ -64,6 +64,14 @@ def test_names_of_classes_are_the_text(tmp_path: Path, class_file: str, content:
     assert data.index.dropped == {"of a class without name": 1}
 
 
+@pytest.mark.parametrize(("name", "reason"), [("  ", "empty text"), ("x" * 4001, "text of 4001 characters")])
+def test_a_name_that_is_no_text_is_a_bad_sample(tmp_path: Path, name: str, reason: str):
+    write_open_images(tmp_path)
+    (tmp_path / "class-descriptions-boxable.csv").write_text(f"/m/01g317,{name}\n/m/0bt9lr,Dog\n")
+    with pytest.raises(BadSample, match=reason):
+        OpenImages(tmp_path, class_names=True)[0]
+
+
 @pytest.mark.parametrize(
     ("limit", "kept", "reason"),
     [

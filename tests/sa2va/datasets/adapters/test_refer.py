@@ -132,6 +132,28 @@ def test_a_pickle_that_asks_for_gigabytes_is_refused(tmp_path: Path):
         ReferExpressions(root, "train")
 
 
+@pytest.mark.parametrize("key", ["ref_id", "ann_id", "split"])
+def test_numbers_that_cannot_be_shown_are_refused(tmp_path: Path, key: str):
+    """Red when an error about a number of 5,000 digits is an error of its own."""
+    with pytest.raises(DataError, match=r"refs\(unc\).p: a ref that a json could not hold .*4300 digits"):
+        ReferExpressions(make_refs(tmp_path, [{**ref(1, "left one"), key: 10**5000}]), "train")
+
+
+def test_lists_in_lists_are_refused(tmp_path: Path):
+    content = b"(lp0\n" + b"(dp1\nS'a'\n" + b"(l" * 3000 + b"a" * 2999 + b"sa."
+    root = make_refs(tmp_path, [])
+    (root / "refs(unc).p").write_bytes(content)
+    with pytest.raises(DataError, match="a ref that a json could not hold"):
+        ReferExpressions(root, "train")
+
+
+def test_a_split_without_sentences_names_those_that_there_are(tmp_path: Path):
+    """Red when the names cannot be printed."""
+    with pytest.raises(DataError, match=r"no sentences in split 'train'. It has: \\ud800, val") as error:
+        ReferExpressions(make_refs(tmp_path, [ref(1, "x", split="val"), ref(2, "x", split="\ud800")]), "train")
+    str(error.value).encode()
+
+
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_every_protocol_is_read(tmp_path: Path, protocol: int):
     """Red when the check of the memo refuses a sound pickle: the published files are of protocols 0 and 2."""

@@ -14,6 +14,7 @@ import pytest
 
 from projects.sa2va.datasets.adapters.sa1b import Sa1b
 from projects.sa2va.datasets.adapters.tar_shards import TarShards
+from projects.sa2va.datasets.reading.object_limits import area_share
 from projects.sa2va.datasets.reading.tar_shard import list_shard
 from projects.sa2va.errors import BadSample, ConfigError, DataError
 from tests.sa2va.datasets.native import (
@@ -166,7 +167,21 @@ def damaged_tars(tmp_path: Path) -> dict[str, bytes]:
         "cut in a member": whole[: second + 100],
         "cut between members": whole[: second - 512],
         "broken header": whole[: second - 512] + b"\xff" * 512 + whole[second:],
+        "size below zero": whole[: second - 512] + tar_header(-1024) + whole[second:],
+        "size above any file": whole[: second - 512] + tar_header(2**80, tarfile.XHDTYPE) + whole[second:],
+        "size above any memory": whole[: second - 512] + tar_header(2**40, tarfile.GNUTYPE_LONGNAME) + whole[second:],
     }
+
+
+def tar_header(size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
+    """With its checksum, and the size in the base of 256 that GNU tar has for large files."""
+    info = tarfile.TarInfo("sa_9.jpg")
+    info.type = kind
+    header = bytearray(info.tobuf(tarfile.USTAR_FORMAT)[: tarfile.BLOCKSIZE])
+    header[124:136] = bytes([255 if size < 0 else 128]) + size.to_bytes(11, "big", signed=True)
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header)
 
 
 def test_errors_name_a_member_as_a_reader_can(tmp_path: Path):
@@ -182,9 +197,17 @@ def test_errors_name_a_member_as_a_reader_can(tmp_path: Path):
     assert said == [("annotation 100", picture), ("annotation 101", picture), ("(no name)", nameless)]
 
 
-@pytest.mark.parametrize("damage", ["cut in a member", "cut between members", "broken header"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *("cut in a member", "cut between members", "broken header"),
+        *("size below zero", "size above any file", "size above any memory"),
+    ],
+)
 def test_a_damaged_shard_keeps_what_lies_before_and_names_the_rest(tmp_path: Path, damage: str):
-    """Red when tarfile's silence about a damaged header, or a missing end, loses the rest of a shard unseen."""
+    """Red when tarfile's silence about a damaged header, or a missing end, loses the rest of a shard unseen; or when a
+    senseless size ends the build, or makes it go round for ever.
+    """
     (tmp_path / "a.tar").write_bytes(damaged_tars(tmp_path)[damage])
     found = drawn(TarShards(tmp_path))
     good = [name for name, sample in found.items() if not isinstance(sample, BadSample)]
@@ -267,3 +290,12 @@ def test_a_json_that_shrank_after_indexing_is_a_bad_sample(tmp_path: Path):
     (tmp_path / "sa_1.json").write_text(json.dumps({"annotations": []}))
     with pytest.raises(BadSample, match="changed since it was indexed"):
         data[1]
+
+
+@pytest.mark.parametrize(
+    ("area", "width", "height"),
+    [(float("nan"), 64, 48), (5, "640", 10**11), (5, 0, 48), (10**400, 1, 1), ("5", 64, 48)],
+)
+def test_a_senseless_area_is_no_share(area: Any, width: Any, height: Any):
+    """Red when one passes every limit, is sorted by, or takes the memory of the machine."""
+    assert area_share(area, width, height) is None

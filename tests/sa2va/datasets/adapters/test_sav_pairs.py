@@ -14,7 +14,7 @@ import pytest
 
 from projects.sa2va.datasets.adapters import sav_pairs
 from projects.sa2va.datasets.adapters.sav_pairs import SavPairs, as_picture
-from projects.sa2va.errors import BadSample, DataError
+from projects.sa2va.errors import BadSample, ConfigError, DataError
 from tests.sa2va.datasets.native import box, picture, write_pair, write_sav_pairs
 
 
@@ -31,6 +31,33 @@ def test_pairs_are_found_at_any_depth_and_read_as_written(tmp_path: Path):
     np.testing.assert_array_equal(sample.image2, picture(2))
     np.testing.assert_array_equal(sample.mask, box(2, 3))
     np.testing.assert_array_equal(sample.mask2, box(4, 6))
+
+
+def test_a_pair_that_comes_while_others_are_indexed_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Red when the folder is remembered as it was after that: the index would stay without the pair for good."""
+    monkeypatch.setattr("projects.sa2va.datasets.indexing.file_parts._FILES_PER_PART", 1)
+    root, records = write_sav_pairs(tmp_path / "set"), SavPairs._records
+
+    def slow(*arguments: Any) -> Any:
+        if not (late := root / "masklet_data_9.npz").exists():
+            write_pair(late)
+        return records(*arguments)
+
+    write_pair(root / "masklet_data_3.npz")
+    monkeypatch.setattr(SavPairs, "_records", slow)
+    with pytest.raises(ConfigError, match="changed while it was indexed"):
+        SavPairs(root)
+    assert len(SavPairs(root)) == 5
+
+
+def test_a_pipe_is_a_bad_sample(tmp_path: Path):
+    """Red when a worker waits for ever for what nobody writes."""
+    root = write_sav_pairs(tmp_path / "set")
+    os.mkfifo(root / "a.npz")
+    data = SavPairs(root)
+    with pytest.raises(BadSample, match="a pipe, a socket or a device"):
+        data[0]
+    assert len(data) == 4
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from projects.sa2va.errors import BadSample, ConfigError, DataError
 from tests.sa2va.datasets.native import (
     VIDEO_SIZE,
     box,
+    hide_first_frames,
     mark_as_turned,
     picture,
     sav_masks,
@@ -40,6 +41,13 @@ def test_every_frame_is_the_one_that_was_asked_for(tmp_path: Path):
         assert sorted(frames) == sorted(wanted)
         for number, frame in frames.items():
             np.testing.assert_allclose(frame.astype(int), video_picture(number), atol=1.9)
+
+
+def test_frames_that_are_cut_off_without_encoding_again_are_not_counted(tmp_path: Path):
+    """Red when masks come to lie on earlier pictures, as players hide the first ones and we count them."""
+    path = hide_first_frames(write_video(tmp_path / "a.mp4", [video_picture(i) for i in range(30)], key_every=10), 3)
+    for number, frame in read_frames(path, [0, 4, 26], "test").items():
+        np.testing.assert_allclose(frame.astype(int), video_picture(number + 3), atol=1.9)
 
 
 def test_a_turned_video_is_turned_if_that_is_how_it_was_annotated(tmp_path: Path):
@@ -131,6 +139,7 @@ FAULTS = {
     "RLE cut off": (masks(mask={**WHOLE, "counts": WHOLE["counts"][:1] + "\x7f"}), "cannot be decoded"),
     "no RLE": (masks(mask=[1, 2]), "expected an RLE"),
     "no sizes": ({"video_height": None}, "no annotation of SA-V"),
+    "no height": ({"video_height": 0, "masklet": [[{"size": [0, 64], "counts": "0"}]] * 7}, "frames of 64 x 0 px"),
     "no frames": ({"masklet": []}, "no annotation of SA-V"),
     "frames of names": ({"masklet": [{"a": 1, "b": 2}] * 7}, "no annotation of SA-V"),
     "rows of different lengths": ({"masklet": [*sav_masks()[:6], sav_masks()[6][:1]]}, "one mask an object"),

@@ -30,6 +30,7 @@ from projects.sa2va.datasets.indexing.index_builder import open_index
 from projects.sa2va.datasets.indexing.indexed_set import IndexedSet
 from projects.sa2va.datasets.mixture import MixtureDataset
 from projects.sa2va.datasets.reading.object_limits import Dropped
+from projects.sa2va.datasets.reading.unchanged import stamp
 from projects.sa2va.datasets.samplers import MixtureBatchSampler
 from projects.sa2va.datasets.transforms import SampleTransform
 from projects.sa2va.errors import BadSample, ConfigError, DataError
@@ -58,9 +59,9 @@ class Folder:
         self.root, self.read = root, []
 
     def parts(self) -> Iterator[Part]:
-        yield Part("", (self.root,), functools.partial(iter, ()))
+        yield Part("", {self.root: stamp(self.root)}, functools.partial(iter, ()))
         for path in sorted(self.root.glob("*.txt")):
-            yield Part(path.stem, (path,), functools.partial(self._lines, path))
+            yield Part(path.stem, {path: stamp(path)}, functools.partial(self._lines, path))
 
     def _lines(self, path: Path) -> Iterator[Entry]:
         self.read.append(path.stem)
@@ -336,7 +337,7 @@ COUNT = 1_000_000
 def million(tmp_path_factory: pytest.TempPathFactory) -> Index:
     root = tmp_path_factory.mktemp("million") / "set"
     root.mkdir()
-    part = Part("all", (root,), lambda: ({"name": f"sa_{i}/{i}", "number": i} for i in range(COUNT)))
+    part = Part("all", {}, lambda: ({"name": f"sa_{i}/{i}", "number": i} for i in range(COUNT)))
     return open_index(root, root.parent / "index", {}, COLUMNS, lambda: [part])
 
 

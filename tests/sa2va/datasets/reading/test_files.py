@@ -186,6 +186,26 @@ def test_masks_of_any_mode_are_the_one_value_besides_zero(tmp_path: Path):
         np.testing.assert_array_equal(read_mask(save(tmp_path / "m.png", image), "x"), mask)
 
 
+def test_a_palette_whose_black_is_the_object_is_refused(tmp_path: Path):
+    """Red when a white object on black, saved with few colours, is read as its background."""
+    mask = np.zeros((20, 30), np.uint8)
+    mask[2:7, 3:8] = 255
+    for name, around, object_, palette in (
+        ("inverted", 1, 0, [255, 255, 255, 0, 0, 0]),
+        ("usual", 0, 1, [0, 0, 0, 255, 255, 255]),
+        ("coloured", 0, 1, [9, 9, 9, 255, 255, 255]),
+        ("black", 0, 1, [0, 0, 0, 0, 0, 0]),
+    ):
+        picture = Image.fromarray(np.where(mask, object_, around).astype(np.uint8), "P")
+        picture.putpalette(palette)
+        path = save(tmp_path / f"{name}.png", picture)
+        if name == "inverted":
+            with pytest.raises(BadSample, match="mask with 1 values besides 0, which is not the black one"):
+                read_mask(path, "x")
+        else:
+            assert read_mask(path, "x").sum() == 25, name
+
+
 def test_masks_of_several_values_are_refused(tmp_path: Path):
     """Red when two objects of a label picture, or smeared edges, pass for one object."""
     labels = np.array([[0, 1], [2, 2]], np.uint8)

@@ -72,6 +72,25 @@ def test_unusable_segmentations_say_why(segmentation: object, reason: str):
         decode_mask(segmentation, 10, 20)
 
 
+def test_a_cut_rle_is_refused_wherever_it_is_cut():
+    """Red when pycocotools fills what the runs leave with whatever lies in memory."""
+    generator = np.random.default_rng(0)
+    for side in (5, 40, 300):
+        mask = generator.random((side, side + 3)) > generator.random()
+        code = encode_mask(mask)["counts"]
+        assert (decode_mask({"size": [side, side + 3], "counts": code}, side, side + 3) == mask).all()
+        for end in generator.choice(len(code), min(len(code), 300), replace=False):
+            with pytest.raises(MaskError, match=r"cut off|do not add up"):
+                decode_mask({"size": [side, side + 3], "counts": code[:end] or "k"}, side, side + 3)
+
+
+@pytest.mark.parametrize(("code", "reason"), [("o" * 13 + "0", "above any picture"), ("5N00", "do not add up")])
+def test_senseless_runs_are_refused(code: str, reason: str):
+    """Red when a run below zero, or one that overflows, reaches the decoder."""
+    with pytest.raises(MaskError, match=reason):
+        decode_mask({"size": [1, 3], "counts": code}, 1, 3)
+
+
 def test_a_polygon_partly_outside_is_kept():
     """Red when clipping is taken for an error: people's polygons often touch the border by a fraction."""
     mask = decode_mask([[-5, -5, 5, -5, 5, 5, -5, 5]], 10, 20)
