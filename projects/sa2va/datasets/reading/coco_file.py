@@ -108,9 +108,9 @@ class CocoFile:
         record, number = self.record(annotation), annotation.get("image_id")
         image = self.image(annotation)
         if not image:
-            raise BadSample(str(self.path), record, f"image_id {number!r} is not among the images")
+            raise BadSample(str(self.path), record, f"image_id {number!r:.80} is not among the images")
         if image["id"] in self._unclear:
-            raise BadSample(str(self.path), record, f"image_id {number!r} is given to images of different files")
+            raise BadSample(str(self.path), record, f"image_id {number!r:.80} is given to images of different files")
         size = self._size(image, record) or rle_size(annotation.get("segmentation"))
         path = inside(self.image_root, image.get("file_name"), self.path, record)
         return read_picture(path, record, size, self.max_pixels)
