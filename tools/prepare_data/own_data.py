@@ -46,7 +46,7 @@ def convert(args: argparse.Namespace) -> None:
     if not args.root.exists():
         raise DataError(f"{args.root}: no such file or folder. Give the root of the data.")
     kinds = {"labelme": LabelmeConverter, "coco": CocoConverter, "voc": VocConverter}
-    converter: Converter = kinds[args.layout](args.root)  # type: ignore[assignment]
+    converter: Converter = kinds[args.layout](args.root)
     out: Path = args.out or (args.root if args.root.is_dir() else converter.root) / "data.jsonl"
     total = write_own_data(converter, out, lambda names: track(names, "converting", console=Console(stderr=True)))
     print(f"{out}: {total.records:,} objects")
