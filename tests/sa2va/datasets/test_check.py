@@ -116,7 +116,7 @@ def test_a_reason_gets_the_advice_for_it():
         "mask wholly outside its picture of 9 x 9 px": "mask outside its picture",
         "empty mask: it covers no pixel": "empty mask",
         "no 'mask'": "no mask",
-        "mask with 3 values besides 0": "mask file of several objects",
+        "mask with 3 values besides 0": "mask file of several values",
         "unknown key 'imge'. Did you mean 'image'?": "misspelt key",
         "empty text": "unusable text",
         "not JSON (Expecting value)": "line that is no JSON",
@@ -150,6 +150,7 @@ def test_a_reason_gets_the_advice_for_it():
     }
     assert {reason: advice_for(reason).title for reason in reasons} == reasons
     assert {advice.title for advice in ADVICE} == set(reasons.values())
+    assert "not shares of it" in advice_for("empty mask: it covers no pixel").remedy, "0..1 become nothing at 0, 0"
     assert advice_for("frame 17 of 'a b' is odd").title == "frame … of … is odd"
 
 
