@@ -89,9 +89,11 @@ def coco_sets(path: Path, named: bool = False) -> list[FoundSet]:
         named: of a folder, those alone whose file says by its name that it is one.
 
     Raises:
-        DataError: no pictures; or several files of a folder could be meant.
+        DataError: a file that is no json; no pictures; or several files of a folder could be meant.
     """
     if path.is_file():
+        if path.suffix.lower() != ".json":
+            raise DataError(f"{path}: no .json. Give the json of a COCO set, or its folder.")
         return [_coco(path)]
     if (path / "instances.json").is_file():
         return [_coco(path / "instances.json")]

@@ -12,7 +12,7 @@ import pytest
 from mmengine.registry import DATASETS
 from PIL import Image
 
-from projects.sa2va.datasets.find_sets import find_mask_sets, find_sets
+from projects.sa2va.datasets.find_sets import coco_sets, find_mask_sets, find_sets
 from projects.sa2va.errors import DataError
 from tests.sa2va.datasets.adapters.test_own_data import SQUARE, make
 from tests.sa2va.datasets.adapters.test_refer import make_refs, ref
@@ -110,6 +110,8 @@ def test_files_that_are_no_set(tmp_path: Path) -> None:
         (tmp_path / name).touch()
         with pytest.raises(DataError, match=r"no .json or .jsonl. Give the folder of the set"):
             find_sets(tmp_path / name)
+        with pytest.raises(DataError, match=r"no .json. Give the json of a COCO set"):
+            coco_sets(tmp_path / name)
     (tmp_path / "a.json").write_text('{"data": []}')
     with pytest.raises(DataError, match=r"one object of 'data'. Expected own data, .*, or COCO with the lists"):
         find_sets(tmp_path / "a.json")
