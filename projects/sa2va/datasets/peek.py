@@ -12,7 +12,7 @@ from projects.sa2va.errors import BadSample, DataError
 
 _PEEK = 1 << 20  # bytes; the first images of COCO stand in it, behind licences and perhaps categories
 _NAMES = 8  # pictures that are looked for
-_KNOWN = re.compile(r'"(images|annotations)"\s*:\s*\[|"image"\s*:\s*"')  # whichever comes first
+_KNOWN = re.compile(r'"(images|annotations)"\s*:\s*\[|"image"\s*:\s*["{]')  # whichever comes first
 _FILE_NAME = re.compile(r'"file_name"\s*:\s*("(?:[^"\\]|\\.)*")')
 _EXPECTED = (
     "Expected own data, which is a list or one object a line, or COCO with the lists 'images' and 'annotations'."
