@@ -44,17 +44,22 @@ def browse(args: argparse.Namespace) -> None:
     from projects.sa2va.engine.sources import region_of, sources_of
     from projects.sa2va.errors import ConfigError
     from projects.sa2va.evaluation.sample_sheet import draw_samples
+    from projects.sa2va.whole_files import make_room
 
     if args.samples < 1:
         raise ConfigError(f"--samples must be at least 1, got {args.samples}")
+    suffix = args.out.suffix.lower()
+    if suffix not in (".png", ".jpg", ".jpeg", ".webp"):
+        raise ConfigError(f"--out {args.out} is a picture to write: end it with .png, .jpg or .webp.")
+    make_room(args.out, "--out")
     sources, region = sources_of(args.what), region_of(args.what)
     for number, (name, config) in enumerate(sources, 1):
         dataset: Any = DATASETS.build(config)
         samples = draw(dataset, args.samples, args.seed)
         title = f"{name}: {type(dataset).__name__}, {len(dataset):,} samples"
-        sheet = draw_samples(samples, title, **region)
+        sheet = draw_samples(samples, title, region.grid_size, region.pooling or "any", region.min_share)
         out = args.out if len(sources) == 1 else args.out.with_stem(f"{args.out.stem}_{number}")
-        sheet.quantize(256).save(out, optimize=True) if out.suffix == ".png" else sheet.save(out)
+        sheet.quantize(256).save(out, optimize=True) if suffix == ".png" else sheet.save(out)
         print(f"{out}: {title}")
 
 

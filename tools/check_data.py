@@ -46,18 +46,26 @@ def check(args: argparse.Namespace) -> None:
     from projects.sa2va.datasets.check import check_set, spread, tell
     from projects.sa2va.engine.sources import region_of, sources_of
     from projects.sa2va.errors import BadSample, ConfigError, DataError
+    from projects.sa2va.whole_files import make_room
 
     for name in ("limit", "region_grid"):
         value = getattr(args, name)
         if value is not None and value < 1:
             raise ConfigError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
-    grid_size = args.region_grid or region_of(args.what).get("grid_size", 16)
-    wrong, lines = False, []
+    sources, region = sources_of(args.what), region_of(args.what)
+    if args.region_grid:
+        region = region._replace(grid_size=args.region_grid)
+    wrong = False
+    if args.report:
+        make_room(args.report, "--report")
+        args.report.write_text("", encoding="utf-8")
 
     def on_bad(bad: BadSample) -> None:
-        lines.append(json.dumps(bad.report()) + "\n")
+        if args.report:
+            with args.report.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(bad.report()) + "\n")
 
-    for name, config in sources_of(args.what):
+    for name, config in sources:
         print(f"{name}: ", end="", flush=True)
         try:
             dataset = DATASETS.build(config)
@@ -66,16 +74,10 @@ def check(args: argparse.Namespace) -> None:
             print(f"cannot be used\n  {error}")
             continue
         indices = track(spread(len(dataset), args.limit), "looking", console=Console(stderr=True))
-        report = check_set(dataset, indices, grid_size, on_bad if args.report else _ignore)
-        print(f"{type(dataset).__name__}, " + tell(report, len(dataset), grid_size))
+        report = check_set(dataset, indices, region, on_bad)
+        print(f"{type(dataset).__name__}, " + tell(report, len(dataset), region))
         wrong |= report.bad > 0
-    if args.report:
-        args.report.write_text("".join(lines), encoding="utf-8")
     sys.exit(1 if wrong else 0)
-
-
-def _ignore(bad: object) -> None:
-    pass
 
 
 if __name__ == "__main__":

@@ -33,7 +33,9 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("config", help="a file of configs/")
     parser.add_argument("--work-dir", help="where logs and checkpoints go (default: work_dirs/<config>)")
-    parser.add_argument("--deepspeed", metavar="NAME", help="zero1, zero2, zero3, or a DeepSpeed json")
+    parser.add_argument(
+        "--deepspeed", metavar="NAME", help="zero1, zero2, zero3, zero2_offload, zero3_offload, or a DeepSpeed json"
+    )
     parser.add_argument("--precision", choices=["fp32", "bf16"], help="default: what config or json say")
     parser.add_argument(
         "--resume", nargs="?", const="", metavar="PATH", help="go on from PATH, or from the newest checkpoint"

@@ -65,7 +65,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def near_miss(name: str, known: Iterable[str]) -> str | None:
-    """The known name that ``name`` is a slip of, e.g. ``"mask"`` for ``"masks"`` or ``"maks"``; None if it is none."""
+    """The known name that ``name`` is a slip of, e.g. ``"mask"`` for ``"masks"``, ``"maks"`` or ``"Mask"``; or None."""
+    name = name.lower()
     known = [one for one in known if abs(len(one) - len(name)) <= 1]
     turned = [one for one in known if sorted(one) == sorted(name)]
     return next(iter(turned or difflib.get_close_matches(name, known, n=1, cutoff=0.8)), None)

@@ -1,12 +1,15 @@
-"""Files that are there when they are complete, or not at all."""
+"""Files that are there when they are complete, or not at all; and room for them before the work begins."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
+
+from projects.sa2va.errors import ConfigError
 
 
 @contextlib.contextmanager
@@ -21,3 +24,22 @@ def written_whole(file: Path) -> Iterator[Path]:
         os.replace(unfinished, file)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def make_room(file: Path, option: str) -> None:
+    """Makes the folder of a file that will be written, and sees that it can be.
+
+    Args:
+        option: that named the file, e.g. ``"--out"``; for the error.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if file.exists():
+            file.open("ab").close()
+        else:
+            tempfile.TemporaryFile(dir=file.parent).close()
+    except OSError as error:
+        raise ConfigError(f"{option} {file} cannot be written ({error.strerror}). Give another file.") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -15,6 +16,7 @@ The pictures stay where they are; ROOT/data.jsonl names them relative to ROOT.
 examples:
   a folder of pictures and LabelMe json files   tools/prepare_data/own_data.py labelme /data/mine
   one COCO set                                  tools/prepare_data/own_data.py coco /data/coco/annotations/instances_train.json
+  masks that CVAT painted with a brush          tools/prepare_data/own_data.py coco /data/cvat --include-crowd
   PASCAL VOC                                    tools/prepare_data/own_data.py voc /data/VOCdevkit/VOC2012
 """  # noqa: E501
 
@@ -26,6 +28,11 @@ def main() -> None:
     parser.add_argument("layout", choices=["labelme", "coco", "voc"])
     parser.add_argument("root", type=Path, help="folder of the data; for coco also the json")
     parser.add_argument("--out", type=Path, metavar="FILE", help="default: data.jsonl in the root")
+    parser.add_argument(
+        "--include-crowd",
+        action="store_true",
+        help="of coco, take annotations with iscrowd too; CVAT marks every brush mask as a crowd",
+    )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_args()
     from projects.sa2va.engine.launch import run_tool
@@ -38,16 +45,28 @@ def convert(args: argparse.Namespace) -> None:
     from rich.progress import track
 
     from projects.sa2va.datasets.converters.coco import CocoConverter
-    from projects.sa2va.datasets.converters.convert import Converter, write_own_data
+    from projects.sa2va.datasets.converters.convert import Converter, require_new, write_own_data
     from projects.sa2va.datasets.converters.labelme import LabelmeConverter
     from projects.sa2va.datasets.converters.voc import VocConverter
-    from projects.sa2va.errors import DataError
+    from projects.sa2va.errors import ConfigError, DataError
+    from projects.sa2va.whole_files import make_room
 
     if not args.root.exists():
         raise DataError(f"{args.root}: no such file or folder. Give the root of the data.")
-    kinds = {"labelme": LabelmeConverter, "coco": CocoConverter, "voc": VocConverter}
-    converter: Converter = kinds[args.layout](args.root)  # type: ignore[assignment]
-    out: Path = args.out or (args.root if args.root.is_dir() else converter.root) / "data.jsonl"
+    if args.include_crowd and args.layout != "coco":
+        raise ConfigError(f"--include-crowd is of coco; {args.layout} has no crowds. Leave it out.")
+    if args.layout != "coco" and not args.root.is_dir():
+        raise DataError(f"{args.root}: no folder. Give the folder of the data.")
+    if (known := args.out or (args.root / "data.jsonl" if args.root.is_dir() else None)) is not None:
+        require_new(known)  # before a large json is read
+    converters: dict[str, Callable[[], Converter]] = {
+        "labelme": lambda: LabelmeConverter(args.root),
+        "coco": lambda: CocoConverter(args.root, args.include_crowd),
+        "voc": lambda: VocConverter(args.root),
+    }
+    converter = converters[args.layout]()
+    out: Path = known or converter.root / "data.jsonl"
+    make_room(out, "--out")
     total = write_own_data(converter, out, lambda names: track(names, "converting", console=Console(stderr=True)))
     print(f"{out}: {total.records:,} objects")
     if out.parent.resolve() != converter.root.resolve():

@@ -33,7 +33,7 @@ def main() -> None:
     )
     parser.add_argument("--min-area-share", type=float, default=0.0, help="of the frame, 0..1 (default: %(default)s)")
     parser.add_argument("--max-area-share", type=float, default=1.0, help="of the frame, 0..1 (default: %(default)s)")
-    parser.add_argument("--processes", type=int, default=4, help="(default: %(default)s)")
+    parser.add_argument("--processes", type=int, default=4, help="videos at a time (default: %(default)s)")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_args()
     from projects.sa2va.engine.launch import run_tool

@@ -77,7 +77,8 @@ ADVICE = (
     Advice(
         r"annotated as",
         "picture of another size than annotated",
-        "give the picture that was annotated, or draw the mask again; a resized picture needs a resized mask",
+        "give the picture that was annotated, or draw the mask again; a resized picture needs a resized mask; the size "
+        "of an RLE is [height, width]",
     ),
     Advice(
         r"^mask of size",
@@ -101,12 +102,16 @@ ADVICE = (
         "mask outside its picture",
         "coordinates are pixels of the picture, x before y, not shares of it",
     ),
-    Advice(r"^empty mask", "empty mask", "draw the mask, or take the record out"),
+    Advice(
+        r"^empty mask",
+        "empty mask",
+        "draw the mask, or take the record out; coordinates are pixels of the picture, not shares of it",
+    ),
     Advice(r"^no segmentation|^no 'mask|neither a list", "no mask", "give polygons, an RLE or the path of a PNG"),
     Advice(
         r"^mask with \d+ values",
-        "mask file of several objects",
-        "write one file an object, or convert it with tools/prepare_data/own_data.py",
+        "mask file of several values",
+        "save it as PNG of two values, without smoothing, never as JPEG; several objects are one file each",
     ),
     Advice(r"^unknown key", "misspelt key", "keys are image, mask, text, image2, mask2 and id"),
     Advice(r"^text |^empty text|^no text", "unusable text", "write a sentence or a paragraph, or leave the text out"),

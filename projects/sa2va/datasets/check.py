@@ -5,16 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from projects.sa2va.datasets.advice import advice_for
 from projects.sa2va.datasets.mixture import Adapter
-from projects.sa2va.datasets.region_grid import POOLINGS, region_grid
+from projects.sa2va.datasets.region_grid import POOLINGS, Pooling, region_grid
 from projects.sa2va.errors import BadSample
 from projects.sa2va.in_order import cores, in_order
 
 _EXAMPLES = 3
+_CROWDS = (
+    " (an annotation tool such as CVAT marks every brush mask as a crowd: include_crowd=True of the adapter, or "
+    "tools/prepare_data/own_data.py coco FILE --include-crowd, takes them)"
+)
+
+
+class Region(NamedTuple):
+    """What decides whether an object has region enough to be described."""
+
+    grid_size: int = 16  #: cells a side
+    pooling: Pooling | None = None  #: that training has; None where nobody says
+    min_share: float = 0.05  #: see ``region_grid``
+    min_cells: int = 1  #: fewer are too few
 
 
 @dataclass
@@ -35,7 +49,7 @@ class SetReport:
     notes: list[str] = field(default_factory=list)  #: what no single sample tells
     without_text: int = 0
     two_frames: int = 0
-    no_cell: dict[str, int] = field(default_factory=lambda: dict.fromkeys(POOLINGS, 0))  #: objects, by pooling
+    too_few_cells: dict[str, int] = field(default_factory=lambda: dict.fromkeys(POOLINGS, 0))  #: objects, by pooling
 
     @property
     def bad(self) -> int:
@@ -53,7 +67,7 @@ def spread(length: int, limit: int | None) -> Sequence[int]:
 def check_set(
     dataset: Adapter,
     indices: Iterable[int],
-    grid_size: int = 16,
+    region: Region,
     on_bad: Callable[[BadSample], None] = lambda bad: None,
 ) -> SetReport:
     """Reads samples and sums up.
@@ -61,17 +75,18 @@ def check_set(
     Args:
         dataset: any adapter.
         indices: which samples, in which order.
-        grid_size: cells a side of the region grid that the poolings are tried with.
+        region: what the poolings are tried with.
         on_bad: is told each bad sample, in order.
     """
-    report = SetReport(notes=dataset.check_all() if hasattr(dataset, "check_all") else [])
+    report = SetReport(notes=[*(dataset.check_all() if hasattr(dataset, "check_all") else []), *_left_out(dataset)])
 
     def look(index: int) -> BadSample | tuple[bool, bool, list[str]]:
         try:
             sample = dataset[index]
         except BadSample as error:
             return error
-        lost: list[str] = [name for name in POOLINGS if not region_grid(sample.mask, grid_size, name).any()]
+        cells = {name: region_grid(sample.mask, region.grid_size, name, region.min_share).sum() for name in POOLINGS}
+        lost: list[str] = [name for name, count in cells.items() if count < region.min_cells]
         return sample.text is None, sample.image2 is not None, lost
 
     threads = min(8, cores())  # pillow decodes without holding the interpreter
@@ -86,8 +101,17 @@ def check_set(
             report.without_text += without_text
             report.two_frames += two_frames
             for name in lost:
-                report.no_cell[name] += 1
+                report.too_few_cells[name] += 1
     return report
+
+
+def _left_out(dataset: Adapter) -> list[str]:
+    """What the adapter's settings leave out, of its file or of its index."""
+    dropped = getattr(dataset, "dropped", None) or getattr(getattr(dataset, "index", None), "dropped", {})
+    return [
+        f"left out: {count:,} {reason}{_CROWDS if reason == 'crowds' else ''}"
+        for reason, count in sorted(dropped.items())
+    ]
 
 
 def _count(report: SetReport, bad: BadSample) -> None:
@@ -98,7 +122,7 @@ def _count(report: SetReport, bad: BadSample) -> None:
         problem.examples.append(str(bad))
 
 
-def tell(report: SetReport, total: int, grid_size: int) -> str:
+def tell(report: SetReport, total: int, region: Region) -> str:
     """The report as text: problems by how many samples they cost, then what each pooling would drop."""
     good = report.looked_at - report.bad
     lines = [f"{report.looked_at:,} of {total:,} samples looked at, {report.bad:,} bad"]
@@ -110,6 +134,10 @@ def tell(report: SetReport, total: int, grid_size: int) -> str:
     lines += [f"  note: {note}" for note in report.notes]
     if good:
         lines.append(f"  with text {good - report.without_text:,}, with two frames {report.two_frames:,}")
-        lost = ", ".join(f"{name} {count:,} ({count / good:.1%})" for name, count in report.no_cell.items())
-        lines.append(f"  objects without a region cell of {grid_size} x {grid_size}, by pooling: {lost}")
+        few = "without a region cell" if region.min_cells == 1 else f"with fewer than {region.min_cells} region cells"
+        lost = ", ".join(
+            f"{name} {count:,} ({count / good:.1%}{', the configured one' if name == region.pooling else ''})"
+            for name, count in report.too_few_cells.items()
+        )
+        lines.append(f"  objects {few} of {region.grid_size} x {region.grid_size}, by pooling: {lost}")
     return "\n".join(lines)

@@ -8,17 +8,20 @@ from typing import Any, NamedTuple
 
 from projects.sa2va.datasets.adapters.refer import ReferExpressions, splits_of
 from projects.sa2va.datasets.indexing.file_parts import walk
+from projects.sa2va.datasets.peek import is_coco, may_be_coco, pictures_of
 from projects.sa2va.datasets.reading.files import require_folder
 from projects.sa2va.errors import DataError
 
 _NOT_TRAINED_ON = ("val", "test")
 _LAYOUTS = (
     "Expected own data (data.jsonl), the layout of COCO (annotations/instances_NAME.json beside the folder NAME/ of "
-    "pictures), of REFER (instances.json, refs(unc).p and images/), of SA-V, SA-1B, Open Images or Describe Anything, "
-    "or tar shards. docs/data.md shows each."
+    "pictures, or one json of COCO in the folder), of REFER (instances.json, refs(unc).p and images/), of SA-V, SA-1B, "
+    "Open Images or Describe Anything, or tar shards. docs/data.md shows each."
 )
 
 
+#: A folder of more is one of many small files, e.g. LabelMe's, not of a COCO set.
+_MOST_PEEKED = 64
 #: Files of the sets of many files, and their adapters.
 _LARGE = {
     "*.npz": "SavPairs",
@@ -45,10 +48,14 @@ class FoundSet(NamedTuple):
 def find_sets(path: str | Path) -> list[FoundSet]:
     """Every data set at a path, by the names of its files.
 
-    * a ``.jsonl`` or ``.json`` file, or a folder that holds ``data.jsonl`` or ``data.json``: own data;
-    * a folder with ``annotations/instances_NAME.json``, or such a file: COCO, one set a file. The pictures of
-      ``NAME`` are in ``NAME/``, ``images/NAME/``, ``images/`` or the folder itself, whichever exists first;
-    * a folder with ``instances.json`` and ``images/``, or that file: COCO;
+    * a ``.jsonl`` file, a ``.json`` of a list or of an object a line, or a folder that holds ``data.jsonl`` or
+      ``data.json``: own data;
+    * a ``.json`` of one object with the lists ``images`` and ``annotations``, or a folder that holds one such file
+      (Label Studio's ``result.json``, Roboflow's ``_annotations.coco.json``): COCO;
+    * a folder with ``annotations/instances_NAME.json``, else ``annotations/NAME.json``, else
+      ``NAME/_annotations.coco.json``: COCO, one set a file. The pictures of ``NAME`` are in ``NAME/``,
+      ``images/NAME/``, ``images/``, the folder itself or beside the json: where the first of them are;
+    * a folder with ``instances.json``, or that file: COCO;
     * a folder with ``refs(*).p`` beside them: REFER, one set a split;
     * a folder with ``SPLIT-annotations-object-segmentation.csv``: Open Images, one set a split;
     * a folder with ``SPLIT/annotations.json`` and ``SPLIT/images/*.tar``, or such a ``SPLIT``: Describe Anything, one
@@ -61,24 +68,41 @@ def find_sets(path: str | Path) -> list[FoundSet]:
     """
     path = Path(path).expanduser()
     if path.is_file():
-        if path.name.startswith("instances_") and path.suffix == ".json":
-            root = path.parent.parent if path.parent.name == "annotations" else path.parent
-            return [_coco(root, path)]
-        return [_instances(path) if path.name == "instances.json" else _own(path)]
+        return [_of_file(path)]
     if not path.is_dir():
         raise DataError(f"{path}: no such file or folder. {_LAYOUTS}")
     for name in ("data.jsonl", "data.json"):
         if (path / name).is_file():
-            return [_own(path / name)]
+            return [_of_file(path / name)]
     if refs := sorted(path.glob("refs(*).p")):
         return [found for file in refs for found in _refer(path, file)]
-    if (path / "instances.json").is_file():
-        return [_instances(path / "instances.json")]
-    files = sorted((path / "annotations").glob("instances_*.json"))
-    if found := [_coco(path, file) for file in files] or _described(path) or _large_sets(path):
+    if found := coco_sets(path, named=True) or _described(path) or _large_sets(path) or coco_sets(path):
         return found
     require_folder(path, _LAYOUTS)
     raise DataError(f"{path}: no data.jsonl, no annotations/instances_*.json, no instances.json. {_LAYOUTS}")
+
+
+def coco_sets(path: Path, named: bool = False) -> list[FoundSet]:
+    """The COCO sets at a json, whatever its name, or in a folder.
+
+    Args:
+        named: of a folder, those alone whose file says by its name that it is one.
+
+    Raises:
+        DataError: a file that is no json; no pictures; or several files of a folder could be meant.
+    """
+    if path.is_file():
+        if path.suffix.lower() != ".json":
+            raise DataError(f"{path}: no .json. Give the json of a COCO set, or its folder.")
+        return [_coco(path)]
+    if (path / "instances.json").is_file():
+        return [_coco(path / "instances.json")]
+    files = sorted((path / "annotations").glob("instances_*.json"))
+    if not files and not named:
+        files = [file for file in sorted((path / "annotations").glob("*.json")) if may_be_coco(file)]
+        files = files or sorted(path.glob("*/_annotations.coco.json"))
+        files = files or _only(path, [file for file in sorted(path.glob("*.json"))[:_MOST_PEEKED] if may_be_coco(file)])
+    return [_coco(file) for file in files]
 
 
 def find_mask_sets(path: str | Path) -> list[FoundSet]:
@@ -97,26 +121,37 @@ def find_mask_sets(path: str | Path) -> list[FoundSet]:
     return [one for one in masks if one.training] or masks
 
 
-def _own(file: Path) -> FoundSet:
+def _of_file(file: Path) -> FoundSet:
+    suffix = file.suffix.lower()
+    if suffix not in (".json", ".jsonl"):
+        raise DataError(f"{file}: no .json or .jsonl. Give the folder of the set. {_LAYOUTS}")
+    named = file.stem == "instances" or file.stem.startswith("instances_")
+    if suffix == ".json" and (named or is_coco(file)):
+        return _coco(file)
     return FoundSet(file.stem, {"type": "OwnData", "path": str(file)})
 
 
-def _instances(file: Path) -> FoundSet:
-    return FoundSet("instances", _coco_config(file, _folder(file.parent, ["images"])))
+def _only(path: Path, files: list[Path]) -> list[Path]:
+    if len(files) > 1:
+        names = ", ".join(file.name for file in files[:5])
+        raise DataError(f"{path}: {len(files)} files of COCO ({names}). Give the path of one of them.")
+    return files
 
 
-def _coco(root: Path, file: Path) -> FoundSet:
-    name = file.stem.removeprefix("instances_")
-    return FoundSet(name, _coco_config(file, _folder(root, [name, f"images/{name}", "images"])))
-
-
-def _coco_config(file: Path, pictures: Path) -> dict[str, Any]:
-    return {"type": "CocoInstances", "ann_file": str(file), "image_root": str(pictures)}
+def _coco(file: Path) -> FoundSet:
+    """A COCO json, named by its file, or by its folder as Roboflow does."""
+    folder, name = file.parent, file.stem.removeprefix("instances_")
+    if file.name == "_annotations.coco.json":
+        name = folder.absolute().name
+    root = folder.parent if folder.name == "annotations" else folder
+    pictures = pictures_of(file, [root / name, root / "images" / name, root / "images"], [root, folder])
+    return FoundSet(name, {"type": "CocoInstances", "ann_file": str(file), "image_root": str(pictures)})
 
 
 def _refer(root: Path, file: Path) -> list[FoundSet]:
     split_by = file.name.removeprefix("refs(").removesuffix(").p")
-    pictures = _folder(root, ["images", "../coco2014/train2014", "../train2014", "train2014"])
+    folders = [root / name for name in ("images", "../coco2014/train2014", "../train2014", "train2014")]
+    pictures = pictures_of(root / "instances.json", folders, [root])
     config = {"type": ReferExpressions.__name__, "root": str(root), "split_by": split_by, "image_root": str(pictures)}
     return [FoundSet(f"{split_by} {split}", {**config, "split": split}) for split in splits_of(file)]
 
@@ -142,15 +177,3 @@ def _large_sets(root: Path) -> list[FoundSet]:
                 if fnmatch.fnmatch(name, pattern):
                     return [FoundSet(root.name, {"type": adapter, "root": str(root)})]
     return []
-
-
-def _folder(root: Path, names: list[str]) -> Path:
-    """The first of the folders that exists, else ``root`` if it holds pictures."""
-    candidates = [root / name for name in names]
-    for folder in candidates:
-        if folder.is_dir():
-            return folder
-    if any(root.glob("*.jpg")) or any(root.glob("*.png")):
-        return root
-    looked = ", ".join(str(folder) for folder in candidates)
-    raise DataError(f"{root}: no pictures for its annotations: looked for the folders {looked}.")

@@ -1,6 +1,7 @@
 """Whether a run could start, found out in seconds, in one process and without GPUs: every problem, not the first alone.
 
-Each check says what it found and what is wrong. None trains, draws a sample or reads the values of a checkpoint.
+Each check says what it found and what is wrong. None trains or reads the values of a checkpoint; of each data set a
+sample is read, and more only until one can be used.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from mmengine.registry import DATA_SAMPLERS, DATASETS, HOOKS
 from torch import nn
 
 from projects.sa2va.checkpoints.importing import open_source
+from projects.sa2va.datasets.check import spread
 from projects.sa2va.engine.checkpointing import require_same_engine
 from projects.sa2va.engine.config_check import config_problems, parameters_of, resolve_type, sa2va_config
 from projects.sa2va.engine.distributed import has_cuda
@@ -28,9 +30,11 @@ from projects.sa2va.engine.launch import optimizer_settings
 from projects.sa2va.engine.memory_plan import CARDS, GIB, WHILE, MemoryPlan, checkpoint_size, sized, table
 from projects.sa2va.engine.model_info import counts, hook_settings, keeps_shadow, memory_plan, sharding
 from projects.sa2va.engine.skeleton import build_skeleton, find_sa2va, try_import
-from projects.sa2va.errors import Sa2VAError
+from projects.sa2va.errors import BadSample, DataError, Sa2VAError
 
 Settings = Sequence[Callable[[Any], None]]
+
+_TRIED = 16  # samples of a set; where none of them can be used a run would soon meet ``max_bad_samples``
 
 
 @dataclass
@@ -149,6 +153,7 @@ def check_data(cfg: Any, ranks: int) -> Found:
             adapter: Any = DATASETS.build(copy.deepcopy(source["dataset"]))
             opened.append({**source, "dataset": adapter})
             found.facts.append(f"{source['kind']}: {type(adapter).__name__}, {len(adapter):,} samples")
+            _require_usable(adapter)
     if len(opened) < len(sources):
         return found
     with found.noting():
@@ -156,6 +161,25 @@ def check_data(cfg: Any, ranks: int) -> Found:
         pattern = _pattern(cfg, mixture, ranks)
         found.facts += _passes(cfg, mixture, pattern, ranks)
     return found
+
+
+def _require_usable(adapter: Any) -> None:
+    """Reads samples, evenly over the set, until one can be used.
+
+    Raises:
+        DataError: none of ``_TRIED`` can.
+    """
+    tried, first = spread(len(adapter), _TRIED), None
+    for index in tried:
+        try:
+            adapter[index]
+            return
+        except BadSample as bad:
+            first = first or bad
+    raise DataError(
+        f"{type(adapter).__name__}: {len(tried)} of {len(adapter):,} samples looked at, and none can be used. "
+        f"The first: {first}. Run tools/check_data.py on the data."
+    )
 
 
 def _pattern(cfg: Any, mixture: Any, ranks: int) -> Sequence[str]:

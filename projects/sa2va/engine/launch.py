@@ -100,7 +100,8 @@ def use_deepspeed(cfg: Any, name: str, precision: str | None = None) -> None:
 
     Args:
         cfg: MMEngine config, changed in place.
-        name: ``zero1``, ``zero2`` or ``zero3`` of configs/deepspeed, or a json file.
+        name: ``zero1``, ``zero2``, ``zero3``, ``zero2_offload`` or ``zero3_offload`` of configs/deepspeed, or a json
+            file.
         precision: ``"bf16"`` (with float32 master weights) or ``"fp32"``; None for what the json says.
 
     Raises:

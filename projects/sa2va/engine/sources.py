@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from projects.sa2va.datasets.check import Region
 from projects.sa2va.datasets.find_sets import find_sets
 from projects.sa2va.engine.launch import load_config
 
@@ -23,13 +24,14 @@ def sources_of(what: str) -> list[tuple[str, dict[str, Any]]]:
     return [(source["kind"], dict(source["dataset"])) for source in dataset.sources]
 
 
-def region_of(what: str) -> dict[str, Any]:
-    """``grid_size``, ``pooling`` and ``min_share`` of the region grid that a config makes; nothing of a path."""
+def region_of(what: str) -> Region:
+    """The region grid that a config makes, and the fewest cells that it takes; the usual one of a path."""
     if not what.endswith(".py"):
-        return {}
-    transform = load_config(what).train_dataloader.dataset.transform
-    return {
-        "grid_size": transform.grid_size,
-        "pooling": transform.get("region_pooling", "any"),
-        "min_share": transform.get("region_min_share", 0.05),
-    }
+        return Region()
+    dataset = load_config(what).train_dataloader.dataset
+    return Region(
+        dataset.transform.grid_size,
+        dataset.transform.get("region_pooling", "any"),
+        dataset.transform.get("region_min_share", 0.05),
+        dataset.get("min_region_cells", 1),
+    )

@@ -12,11 +12,15 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from projects.sa2va.datasets.adapters.coco import CocoInstances
 from projects.sa2va.datasets.adapters.own_data import OwnData
+from projects.sa2va.datasets.adapters.sa1b import Sa1b
 from projects.sa2va.datasets.advice import ADVICE, advice_for
-from projects.sa2va.datasets.check import check_set, spread, tell
+from projects.sa2va.datasets.check import Region, check_set, spread, tell
 from projects.sa2va.paths import ROOT
+from tests.sa2va.datasets.adapters.test_coco import annotation, write
 from tests.sa2va.datasets.adapters.test_own_data import SQUARE, make
+from tests.sa2va.datasets.native import write_sa1b
 
 
 def faulty(root: Path) -> Path:
@@ -39,7 +43,7 @@ def test_every_fault_is_counted_under_its_kind(tmp_path: Path):
     """Red when a bad sample is not counted, counts under another kind, or its place is not told."""
     told = []
     data = OwnData(faulty(tmp_path))
-    report = check_set(data, range(len(data)), grid_size=2, on_bad=told.append)
+    report = check_set(data, range(len(data)), Region(2), on_bad=told.append)
     assert {title: problem.count for title, problem in report.problems.items()} == {
         "missing file": 2,
         "polygon of too few points": 1,
@@ -48,8 +52,8 @@ def test_every_fault_is_counted_under_its_kind(tmp_path: Path):
     assert (report.looked_at, report.bad, report.without_text, report.two_frames) == (8, 4, 3, 1)
     assert [bad.record for bad in told] == ["line 2", "line 3", "line 6", "line 8"]
     # cells of 5 x 10 px: the dot of 1 px is 2 % of its cell, the square 3 x 6 of the first and 3 x 6 of the second
-    assert report.no_cell == {"nearest": 1, "average": 4, "any": 1}
-    text = tell(report, len(data), 2)
+    assert report.too_few_cells == {"nearest": 1, "average": 4, "any": 1}
+    text = tell(report, len(data), Region(2))
     assert "8 of 8 samples looked at, 4 bad\n  2 x missing file\n      mend: put the file there" in text
     assert f"{tmp_path}/gone.png: line 2: missing: no such file" in text
     assert "note: 1 ids are given twice; each record is used all the same: x (line 1, line 4)" in text
@@ -57,9 +61,36 @@ def test_every_fault_is_counted_under_its_kind(tmp_path: Path):
 
 def test_examples_are_few(tmp_path: Path):
     data = OwnData(make(tmp_path, *[{"image": "gone.png", "mask": SQUARE}] * 9))
-    text = tell(check_set(data, range(9)), 9, 16)
+    text = tell(check_set(data, range(9), Region()), 9, Region())
     assert text.count("line ") == 3
     assert "and 6 more" in text
+
+
+def test_objects_are_counted_by_the_limits_of_the_config(tmp_path: Path):
+    """Red when cells are chosen by another share than training's, or too few of them count as enough."""
+    data = OwnData(make(tmp_path, {"image": "a.png", "mask": SQUARE}))  # 36 % of each of two cells of 5 x 10 px
+    for region, lost in (
+        (Region(2, min_share=0.3, min_cells=2), 0),
+        (Region(2, min_share=0.4), 1),
+        (Region(2, min_cells=3), 1),
+    ):
+        assert check_set(data, range(1), region).too_few_cells["any"] == lost
+    region = Region(2, pooling="any", min_cells=3)
+    told = tell(check_set(data, range(1), region), 1, region)
+    assert "objects with fewer than 3 region cells of 2 x 2, by pooling: nearest 1 (100.0%), " in told
+    assert "any 1 (100.0%, the configured one)" in told
+
+
+def test_what_settings_leave_out_is_noted(tmp_path: Path):
+    """Red when a set that lost its objects to a setting looks whole, as one of CVAT's brush masks does."""
+    write(tmp_path, [annotation(1), annotation(2, iscrowd=1), annotation(3, iscrowd=1)])
+    data = CocoInstances(tmp_path / "instances.json", tmp_path / "images")
+    told = tell(check_set(data, range(1), Region()), 1, Region())
+    assert "note: left out: 2 crowds (an annotation tool such as CVAT" in told
+    root = write_sa1b(tmp_path / "sa1b", "tar")
+    notes = check_set(Sa1b(root, min_predicted_iou=0.9), [], Region()).notes
+    assert len(notes) == 1
+    assert "left out: 3 " in notes[0]
 
 
 def test_a_limit_is_spread_over_the_set():
@@ -85,7 +116,7 @@ def test_a_reason_gets_the_advice_for_it():
         "mask wholly outside its picture of 9 x 9 px": "mask outside its picture",
         "empty mask: it covers no pixel": "empty mask",
         "no 'mask'": "no mask",
-        "mask with 3 values besides 0": "mask file of several objects",
+        "mask with 3 values besides 0": "mask file of several values",
         "unknown key 'imge'. Did you mean 'image'?": "misspelt key",
         "empty text": "unusable text",
         "not JSON (Expecting value)": "line that is no JSON",
@@ -119,6 +150,7 @@ def test_a_reason_gets_the_advice_for_it():
     }
     assert {reason: advice_for(reason).title for reason in reasons} == reasons
     assert {advice.title for advice in ADVICE} == set(reasons.values())
+    assert "not shares of it" in advice_for("empty mask: it covers no pixel").remedy, "0..1 become nothing at 0, 0"
     assert advice_for("frame 17 of 'a b' is odd").title == "frame … of … is odd"
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mmengine.registry import DATASETS
+from PIL import Image
 
-from projects.sa2va.datasets.find_sets import find_mask_sets, find_sets
+from projects.sa2va.datasets.find_sets import coco_sets, find_mask_sets, find_sets
 from projects.sa2va.errors import DataError
 from tests.sa2va.datasets.adapters.test_own_data import SQUARE, make
 from tests.sa2va.datasets.adapters.test_refer import make_refs, ref
@@ -30,6 +33,88 @@ def test_pictures_of_coco_are_found_in_the_usual_places(tmp_path: Path, pictures
     file = coco_folders(tmp_path, {"mine": pictures}) / "annotations" / "instances_mine.json"
     config = {"type": "CocoInstances", "ann_file": str(file), "image_root": str(tmp_path / pictures)}
     assert find_sets(tmp_path) == find_sets(file) == [("mine", config)]
+
+
+def coco_json(file: Path, *names: str, **written: Any) -> Path:
+    """A json of COCO with a square in each picture; pictures are not made."""
+    images = [{"id": place, "file_name": name} for place, name in enumerate(names)]
+    square = [[1, 1, 9, 1, 9, 9, 1, 9]]
+    masks = [{"id": place, "image_id": place, "segmentation": square} for place in range(len(names))]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"info": {}, "images": images, "annotations": masks}, **written))
+    return file
+
+
+def pictures(*files: Path) -> None:
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 20)).save(file)
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "below"),
+    [
+        ("result.json", "images/1.png", "."),
+        ("result.json", "images\\1.png", "."),
+        ("train/_annotations.coco.json", "1.png", "train"),
+        ("annotations/train.json", "1.png", "train"),
+        ("annotations/train.json", "1.png", "annotations"),
+        ("annotations/instances_default.json", "s/1.png", "images/default"),
+        ("annotations/instances_default.json", "default/1.png", "images"),
+        ("annotations/instances_default.json", "images/1.png", "."),
+        ("instances.json", "images/1.png", "."),
+    ],
+)
+def test_coco_as_tools_export_it(tmp_path: Path, file: str, name: str, below: str) -> None:
+    """Red when a COCO json that is not called instances is taken for own data, or pictures are sought in a folder that
+    is there and holds others."""
+    coco_json(tmp_path / file, name)
+    pictures(tmp_path / below / name.replace("\\", "/"))
+    (tmp_path / "images").mkdir(exist_ok=True)
+    config = {"type": "CocoInstances", "ann_file": str(tmp_path / file), "image_root": str(tmp_path / below)}
+    for path in (tmp_path, tmp_path / file):
+        (found,) = find_sets(path)
+        assert {key: str(Path(value)) for key, value in found.config.items()} == config
+
+
+def test_splits_that_folders_name(tmp_path: Path) -> None:
+    """Red when the validation and test splits of Roboflow are trained on, as their files have one name."""
+    for split in ("train", "valid", "test"):
+        coco_json(tmp_path / split / "_annotations.coco.json", "1.png")
+        pictures(tmp_path / split / "1.png")
+    assert [found.name for found in find_sets(tmp_path)] == ["test", "train", "valid"]
+    assert [found.name for found in find_mask_sets(tmp_path)] == ["train"]
+
+
+def test_a_json_is_known_by_its_beginning(tmp_path: Path) -> None:
+    """Red when a large COCO json is taken for own data, or own data in a json for COCO."""
+    pictures(tmp_path / "1.png")
+    large = coco_json(tmp_path / "a.json", *["1.png"] * 20_000, indent=2)
+    assert large.stat().st_size > 1 << 20
+    record = {"image": "1.png", "mask": SQUARE}
+    contents = [json.dumps(record), json.dumps([record], indent=1), json.dumps(record) + "\n" + json.dumps(record)]
+    (tmp_path / "b.json").write_text(f"{json.dumps({**record, 'id': '-' * (1 << 20)})}\n" * 2)
+    for place, content in enumerate(contents):
+        (tmp_path / f"c{place}.json").write_text(content)
+    types = [find_sets(file)[0].config["type"] for file in sorted(tmp_path.glob("*.json"))]
+    assert types == ["CocoInstances", *["OwnData"] * 4]
+    assert find_sets(tmp_path)[0].config["ann_file"] == str(large), "the one of them that is COCO"
+    coco_json(tmp_path / "d.json", "1.png")
+    with pytest.raises(DataError, match=r"2 files of COCO \(a.json, d.json\). Give the path of one"):
+        find_sets(tmp_path)
+
+
+def test_files_that_are_no_set(tmp_path: Path) -> None:
+    """Red when a run begins on a shard, a table or a picture that is read as lines of own data."""
+    for name in ("0.tar", "a.csv", "a.jpg"):
+        (tmp_path / name).touch()
+        with pytest.raises(DataError, match=r"no .json or .jsonl. Give the folder of the set"):
+            find_sets(tmp_path / name)
+        with pytest.raises(DataError, match=r"no .json. Give the json of a COCO set"):
+            coco_sets(tmp_path / name)
+    (tmp_path / "a.json").write_text('{"data": []}')
+    with pytest.raises(DataError, match=r"one object of 'data'. Expected own data, .*, or COCO with the lists"):
+        find_sets(tmp_path / "a.json")
 
 
 def test_validation_sets_are_checked_but_not_trained_on(tmp_path: Path) -> None:
@@ -82,6 +167,9 @@ def test_what_was_looked_for_is_said(tmp_path: Path) -> None:
         find_sets(tmp_path)
     with pytest.raises(DataError, match=r"looked for the folders .*train, .*images"):
         find_sets(coco_folders(tmp_path, {"train": "elsewhere"}))
+    coco_json(tmp_path / "annotations/instances_train.json", "sub/1.jpg")
+    with pytest.raises(DataError, match=r"looked for 'sub/1.jpg' in the folders .*train, .*images"):
+        find_sets(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,19 @@ def zero2(cfg: Any) -> None:
     launch.use_deepspeed(cfg, "zero2")
 
 
+def test_a_set_without_a_usable_sample_is_a_problem(cfg: Any, masks: Path) -> None:
+    """Red when a run is said to start whose every sample is bad, or one bad sample keeps it from starting."""
+    annotations = masks / "annotations" / "instances_train.json"
+    content = json.loads(annotations.read_text())
+    content["annotations"][0]["image_id"] = 7
+    annotations.write_text(json.dumps(content))
+    assert dry_run(cfg, [], ranks=1).problems == []
+    (masks / "train" / "1.png").rename(masks / "train" / "2.png")
+    (problem,) = dry_run(cfg, [], ranks=1).problems
+    assert "CocoInstances: 2 of 2 samples looked at, and none can be used. The first: " in problem
+    assert "image_id 7 is not among the images. Run tools/check_data.py" in problem
+
+
 @pytest.mark.parametrize("ranks", [1, 4])
 def test_a_run_that_can_start(cfg: Any, tmp_path: Path, ranks: int) -> None:
     """Red when a check refuses a good config, the global batch is wrong, or the dry run leaves something behind."""

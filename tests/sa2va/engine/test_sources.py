@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mmengine.registry import DATASETS
 
+from projects.sa2va.datasets.check import Region
 from projects.sa2va.engine.sources import region_of, sources_of
 from projects.sa2va.paths import ROOT
 from tests.sa2va.datasets.native import write_sa1b
@@ -29,9 +30,13 @@ def test_a_config_means_its_training_sources_and_a_path_what_lies_there(tmp_path
 
 def test_a_config_brings_its_region_grid(tmp_path: Path) -> None:
     """Red when a tool shows or counts other cells than training has."""
-    sizes = [region_of(str(ROOT / f"configs/pseudo_gumbel_{size}.py"))["grid_size"] for size in ("4b", "tiny")]
+    sizes = [region_of(str(ROOT / f"configs/pseudo_gumbel_{size}.py")).grid_size for size in ("4b", "tiny")]
     assert sizes == [16, 8]
-    assert region_of(str(tmp_path)) == {}
+    assert region_of(str(tmp_path)) == Region()
+    config = tmp_path / "config.py"
+    transform = "dict(grid_size=4, region_pooling='average', region_min_share=0.2)"
+    config.write_text(f"train_dataloader = dict(dataset=dict(sources=[], transform={transform}, min_region_cells=3))")
+    assert region_of(str(config)) == Region(4, "average", 0.2, 3)
 
 
 def test_the_index_tool_leaves_an_index_that_is_opened_as_it_is(tmp_path: Path) -> None:

@@ -24,9 +24,7 @@ _COLUMNS = {"image": pa.string(), "mask": pa.string(), "text": pa.string(), AREA
 _BOX = ("BoxXMin", "BoxXMax", "BoxYMin", "BoxYMax")
 #: Either gives LabelName and DisplayName; the second has no header.
 _CLASS_FILES = ("oidv7-class-descriptions.csv", "class-descriptions-boxable.csv")
-_REMEDY = (
-    "Expected {split}-annotations-object-segmentation.csv, images/{split}/{ImageID}.jpg and masks/{split}/{MaskPath}."
-)
+_REMEDY = "Expected SPLIT-annotations-object-segmentation.csv, images/SPLIT/ImageID.jpg and masks/SPLIT/MaskPath."
 
 
 @DATASETS.register_module()

@@ -10,7 +10,7 @@ from typing import Any
 
 from projects.sa2va.datasets.adapters.coco import CocoInstances
 from projects.sa2va.datasets.converters.convert import Converted
-from projects.sa2va.datasets.find_sets import find_sets
+from projects.sa2va.datasets.find_sets import coco_sets
 from projects.sa2va.datasets.reading.mask_codec import encode_mask
 from projects.sa2va.errors import BadSample, DataError
 
@@ -21,21 +21,23 @@ class CocoConverter:
 
     Args:
         root: folder of one COCO set, or its json. Becomes the folder that holds its pictures.
+        include_crowd: whether ``iscrowd`` annotations become records as well.
 
     Raises:
         DataError: no COCO set, or several.
     """
 
     root: Path
+    include_crowd: bool = False
     parallel = False  # the json would be sent to each process
 
     def __post_init__(self) -> None:
-        found = [one for one in find_sets(self.root) if one.config["type"] == "CocoInstances"]
+        found = coco_sets(self.root)
         if len(found) != 1:
             names = ", ".join(one.config["ann_file"] for one in found) or "none"
             raise DataError(f"{self.root}: expected one COCO set, found {names}. Give the json of one.")
         config = found[0].config
-        self.dataset = CocoInstances(config["ann_file"], config["image_root"])
+        self.dataset = CocoInstances(config["ann_file"], config["image_root"], include_crowd=self.include_crowd)
         pictures = self.dataset.file.image_root
         if self.root.is_file():
             self.root = self.root.parent.parent if self.root.parent.name == "annotations" else self.root.parent
@@ -63,4 +65,7 @@ class CocoConverter:
         return Converted([record], [])
 
     def _picture(self, image: dict[str, Any]) -> str:
-        return Path(os.path.relpath(self.dataset.file.image_root / image["file_name"], self.root)).as_posix()
+        pictures, name = self.dataset.file.image_root, image["file_name"]
+        if not os.path.lexists(pictures / name):
+            name = name.replace("\\", "/")  # as it was found: Windows wrote it
+        return Path(os.path.relpath(pictures / name, self.root)).as_posix()

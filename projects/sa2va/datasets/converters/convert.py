@@ -63,11 +63,10 @@ def write_own_data(converter: Converter, out: Path, track: Callable[[Iterable[st
         DataError: ``out`` is there already, no sources, no object can be used, or the sources have changed since the
             conversion was begun.
     """
+    require_new(out)
     names = list(converter.sources())
     if not names:
         raise DataError(f"{converter.root}: nothing to convert. docs/data.md shows the layouts.")
-    if out.exists():
-        raise DataError(f"{out} is there already. Take it away, or give another --out.")
     part, progress, report = (out.with_name(out.name + end) for end in (".part", ".progress", ".bad.jsonl"))
     begun = {"sources": hashlib.sha256("\n".join(names).encode("utf-8", "replace")).hexdigest()}
     state: dict[str, Any] = {**begun, "done": 0, "bytes": 0, "report bytes": 0, "records": 0, "bad": 0}
@@ -105,6 +104,16 @@ def write_own_data(converter: Converter, out: Path, track: Callable[[Iterable[st
     if not state["bad"]:
         report.unlink()
     return Total(state["records"], state["bad"], report)
+
+
+def require_new(out: Path) -> None:
+    """Sees that a conversion to ``out`` was not made before.
+
+    Raises:
+        DataError: the file is there.
+    """
+    if out.exists():
+        raise DataError(f"{out} is there already. Take it away, or give another --out.")
 
 
 def _in_order(converter: Converter, names: Iterable[str]) -> Iterator[Converted]:

@@ -12,12 +12,14 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 from projects.sa2va.datasets.converters.convert import Converted
-from projects.sa2va.datasets.reading.files import inside, read_json
+from projects.sa2va.datasets.reading.files import FORMATS, inside, read_json
 from projects.sa2va.datasets.reading.mask_codec import MaskError, decode_mask, encode_mask
 from projects.sa2va.errors import BadSample, DataError
+
+_LYING = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 
 
 @dataclass
@@ -26,8 +28,12 @@ class LabelmeConverter:
 
     Format: https://github.com/wkentaro/labelme. Polygons and rectangles are filled as COCO fills polygons; a circle
     holds the pixels whose centre is inside; a ``mask`` is laid where its box begins. Lines and points have no area and
-    are left out, with a report. The masks have the size that the file gives, which LabelMe takes after it has applied
-    the picture's EXIF orientation.
+    are left out, with a report. A ``rotation``, the turned box of tools that took the format over, is filled as a
+    polygon. The masks have the size that the file gives, which LabelMe takes after it has applied the picture's EXIF
+    orientation; where it gives none, that of the picture.
+
+    Raises:
+        DataError: by ``sources``, without a json.
     """
 
     root: Path
@@ -35,14 +41,20 @@ class LabelmeConverter:
 
     def sources(self) -> Sequence[str]:
         """The json files, relative to the root."""
-        return sorted(path.relative_to(self.root).as_posix() for path in self.root.rglob("*.json"))
+        names = sorted(path.relative_to(self.root).as_posix() for path in self.root.rglob("*.json"))
+        if not names:
+            raise DataError(
+                f"{self.root}: nothing to convert: no *.json in it or below. "
+                "Give the folder that holds the pictures and the json files that LabelMe wrote."
+            )
+        return names
 
     def convert(self, source: str) -> Converted:
         file = self.root / source
         try:
             content = read_json(file, "Save it again in LabelMe.")
             picture = self._picture(content, file)
-            height, width = (_extent(content, key, file) for key in ("imageHeight", "imageWidth"))
+            height, width = _size(content, self.root / picture, file)
         except BadSample as bad:
             return Converted([], [bad])
         except DataError as error:
@@ -94,7 +106,7 @@ def shape_mask(shape: Any, height: int, width: int) -> np.ndarray:
     if kind == "rectangle" and len(points) == 2:
         (x0, y0), (x1, y1) = points
         points = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
-    if kind in ("polygon", "rectangle"):
+    if kind in ("polygon", "rectangle", "rotation"):
         return decode_mask([points.ravel().tolist()], height, width)
     if kind == "circle" and len(points) == 2:
         y, x = np.mgrid[0:height, 0:width] + 0.5
@@ -126,6 +138,27 @@ def _pasted(code: Any, points: np.ndarray, height: int, width: int) -> np.ndarra
     mask = np.zeros((height, width), bool)
     mask[top : top + part.shape[0], left : left + part.shape[1]] = part
     return mask
+
+
+def _size(content: dict[str, Any], picture: Path, file: Path) -> tuple[int, int]:
+    """Height and width that the points are in."""
+    keys = ("imageHeight", "imageWidth")
+    if any(content.get(key) is None for key in keys):
+        return _shown_size(picture, file)
+    height, width = (_extent(content, key, file) for key in keys)
+    return height, width
+
+
+def _shown_size(picture: Path, file: Path) -> tuple[int, int]:
+    """Height and width of a picture with its EXIF orientation applied, by its header."""
+    try:
+        with Image.open(picture, formats=FORMATS) as opened:
+            width, height = opened.size
+            lies = opened.getexif().get(ExifTags.Base.Orientation) in _LYING
+    except Exception as error:  # on broken bytes pillow raises nearly anything, as in read_picture
+        why = f"no imageHeight and imageWidth, and its picture is unreadable ({type(error).__name__}: {error})"
+        raise BadSample(str(file), "file", why) from error
+    return (width, height) if lies else (height, width)
 
 
 def _extent(content: dict[str, Any], key: str, file: Path) -> int:

@@ -58,6 +58,7 @@ def test_text_id_and_second_frame(tmp_path: Path):
         ({"image": "a.png"}, r"data.jsonl: line 2: no 'mask'"),
         ({"imge": "a.png", "mask": SQUARE}, r"line 2: unknown key 'imge'. Did you mean 'image'\?"),
         ({"image": "a.png", "mask": SQUARE, "maks2": SQUARE}, r"line 2: unknown key 'maks2'. Did you mean 'mask2'\?"),
+        ({"image": "a.png", "mask": SQUARE, "Text": "a"}, r"line 2: unknown key 'Text'. Did you mean 'text'\?"),
         ({"image": "a.png", "mask": SQUARE, "image2": "b.png"}, r"line 2: no 'mask2'"),
         ({"image": "a.png", "mask": SQUARE, "mask2": SQUARE}, r"line 2: no 'image2'"),
         ({"image": "a.png", "mask": SQUARE, "text": " "}, r"line 2: empty text"),

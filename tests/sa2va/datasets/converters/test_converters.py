@@ -171,6 +171,47 @@ def test_voc_objects_by_their_numbers(tmp_path: Path):
         np.testing.assert_array_equal(sample.mask, labels == number)
 
 
+def test_voc_objects_by_their_colours(tmp_path: Path):
+    """Red when coloured labels, as annotation tools write them, are refused, their border becomes an object, or only
+    the folder of one year and pictures called .jpg are found."""
+    for name in ("JPEGImages", "SegmentationObject"):
+        (tmp_path / "VOC2012" / name).mkdir(parents=True)
+    labels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    labels[box(2, 2, 20, 20)], labels[box(15, 15, 35, 28)] = (128, 0, 0), (0, 128, 0)
+    masks = [(labels == colour).all(axis=2) for colour in ((0, 128, 0), (128, 0, 0))]
+    labels[box(0, 29, 40, 30)] = (224, 224, 192)
+    Image.fromarray(labels).save(tmp_path / "VOC2012/SegmentationObject/a.png")
+    noise = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "VOC2012/SegmentationObject/b.png")
+    for name in ("a.png", "b.JPG"):
+        Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "VOC2012/JPEGImages" / name)
+    total = write_own_data(VocConverter(tmp_path), tmp_path / "data.jsonl")
+    assert total[:2] == (2, 1)
+    assert "colours; save them as PNG" in total.report.read_text()
+    data = OwnData(tmp_path / "data.jsonl")
+    assert data[0].sample_id.endswith("id VOC2012/a object 1")
+    for sample, mask in zip(data, masks, strict=True):
+        np.testing.assert_array_equal(sample.mask, mask)
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_labelme_without_a_size_has_that_of_its_picture(tmp_path: Path, orientation: int):
+    """Red when such a file is left out, or its masks are made for the picture as it is stored, not as it is shown."""
+    corners = ((5, 3), (20, 3), (20, 12), (5, 12))
+    labelme(tmp_path, [shape("rotation", *corners)], imageHeight=None, imageWidth=None)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "a.png", exif=exif)
+    write_own_data(LabelmeConverter(tmp_path), tmp_path / "data.jsonl")
+    (sample,) = OwnData(tmp_path / "data.jsonl")
+    truth = np.zeros((HEIGHT, WIDTH) if orientation == 1 else (WIDTH, HEIGHT), bool)
+    truth[3:12, 5:20] = True
+    np.testing.assert_array_equal(sample.mask, truth)
+    (tmp_path / "a.png").write_bytes(b"junk")
+    (bad,) = LabelmeConverter(tmp_path).convert("sub/a.json").bad
+    assert "no imageHeight and imageWidth, and its picture is unreadable" in bad.reason
+
+
 class Numbers:
     """Source ``n`` has n records; source 7 is bad; it stops at a given source, as a killed run does."""
 
@@ -214,7 +255,11 @@ def test_a_stopped_conversion_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_nothing_to_convert_is_an_error(tmp_path: Path):
-    with pytest.raises(DataError, match="nothing to convert"):
+    with pytest.raises(DataError, match=r"nothing to convert: no SegmentationObject/\*.png in it or in a folder of it"):
         write_own_data(VocConverter(tmp_path), tmp_path / "data.jsonl")
+    with pytest.raises(DataError, match=r"nothing to convert: no \*.json in it or below"):
+        write_own_data(LabelmeConverter(tmp_path), tmp_path / "data.jsonl")
+    with pytest.raises(DataError, match="nothing to convert"):
+        write_own_data(Numbers(tmp_path, length=0), tmp_path / "data.jsonl")
     with pytest.raises(DataError, match="none of 0 objects can be used"):
         write_own_data(Numbers(tmp_path, length=1), tmp_path / "data.jsonl")
