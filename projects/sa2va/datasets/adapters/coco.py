@@ -80,8 +80,9 @@ class CocoInstances:
         if not self.items:
             raise DataError(
                 f"{self.file.path}: none of {len(self.file.annotations)} annotations is left with "
-                f"min_area={min_area}, include_crowd={include_crowd}, text_key={text_key!r}. "
-                "Relax these settings."
+                f"min_area={min_area}, include_crowd={include_crowd}, text_key={text_key!r} "
+                f"(left out: {dict(self.dropped)}). Relax these settings; "
+                "masks that are marked as crowds: tools/prepare_data/own_data.py coco FILE --include-crowd."
             )
 
     def __len__(self) -> int:

@@ -134,7 +134,8 @@ def inside(root: Path, name: Any, source: str | Path, record: str) -> Path:
     A root may itself be a link; what counts is where the file lies in the end.
 
     Args:
-        name: as a record gives it: a relative path, or an absolute one that leads below ``root``.
+        name: as a record gives it: a relative path, or an absolute one that leads below ``root``; in another Unicode
+            form than the file's, or with the backslashes of Windows, if only then there is such a file.
         source: file that holds the record, for the error.
 
     Raises:
@@ -144,7 +145,8 @@ def inside(root: Path, name: Any, source: str | Path, record: str) -> Path:
         raise BadSample(str(source), record, f"{name!r:.80} is no path of a file")
     try:
         name.encode()  # half a surrogate pair is no text that could be shown
-        for form in (name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))):
+        names = (name, name.replace("\\", "/"))  # as Windows writes paths
+        for form in (*names, *(unicodedata.normalize(form, one) for one in names for form in ("NFC", "NFD"))):
             if os.path.lexists(root / form):
                 name = form
                 break

@@ -174,6 +174,18 @@ def test_unicode_names_are_found_in_either_form(tmp_path: Path, form: str):
     assert inside(tmp_path, unicodedata.normalize("NFD", "Müllers Bär 熊.png"), "a", "b").samefile(stored)
 
 
+def test_backslashes_of_windows_are_slashes(tmp_path: Path):
+    """Red when an export from Windows finds none of its pictures, or a path leaves its folder by them."""
+    (tmp_path / "root/a").mkdir(parents=True)
+    for place in ("root/a/é.png", "root/b\\c.png", "out.png"):
+        (tmp_path / place).touch()
+    root = tmp_path / "root"
+    assert inside(root, "a\\e\u0301.png", "x", "y") == root / "a/é.png"
+    assert inside(root, "b\\c.png", "x", "y") == root / "b\\c.png", "its own name"
+    with pytest.raises(BadSample, match="leads out of"):
+        inside(root, "..\\out.png", "x", "y")
+
+
 def test_masks_of_any_mode_are_the_one_value_besides_zero(tmp_path: Path):
     """Red when a mask of 0 and 1 is lost by a threshold of 127, or alpha is taken for the object."""
     mask = RNG.random((6, 9)) < 0.4
