@@ -84,11 +84,11 @@ def _beginning(file: Path) -> str:
 
 
 def _file_names(file: Path) -> list[str]:
-    """The first few, of all or of the beginning's; a backslash in them is a slash that Windows wrote."""
+    """The first few, of all or of the beginning's."""
     found: dict[str, None] = {}
     for match in _FILE_NAME.finditer(_beginning(file)):
         try:
-            found[json.loads(match[1]).replace("\\", "/")] = None
+            found[json.loads(match[1])] = None
         except ValueError:
             continue  # no JSON; the reader of the file says so
         if len(found) == _NAMES:

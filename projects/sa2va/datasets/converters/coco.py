@@ -11,6 +11,7 @@ from typing import Any
 from projects.sa2va.datasets.adapters.coco import CocoInstances
 from projects.sa2va.datasets.converters.convert import Converted
 from projects.sa2va.datasets.find_sets import coco_sets
+from projects.sa2va.datasets.reading.files import inside
 from projects.sa2va.datasets.reading.mask_codec import encode_mask
 from projects.sa2va.errors import BadSample, DataError
 
@@ -65,7 +66,6 @@ class CocoConverter:
         return Converted([record], [])
 
     def _picture(self, image: dict[str, Any]) -> str:
-        pictures, name = self.dataset.file.image_root, image["file_name"]
-        if not os.path.lexists(pictures / name):
-            name = name.replace("\\", "/")  # as it was found: Windows wrote it
-        return Path(os.path.relpath(pictures / name, self.root)).as_posix()
+        file = self.dataset.file
+        found = inside(file.image_root, image["file_name"], file.path, "")  # by its own name: it was just read
+        return Path(os.path.relpath(found, self.root)).as_posix()
