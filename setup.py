@@ -24,7 +24,8 @@ setup(
     author="The pseudo-gumbel authors",
     license="Apache-2.0",
     python_requires=">=3.11,<3.13",  # 3.13 is above what XTuner 0.2.0 accepts
-    packages=find_packages(include=["projects", "projects.*"]),
+    package_dir={"": "projects"},
+    packages=find_packages("projects"),
     # XTuner itself is not in this list: its pins conflict with ours (see requirements/xtuner.txt).
     install_requires=requirements("runtime"),
     extras_require={

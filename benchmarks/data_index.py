@@ -19,13 +19,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "projects"))
 
 import pyarrow as pa
 
-from projects.sa2va.datasets.indexing.index import Part
-from projects.sa2va.datasets.indexing.index_builder import open_index
-from projects.sa2va.datasets.reading.unchanged import stamp
+from sa2va_native.datasets.indexing.index import Part
+from sa2va_native.datasets.indexing.index_builder import open_index
+from sa2va_native.datasets.reading.unchanged import stamp
 
 #: As of SA-1B in shards.
 COLUMNS = {

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "projects"))
 
 import torch
 from PIL import Image
@@ -31,16 +31,16 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
-from projects.sa2va.datasets.adapters.coco import CocoInstances
-from projects.sa2va.datasets.adapters.photos import write_photo_set
-from projects.sa2va.datasets.collate import collate_batch
-from projects.sa2va.datasets.find_sets import find_mask_sets
-from projects.sa2va.datasets.mixture import MixtureDataset
-from projects.sa2va.datasets.region_grid import region_grid
-from projects.sa2va.datasets.samplers import MixtureBatchSampler
-from projects.sa2va.datasets.transforms import SampleTransform
-from projects.sa2va.models.normalisation import IMAGENET_MEAN, IMAGENET_STD, normalise
-from projects.sa2va.structures import Batch
+from sa2va_native.datasets.adapters.coco import CocoInstances
+from sa2va_native.datasets.adapters.photos import write_photo_set
+from sa2va_native.datasets.collate import collate_batch
+from sa2va_native.datasets.finding.find_sets import find_mask_sets
+from sa2va_native.datasets.mixture import MixtureDataset
+from sa2va_native.datasets.region_grid import region_grid
+from sa2va_native.datasets.samplers import MixtureBatchSampler
+from sa2va_native.datasets.transforms import SampleTransform
+from sa2va_native.models.normalisation import IMAGENET_MEAN, IMAGENET_STD, normalise
+from sa2va_native.structures import Batch
 
 SIZES = dict(image_size=448, grounding_size=1024, grid_size=16, mask_size=256)
 

@@ -17,15 +17,15 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "projects"))
 
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
 from benchmarks.step_parts import noise, synchronise
-from projects.sa2va.models.feature_cache import FeatureCache
-from projects.sa2va.paths import ROOT
+from sa2va_native.files.paths import ROOT
+from sa2va_native.models.feature_cache import FeatureCache
 
 
 def main() -> None:
@@ -52,7 +52,7 @@ def main() -> None:
                 model.feature_cache = used
                 synchronise(args.device)
                 start = time.perf_counter()
-                model.look(side)
+                model.encode_pictures(side)
                 synchronise(args.device)
                 times[name].append(time.perf_counter() - start)
         stored = sum(file.stat().st_size for file in Path(folder).rglob("*.safetensors"))

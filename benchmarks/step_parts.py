@@ -17,14 +17,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "projects"))
 
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
-from projects.sa2va.paths import ROOT
-from projects.sa2va.structures import Batch, DrawKey, Side
+from sa2va_native.files.paths import ROOT
+from sa2va_native.structures import Batch, DrawKey, Side
 
 TINY = str(ROOT / "configs/pseudo_gumbel_tiny.py")
 
@@ -89,12 +89,12 @@ def noise(student: Any, batch_size: int, device: str) -> Batch:
 def step(model: Any, batch: Any, timed: Callable[[str, Callable[[], Any]], Any]) -> None:
     """The cycle as in ``PseudoGumbel.cycle_loss``, part by part."""
     student, side1, side2 = model.student, batch.caption_side, batch.mask_side or batch.caption_side
-    pictures1 = timed("look at picture 1", lambda: student.look(side1, grounding=False))
-    pictures2 = timed("look at picture 2", lambda: student.look(side2))
+    pictures1 = timed("look at picture 1", lambda: student.encode_pictures(side1, grounding=False))
+    pictures2 = timed("look at picture 2", lambda: student.encode_pictures(side2))
     captions = timed("1 teacher captions", lambda: model.teacher_captions(pictures1, side1.region))
     corrupted = timed("2 corrupt", lambda: model.corrupt(captions, batch))
     logits = timed("3 student logits", lambda: model.student_logits(pictures1, side1.region, captions, corrupted))
-    words = timed("4 words", lambda: model.words(logits, captions.padded, model.draws(batch, "gumbel")))
+    words = timed("4 words", lambda: model.words(logits, captions.padded, model.generators(batch, "gumbel")))
     embeds = timed("4 text_embeds", lambda: model.embed_words(words))
     masks = timed("5 mask from text", lambda: model.masks_from_text(pictures2, embeds, captions.lengths, batch))
     losses = timed("6 losses", lambda: model.mask_losses(masks, side2.mask, captions, batch))

@@ -38,12 +38,13 @@ class Rule(NamedTuple):
     but_not: tuple[str, ...] = ()
 
 
+PACKAGES = ("pseudo_gumbel", "sa2va_native")
 METHOD = "projects/pseudo_gumbel"
 #: The leaves of the method: they test in milliseconds because they load torch and nothing else.
 PURE = ("caption_stats", "corruption", "gumbel", "schedules")
 RULES = {
     "base-knows-no-method": Rule(
-        ("projects/sa2va",), ("projects.pseudo_gumbel",), "the base model knows nothing of the method"
+        ("projects/sa2va_native",), ("pseudo_gumbel",), "the base model knows nothing of the method"
     ),
     "library-knows-no-scripts": Rule(
         ("projects",),
@@ -51,62 +52,64 @@ RULES = {
         "scripts use the library, never the reverse",
     ),
     "datasets-know-no-models": Rule(
-        ("projects/sa2va/datasets",),
-        ("projects.sa2va.models", "projects.sa2va.engine", "projects.sa2va.hooks", "peft"),
+        ("projects/sa2va_native/datasets",),
+        ("sa2va_native.models", "sa2va_native.engine", "sa2va_native.hooks", "peft"),
         "data are read without building a model",
     ),
     "files-are-read-below-the-adapters": Rule(
-        tuple(f"projects/sa2va/datasets/{folder}" for folder in ("reading", "indexing", "scenes")),
-        tuple(f"projects.sa2va.datasets.{module}" for module in ("adapters", "converters", "mixture", "samplers")),
+        tuple(f"projects/sa2va_native/datasets/{folder}" for folder in ("reading", "indexing", "scenes")),
+        tuple(f"sa2va_native.datasets.{module}" for module in ("adapters", "converters", "mixture", "samplers")),
         "an adapter joins what reads, indexes or draws; a mixture joins adapters",
     ),
     "adapters-know-no-mixture": Rule(
-        ("projects/sa2va/datasets/adapters",),
-        tuple(f"projects.sa2va.datasets.{module}" for module in ("converters", "mixture", "samplers", "transforms")),
+        ("projects/sa2va_native/datasets/adapters",),
+        tuple(f"sa2va_native.datasets.{module}" for module in ("converters", "mixture", "samplers", "transforms")),
         "an adapter gives one sample and knows nothing of training",
     ),
     "files-know-no-index": Rule(
-        ("projects/sa2va/datasets/reading",), ("projects.sa2va.datasets.indexing",), "an index lists what files hold"
+        ("projects/sa2va_native/datasets/reading",),
+        ("sa2va_native.datasets.indexing",),
+        "an index lists what files hold",
     ),
     "metrics-know-no-models": Rule(
-        ("projects/sa2va/evaluation",),
-        ("projects.sa2va.models", "projects.sa2va.engine", "projects.sa2va.hooks"),
+        ("projects/sa2va_native/evaluation",),
+        ("sa2va_native.models", "sa2va_native.engine", "sa2va_native.hooks"),
         "metrics see predictions, not the model that made them",
     ),
     "models-know-no-runner": Rule(
-        ("projects/sa2va/models", f"{METHOD}/model.py"),
-        ("projects.sa2va.engine", "projects.sa2va.hooks", "projects.pseudo_gumbel.hooks"),
+        ("projects/sa2va_native/models", f"{METHOD}/model.py"),
+        ("sa2va_native.engine", "sa2va_native.hooks", "pseudo_gumbel.hooks"),
         "hooks and engine drive the model, never the reverse",
     ),
     "distributed-stack-in-engine": Rule(
         SOURCES,
         ("deepspeed", "xtuner"),
-        "XTuner and DeepSpeed are slow to import and change often: use projects.sa2va.engine",
-        but_not=("projects/sa2va/engine",),
+        "XTuner and DeepSpeed are slow to import and change often: use sa2va_native.engine",
+        but_not=("projects/sa2va_native/engine", "projects/sa2va_native/parallel"),
     ),
     "method-parts-know-no-model": Rule(
         (*(f"{METHOD}/{name}.py" for name in PURE), f"{METHOD}/teacher.py"),
-        ("projects.pseudo_gumbel.model", "projects.pseudo_gumbel.hooks"),
+        ("pseudo_gumbel.model", "pseudo_gumbel.hooks"),
         "hooks use the model, the model uses its parts",
     ),
     "method-leaves-know-no-parts": Rule(
         tuple(f"{METHOD}/{name}.py" for name in PURE),
-        ("projects.pseudo_gumbel.teacher",),
+        ("pseudo_gumbel.teacher",),
         "the leaves are shared by the parts",
     ),
     "structures-are-the-bottom": Rule(
-        ("projects/sa2va/structures.py",),
+        ("projects/sa2va_native/structures.py",),
         (
-            "projects.sa2va.models",
-            "projects.sa2va.datasets",
-            "projects.sa2va.evaluation",
+            "sa2va_native.models",
+            "sa2va_native.datasets",
+            "sa2va_native.evaluation",
             "mmengine",
             "transformers",
         ),
         "everything imports the structures",
     ),
     "errors-are-the-bottom": Rule(
-        ("projects/sa2va/errors.py",), ("projects", "torch"), "everything imports the errors"
+        ("projects/sa2va_native/errors.py",), (*PACKAGES, "torch"), "everything imports the errors"
     ),
 }
 
@@ -120,6 +123,8 @@ def python_files(root: Path, where: tuple[str, ...] = SOURCES) -> list[Path]:
 def imports_of(path: Path, root: Path) -> Iterator[Import]:
     """Every import statement of a file, also inside functions, with relative names resolved."""
     package = path.relative_to(root).parent.parts
+    if package[:1] == ("projects",):
+        package = package[1:]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
         if isinstance(node, ast.Import):
             yield from (Import(path, node.lineno, alias.name) for alias in node.names)
@@ -165,21 +170,21 @@ def test_rules_name_places_that_exist(rule: Rule) -> None:
 @pytest.mark.parametrize(
     "statement",
     [
-        "import projects.pseudo_gumbel.model",
-        "from projects.pseudo_gumbel import model",
-        "from projects import pseudo_gumbel",
+        "import pseudo_gumbel.model",
+        "from pseudo_gumbel import model",
+        "import pseudo_gumbel",
         "from ...pseudo_gumbel.model import PseudoGumbel",
-        "def late():\n    import projects.pseudo_gumbel",
+        "def late():\n    import pseudo_gumbel",
     ],
 )
 def test_every_form_of_import_is_seen(tmp_path: Path, statement: str) -> None:
     """Red when the reader of imports misses one of the ways to write a forbidden import."""
-    planted = tmp_path / "projects/sa2va/models/planted.py"
+    planted = tmp_path / "projects/sa2va_native/models/planted.py"
     planted.parent.mkdir(parents=True)
     planted.write_text(f"import torch\n{statement}\n", encoding="utf-8")
     line = 2 + statement.count("\n")
     (found,) = violations(RULES["base-knows-no-method"], tmp_path)
-    assert found.startswith(f"projects/sa2va/models/planted.py:{line}: imports projects.pseudo_gumbel")
+    assert found.startswith(f"projects/sa2va_native/models/planted.py:{line}: imports pseudo_gumbel")
 
 
 def first_party_closure(path: Path) -> list[Path]:
@@ -191,12 +196,12 @@ def first_party_closure(path: Path) -> list[Path]:
         if current in seen:
             continue
         seen[current] = None
-        names = [".".join(current.relative_to(ROOT).with_suffix("").parts)]
-        names += [i.name for i in imports_of(current, ROOT) if is_under(i.name, ("projects",))]
+        names = [".".join(current.relative_to(ROOT / "projects").with_suffix("").parts)]
+        names += [i.name for i in imports_of(current, ROOT) if is_under(i.name, PACKAGES)]
         for name in names:
             parts = name.split(".")
             for depth in range(1, len(parts) + 1):
-                stem = ROOT.joinpath(*parts[:depth])
+                stem = ROOT.joinpath("projects", *parts[:depth])
                 todo += [p for p in (stem.with_suffix(".py"), stem / "__init__.py") if p.is_file()]
     return list(seen)
 
@@ -205,7 +210,7 @@ def first_party_closure(path: Path) -> list[Path]:
 def test_pure_modules_load_torch_only(name: str) -> None:
     """Red when a module of pure mathematics loads a framework, directly or through its own imports."""
     path = ROOT / METHOD / f"{name}.py"
-    allowed = {"torch", "numpy", "projects", *sys.stdlib_module_names}
+    allowed = {"torch", "numpy", *PACKAGES, *sys.stdlib_module_names}
     found = [
         f"{i.path.relative_to(ROOT)}:{i.line}: imports {i.name}"
         for file in first_party_closure(path)
@@ -226,7 +231,7 @@ def test_third_party_imports_are_required() -> None:
     for path in python_files(ROOT):
         for i in imports_of(path, ROOT):
             top = i.name.partition(".")[0]
-            if top in {*sys.stdlib_module_names, *SOURCES} or (path.parent / f"{top}.py").exists():
+            if top in {*sys.stdlib_module_names, *SOURCES, *PACKAGES} or (path.parent / f"{top}.py").exists():
                 continue
             names = {name.lower().replace("_", "-") for name in distributions.get(top, [top])}
             if not names & required:

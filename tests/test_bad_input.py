@@ -12,12 +12,11 @@ import pytest
 import torch
 from PIL import Image
 
-import projects.pseudo_gumbel.model
-import projects.sa2va.engine.strategy  # noqa: F401
-from projects.sa2va.datasets.scenes.scene_set import write_scene_set
-from projects.sa2va.errors import PromptError
-from projects.sa2va.models import sa2va as sa2va_module
-from projects.sa2va.paths import ROOT
+import sa2va_native.engine.run.strategy  # noqa: F401
+from sa2va_native.datasets.scenes.scene_set import write_scene_set
+from sa2va_native.errors import PromptError
+from sa2va_native.files.paths import ROOT
+from sa2va_native.models import sa2va as sa2va_module
 from tests.ranks import Ended, call_tool
 from tests.tiny import tiny_batch, tiny_pseudo_gumbel
 

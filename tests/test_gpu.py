@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 
 from benchmarks.step_parts import noise
-from projects.sa2va.paths import ROOT
+from sa2va_native.files.paths import ROOT
 from tests.tiny import tiny_batch, tiny_pseudo_gumbel
 
 pytestmark = [

@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from projects.sa2va.datasets.mixture import KINDS, MixtureDataset
-from projects.sa2va.datasets.samplers import MixtureBatchSampler
-from projects.sa2va.engine import launch
-from projects.sa2va.paths import ROOT
-from projects.sa2va.structures import Batch, Kind
+from sa2va_native.datasets.mixture import KINDS, MixtureDataset
+from sa2va_native.datasets.samplers import MixtureBatchSampler
+from sa2va_native.engine.run import launch
+from sa2va_native.files.paths import ROOT
+from sa2va_native.structures import Batch, Kind
 from tests.ranks import run_ranks
-from tests.sa2va.datasets.faults import SETS, NativeSet, write_set
+from tests.sa2va_native.datasets.faults import SETS, NativeSet, write_set
 
 RANKS, BATCH = 2, 16  #: samples a rank
 PATTERN: tuple[Kind, ...] = ("cycle", "refer", "cycle", "caption")
@@ -36,7 +36,7 @@ class Step(NamedTuple):
 
 def train(sources: list[dict[str, Any]], iterations: int, work_dir: str, max_bad_samples: int) -> list[Step]:
     """A run of the tiny config on these sources, under ZeRO-2; what this rank trained on."""
-    from projects.pseudo_gumbel.model import PseudoGumbel
+    from pseudo_gumbel.model import PseudoGumbel
 
     cfg = launch.load_config(str(ROOT / "configs/pseudo_gumbel_tiny.py"), None, work_dir)
     cfg.train_dataloader.dataset.update(sources=sources, max_bad_samples=max_bad_samples)

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from mmengine.registry import DATASETS
 
-from projects.sa2va.datasets.adapters.sav_pairs import SavPairs
-from projects.sa2va.datasets.adapters.sav_videos import SavVideos
-from projects.sa2va.datasets.mixture import MixtureDataset
-from projects.sa2va.datasets.transforms import SampleTransform
-from projects.sa2va.paths import ROOT
-from projects.sa2va.structures import Sample
+from sa2va_native.datasets.adapters.sav_pairs import SavPairs
+from sa2va_native.datasets.adapters.sav_videos import SavVideos
+from sa2va_native.datasets.mixture import MixtureDataset
+from sa2va_native.datasets.transforms import SampleTransform
+from sa2va_native.files.paths import ROOT
+from sa2va_native.structures import Sample
 from tests.ranks import call_tool, run_ranks
-from tests.sa2va.datasets import real
-from tests.sa2va.datasets.test_fuzz import check_sound
+from tests.sa2va_native.datasets import real
+from tests.sa2va_native.datasets.test_fuzz import check_sound
 from tests.test_native_sets import RANKS, check_steps, iterations_until_all_drawn, report_of, train, weighed
 
 pytestmark = [pytest.mark.realdata, pytest.mark.slow]

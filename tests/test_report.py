@@ -10,12 +10,12 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, TRANSFORMS
 
-from projects.sa2va.datasets.region_grid import POOLINGS
-from projects.sa2va.errors import PromptError
-from projects.sa2va.models.sa2va import Pictures
-from projects.sa2va.models.tokenizer import internvl_tokenizer
-from projects.sa2va.paths import ROOT
-from projects.sa2va.structures import Batch, Sample, Side
+from sa2va_native.datasets.region_grid import POOLINGS
+from sa2va_native.errors import PromptError
+from sa2va_native.files.paths import ROOT
+from sa2va_native.models.sa2va import Pictures
+from sa2va_native.models.tokenizer import internvl_tokenizer
+from sa2va_native.structures import Batch, Sample, Side
 from tests.tiny import tiny_batch
 
 
@@ -54,7 +54,7 @@ def image_slots(model: Any, prompt: torch.Tensor) -> int:
 def test_a_mask_of_5_px_leaves_256_image_tokens(model: Any) -> None:
     """A cell of the grid is 28 px: no cell, no region token. Red when slots are counted and filled by two rules."""
     side = side_of(448, 5)
-    (tokens,) = model.student.visual_tokens(model.student.look(side, grounding=False).vision, side.region)
+    (tokens,) = model.student.visual_tokens(model.student.encode_pictures(side, grounding=False).vision, side.region)
     assert len(tokens) == 256
     assert image_slots(model, model.student.prompts.ask_segment("a dog")) == 256
     with pytest.raises(PromptError, match="0 cells"):  # never a description of nothing
@@ -73,7 +73,7 @@ def test_a_mask_of_400_px_gives_292_image_tokens(model: Any, picture: int, pooli
     assert int(side.region.sum()) == expected
     (prompt,) = model.student.caption_prompts(side.region)
     assert image_slots(model, prompt) == 256 + expected
-    tokens = model.student.visual_tokens(model.student.look(side, grounding=False).vision, side.region)
+    tokens = model.student.visual_tokens(model.student.encode_pictures(side, grounding=False).vision, side.region)
     assert len(tokens[0]) == 256 + expected
     embedded = model.student.prompts.embed(model.student.embedding, [prompt], tokens)
     filled = embedded.inputs_embeds[0][prompt == model.student.prompts.image_id]

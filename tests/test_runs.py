@@ -10,10 +10,10 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from projects.sa2va.datasets.scenes.scene_set import write_scene_set
-from projects.sa2va.engine import launch
-from projects.sa2va.engine.unwrap import unwrap_model
-from projects.sa2va.paths import ROOT
+from sa2va_native.datasets.scenes.scene_set import write_scene_set
+from sa2va_native.engine.run import launch
+from sa2va_native.files.paths import ROOT
+from sa2va_native.parallel.unwrap import unwrap_model
 from tests.ranks import run_ranks
 from tests.toy import whole_weights
 

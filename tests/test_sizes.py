@@ -10,9 +10,9 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS
 
-from projects.sa2va.datasets.collate import collate_batch
-from projects.sa2va.paths import ROOT
-from projects.sa2va.structures import Draw, DrawKey
+from sa2va_native.datasets.collate import collate_batch
+from sa2va_native.files.paths import ROOT
+from sa2va_native.structures import Draw, DrawKey
 
 VOCABULARY = 151_679
 #: Hidden size, layers, key and value width, MLP width of each language model (their config.json).
@@ -73,7 +73,7 @@ def test_a_step_of_the_mid_size_has_the_shapes_of_4b(tmp_path: Path) -> None:
     model = MODELS.build(configs[0].model)
     assert model.student.embedding.num_embeddings == VOCABULARY
     batch = collate_batch([DATASETS.build(dataset)[Draw(0, DrawKey(0, 0))]])["batch"]
-    pictures = model.student.look(batch.caption_side)
+    pictures = model.student.encode_pictures(batch.caption_side)
     assert pictures.vision.shape == (1, 256, 4 * 192)
     assert [tuple(maps.shape[-2:]) for maps in pictures.maps] == [(256, 256), (128, 128), (64, 64)]
     model.record_next_step = True

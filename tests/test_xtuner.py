@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from projects.sa2va.datasets.scenes.scene_set import write_scene_set
-from projects.sa2va.paths import ROOT
+from sa2va_native.datasets.scenes.scene_set import write_scene_set
+from sa2va_native.files.paths import ROOT
 
 SIZES = {"labelled": 6, "mask_only": 8, "test": 2, "test_heldout": 2}
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from projects.sa2va.datasets.scenes.scene_set import write_scene_set
-from projects.sa2va.engine import launch
-from projects.sa2va.paths import ROOT
-from projects.sa2va.structures import Batch
+from sa2va_native.datasets.scenes.scene_set import write_scene_set
+from sa2va_native.engine.run import launch
+from sa2va_native.files.paths import ROOT
+from sa2va_native.structures import Batch
 from tests.ranks import run_ranks
 from tests.toy import whole_weights
 
@@ -32,7 +32,7 @@ def train(scenes: Path, work_dir: Path, batch_size: int, stage: int) -> tuple[li
     Returns:
         which of this rank's cycle batches are stills, and the whole weights after.
     """
-    from projects.pseudo_gumbel.model import Captions, PseudoGumbel
+    from pseudo_gumbel.model import Captions, PseudoGumbel
 
     cfg = launch.load_config(str(ROOT / "configs/pseudo_gumbel_tiny.py"), None, str(work_dir))
     two_frames, refer = cfg.train_dataloader.dataset.sources

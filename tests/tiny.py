@@ -8,8 +8,8 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
-from projects.sa2va.paths import ROOT
-from projects.sa2va.structures import Batch, DrawKey, Kind, Side
+from sa2va_native.files.paths import ROOT
+from sa2va_native.structures import Batch, DrawKey, Kind, Side
 
 
 def tiny_sa2va(**overrides: Any):

@@ -12,13 +12,13 @@ from mmengine.dist import get_rank, get_world_size
 from mmengine.model import BaseModel
 from torch import nn
 
-from projects.sa2va.engine.parameters import gather_slices, local_tensor
-from projects.sa2va.engine.train_loop import TrainLoop
-from projects.sa2va.engine.unwrap import unwrap_model
-from projects.sa2va.hooks.checkpoint_hook import StepCheckpointHook
-from projects.sa2va.hooks.logger_hook import StepLoggerHook
-from projects.sa2va.hooks.param_scheduler_hook import StepParamSchedulerHook
-from projects.sa2va.hooks.random_state_hook import RandomStateHook
+from sa2va_native.engine.run.train_loop import TrainLoop
+from sa2va_native.hooks.checkpoint_hook import StepCheckpointHook
+from sa2va_native.hooks.logger_hook import StepLoggerHook
+from sa2va_native.hooks.param_scheduler_hook import StepParamSchedulerHook
+from sa2va_native.hooks.random_state_hook import RandomStateHook
+from sa2va_native.parallel.parameters import gather_slices, local_tensor
+from sa2va_native.parallel.unwrap import unwrap_model
 
 WIDTH = 8
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from projects.sa2va.datasets.mixture import Adapter
-    from projects.sa2va.structures import Sample
+    from sa2va_native.datasets.mixture import Adapter
+    from sa2va_native.structures import Sample
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "projects"))
 
 EXAMPLES = """\
 examples:
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="chooses the samples (default: %(default)s)")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_args()
-    from projects.sa2va.engine.launch import run_tool
+    from sa2va_native.engine.run.launch import run_tool
 
     run_tool(lambda: browse(args), args.debug)
 
@@ -41,10 +41,10 @@ def main() -> None:
 def browse(args: argparse.Namespace) -> None:
     from mmengine.registry import DATASETS
 
-    from projects.sa2va.engine.sources import region_of, sources_of
-    from projects.sa2va.errors import ConfigError
-    from projects.sa2va.evaluation.sample_sheet import draw_samples
-    from projects.sa2va.whole_files import make_room
+    from sa2va_native.engine.config.sources import region_of, sources_of
+    from sa2va_native.errors import ConfigError
+    from sa2va_native.evaluation.sample_sheet import draw_samples
+    from sa2va_native.files.atomic import make_room
 
     if args.samples < 1:
         raise ConfigError(f"--samples must be at least 1, got {args.samples}")
@@ -69,8 +69,8 @@ def draw(dataset: Adapter, count: int, seed: int) -> list[Sample]:
     Raises:
         DataError: none can be used.
     """
-    from projects.sa2va.datasets.samplers import order_of
-    from projects.sa2va.errors import BadSample, DataError
+    from sa2va_native.datasets.samplers import order_of
+    from sa2va_native.errors import BadSample, DataError
 
     samples: list[Sample] = []
     for index in order_of(len(dataset), (seed,)):

@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "projects"))
 
 EXAMPLES = """\
 examples:
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--report", type=Path, metavar="FILE", help="write each bad sample as a JSON line")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_args()
-    from projects.sa2va.engine.launch import run_tool
+    from sa2va_native.engine.run.launch import run_tool
 
     run_tool(lambda: check(args), args.debug)
 
@@ -43,10 +43,10 @@ def check(args: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.progress import track
 
-    from projects.sa2va.datasets.check import check_set, spread, tell
-    from projects.sa2va.engine.sources import region_of, sources_of
-    from projects.sa2va.errors import BadSample, ConfigError, DataError
-    from projects.sa2va.whole_files import make_room
+    from sa2va_native.datasets.check import check_set, format_report, spread
+    from sa2va_native.engine.config.sources import region_of, sources_of
+    from sa2va_native.errors import BadSample, ConfigError, DataError
+    from sa2va_native.files.atomic import make_room
 
     for name in ("limit", "region_grid"):
         value = getattr(args, name)
@@ -75,7 +75,7 @@ def check(args: argparse.Namespace) -> None:
             continue
         indices = track(spread(len(dataset), args.limit), "looking", console=Console(stderr=True))
         report = check_set(dataset, indices, region, on_bad)
-        print(f"{type(dataset).__name__}, " + tell(report, len(dataset), region))
+        print(f"{type(dataset).__name__}, " + format_report(report, len(dataset), region))
         wrong |= report.bad > 0
     sys.exit(1 if wrong else 0)
 

@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "projects"))
 
 EXAMPLES = """\
 Layouts are found out by themselves: InternVL (remote code or transformers), SAM 2 (.pt), Sa2VA (Hugging Face
@@ -27,7 +27,7 @@ examples:
 
 
 def parse_args() -> argparse.Namespace:
-    from projects.sa2va.engine.conversion import TARGETS
+    from sa2va_native.engine.checkpoints.conversion import TARGETS
 
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -47,10 +47,10 @@ def parse_args() -> argparse.Namespace:
 def convert(args: argparse.Namespace) -> None:
     import torch
 
-    from projects.sa2va.engine import conversion
-    from projects.sa2va.engine.config_check import sa2va_config
-    from projects.sa2va.engine.launch import load_config
-    from projects.sa2va.errors import ConfigError
+    from sa2va_native.engine.checkpoints import conversion
+    from sa2va_native.engine.config.config_check import sa2va_config
+    from sa2va_native.engine.run.launch import load_config
+    from sa2va_native.errors import ConfigError
 
     model = sa2va_config(load_config(args.config))
     if model is None:
@@ -72,7 +72,7 @@ def convert(args: argparse.Namespace) -> None:
 
 def main() -> None:
     args = parse_args()
-    from projects.sa2va.engine.launch import run_tool
+    from sa2va_native.engine.run.launch import run_tool
 
     run_tool(lambda: convert(args), args.debug)
 

@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT / "projects"))
 
 #: Runs and their configs; the base is evaluated as it is.
 CONFIGS = {
@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--ranks", type=int, default=2, help="processes to train with (default: %(default)s)")
     parser.add_argument("--work-dir", type=Path, default=ROOT / "work_dirs/demo")
     args = parser.parse_args()
-    from projects.sa2va.evaluation.report import write_report
+    from sa2va_native.evaluation.report import write_report
 
     start = time.monotonic()
     seconds = {run: train(run, args.work_dir, args.steps, args.ranks) for run in CONFIGS if run != "base"}

@@ -10,7 +10,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "projects"))
 
 EXAMPLES = """\
 examples:
@@ -38,11 +38,11 @@ def parse_args() -> argparse.Namespace:
 
 
 def show(args: argparse.Namespace) -> None:
-    from projects.sa2va.engine import launch
-    from projects.sa2va.engine.dry_run import describe_memory
-    from projects.sa2va.engine.memory_plan import CARDS, GIB
-    from projects.sa2va.engine.model_info import components, counts, memory_plan
-    from projects.sa2va.engine.skeleton import build_skeleton
+    from sa2va_native.engine.plan.dry_run import describe_memory
+    from sa2va_native.engine.plan.memory_plan import CARDS, GIB
+    from sa2va_native.engine.plan.model_info import components, counts, memory_plan
+    from sa2va_native.engine.plan.skeleton import build_skeleton
+    from sa2va_native.engine.run import launch
 
     with redirect_stdout(sys.stderr):  # libraries report there, and JSON must stay alone
         cfg = launch.load_config(args.config, args.cfg_options)
@@ -86,7 +86,7 @@ def show(args: argparse.Namespace) -> None:
 
 def main() -> None:
     args = parse_args()
-    from projects.sa2va.engine.launch import run_tool
+    from sa2va_native.engine.run.launch import run_tool
 
     run_tool(lambda: show(args), args.debug)
 

@@ -33,19 +33,19 @@ from mmengine.registry import MODELS
 from rich.progress import track
 from torch import Tensor, nn
 
-from projects.sa2va.checkpoints.loading import load_weights, save_weights
-from projects.sa2va.datasets.adapters.generated_scenes import GeneratedScenes
-from projects.sa2va.datasets.region_grid import region_grid
-from projects.sa2va.datasets.scenes.language import COLOURS, SHAPES, SIZES, TEXTURES, VOCABULARY, describe
-from projects.sa2va.datasets.transforms import resize_mask
-from projects.sa2va.draws import generators
-from projects.sa2va.models import prompts as P
-from projects.sa2va.models.losses import language_loss, mask_losses
-from projects.sa2va.models.normalisation import normalise
-from projects.sa2va.models.sa2va import Pictures, Sa2VA
-from projects.sa2va.models.tokenizer import write_word_tokenizer
-from projects.sa2va.paths import ROOT
-from projects.sa2va.structures import DrawKey, Side
+from sa2va_native.checkpoints.loading import load_weights, save_weights
+from sa2va_native.datasets.adapters.generated_scenes import GeneratedScenes
+from sa2va_native.datasets.region_grid import region_grid
+from sa2va_native.datasets.scenes.language import COLOURS, SHAPES, SIZES, TEXTURES, VOCABULARY, describe
+from sa2va_native.datasets.transforms import resize_mask
+from sa2va_native.files.paths import ROOT
+from sa2va_native.models import prompts as P
+from sa2va_native.models.losses import language_loss, mask_losses
+from sa2va_native.models.normalisation import normalise
+from sa2va_native.models.sa2va import Pictures, Sa2VA
+from sa2va_native.models.tokenizer import write_word_tokenizer
+from sa2va_native.randomness.generators import generators
+from sa2va_native.structures import DrawKey, Side
 
 ATTRIBUTES = {"size": SIZES, "texture": TEXTURES, "colour": COLOURS, "shape": SHAPES}
 STAGES = ("vision", "sam2", "base")
@@ -212,7 +212,9 @@ def pretrain_base(model: Sa2VA, concepts: nn.ModuleDict, scenes: Scenes, steps: 
         vision, maps = [], []
         for rows in track(torch.arange(len(scenes.images)).split(64), "frozen towers"):
             pixels = scenes.pixels(rows)
-            pictures = model.look(Side(pixels, pixels, scenes.regions[rows, 0], scenes.masks[rows, 0].float()))
+            pictures = model.encode_pictures(
+                Side(pixels, pixels, scenes.regions[rows, 0], scenes.masks[rows, 0].float())
+            )
             vision.append(pictures.vision.half())
             maps.append([level.half() for level in pictures.maps])
     all_vision = torch.cat(vision)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "projects"))
 
 EXAMPLES = """\
 examples:
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE", help="override the config")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_args()
-    from projects.sa2va.engine.launch import run_tool
+    from sa2va_native.engine.run.launch import run_tool
 
     run_tool(lambda: show(args), args.debug)
 
@@ -41,7 +41,7 @@ def show(args: argparse.Namespace) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from projects.sa2va.errors import ConfigError, did_you_mean
+    from sa2va_native.errors import ConfigError, did_you_mean
 
     lines = settings(args.config, args.cfg_options)
     for part in args.only or ():
@@ -71,9 +71,9 @@ class Line(NamedTuple):
 
 def settings(config: str, options: dict[str, Any] | None = None) -> list[Line]:
     """The merged config, line by line; helper variables are left out."""
-    from projects.sa2va.engine import launch
-    from projects.sa2va.engine.provenance import Place, leaves, provenance
-    from projects.sa2va.paths import ROOT
+    from sa2va_native.engine.config.provenance import Place, leaves, provenance
+    from sa2va_native.engine.run import launch
+    from sa2va_native.files.paths import ROOT
 
     cfg = launch.load_config(config, options).to_dict()
     files = provenance(config)

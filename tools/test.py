@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "projects"))
 
 EXAMPLES = """\
 examples:
@@ -45,8 +45,8 @@ def parse_args() -> argparse.Namespace:
 
 
 def evaluate(args: argparse.Namespace) -> None:
-    from projects.sa2va.engine import launch
-    from projects.sa2va.engine.weights import load_weights, require_path
+    from sa2va_native.engine.checkpoints.weights import load_weights, require_path
+    from sa2va_native.engine.run import launch
 
     path = None if args.checkpoint is None else require_path(args.checkpoint)
     cfg = launch.load_config(args.config, args.cfg_options, args.work_dir)
@@ -58,7 +58,7 @@ def evaluate(args: argparse.Namespace) -> None:
     for key in ("val_dataloader", "val_cfg", "val_evaluator"):
         cfg.pop(key, None)
     if args.predictions:
-        import projects.sa2va.evaluation.prediction_writer  # noqa: F401  registers PredictionWriter
+        import sa2va_native.evaluation.prediction_writer  # noqa: F401  registers PredictionWriter
 
         cfg.test_evaluator.append(dict(type="PredictionWriter", path=args.predictions))
     runner = launch.build_runner(cfg)
@@ -86,7 +86,7 @@ def _plain(value: Any) -> Any:
 
 def main() -> None:
     args = parse_args()
-    from projects.sa2va.engine.launch import run_tool
+    from sa2va_native.engine.run.launch import run_tool
 
     run_tool(lambda: evaluate(args), args.debug)
 

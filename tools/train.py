@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "projects"))
 
 EXAMPLES = """\
 examples:
@@ -71,8 +71,8 @@ def parse_args() -> argparse.Namespace:
 
 def settings(args: argparse.Namespace) -> list[Callable[[Any], None]]:
     """What the options do to the config, in order; each refuses what cannot work."""
-    from projects.sa2va.engine import launch
-    from projects.sa2va.engine.data_root import use_data_root
+    from sa2va_native.engine.config.data_root import use_data_root
+    from sa2va_native.engine.run import launch
 
     given: list[Callable[[Any], None]] = [lambda cfg: cfg.merge_from_dict({"launcher": args.launcher})]
     if args.seed is not None:
@@ -91,7 +91,7 @@ def settings(args: argparse.Namespace) -> list[Callable[[Any], None]]:
 
 
 def train(args: argparse.Namespace) -> None:
-    from projects.sa2va.engine import launch
+    from sa2va_native.engine.run import launch
 
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     launch.require_ranks(args.ranks)
@@ -103,8 +103,8 @@ def train(args: argparse.Namespace) -> None:
 
 
 def plan(args: argparse.Namespace) -> None:
-    from projects.sa2va.engine import launch
-    from projects.sa2va.engine.dry_run import dry_run
+    from sa2va_native.engine.plan.dry_run import dry_run
+    from sa2va_native.engine.run import launch
 
     cfg = launch.read_config(args.config, args.cfg_options, args.work_dir)
     report = dry_run(cfg, settings(args), args.ranks or 1)
@@ -114,7 +114,7 @@ def plan(args: argparse.Namespace) -> None:
 
 def main() -> None:
     args = parse_args()
-    from projects.sa2va.engine.launch import run_tool
+    from sa2va_native.engine.run.launch import run_tool
 
     run_tool(lambda: plan(args) if args.dry_run else train(args), args.debug)
 

@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "projects"))
 
 EXAMPLES = """\
 A group is a list of words that exclude each other. For each expression of the config's test set that holds one of
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=20, help="of 10 expressions each (default: %(default)s)")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_args()
-    from projects.sa2va.engine.launch import run_tool
+    from sa2va_native.engine.run.launch import run_tool
 
     run_tool(lambda: swap(args), args.debug)
 
@@ -53,9 +53,9 @@ def swap(args: argparse.Namespace) -> None:
     from mmengine.runner import Runner
     from rich.progress import track
 
-    from projects.sa2va.engine import launch
-    from projects.sa2va.engine.weights import load_weights, require_path
-    from projects.sa2va.word_swap import word_swaps
+    from sa2va_native.engine.checkpoints.weights import load_weights, require_path
+    from sa2va_native.engine.run import launch
+    from sa2va_native.inference.word_swap import word_swaps
 
     cfg = launch.load_config(args.config)
     launch.use_weights(cfg, args.weights)

@@ -4,13 +4,13 @@ from mmengine.hooks import DistSamplerSeedHook, IterTimerHook, RuntimeInfoHook
 from mmengine.runner import LogProcessor
 from mmengine.visualization import TensorboardVisBackend, Visualizer
 
-from projects.sa2va.hooks.bad_samples_hook import BadSamplesHook
-from projects.sa2va.hooks.checkpoint_hook import StepCheckpointHook
-from projects.sa2va.hooks.config_check_hook import ConfigCheckHook
-from projects.sa2va.hooks.logger_hook import StepLoggerHook
-from projects.sa2va.hooks.non_finite_loss_hook import NonFiniteLossHook
-from projects.sa2va.hooks.param_scheduler_hook import StepParamSchedulerHook
-from projects.sa2va.hooks.random_state_hook import RandomStateHook
+from sa2va_native.hooks.bad_samples_hook import BadSamplesHook
+from sa2va_native.hooks.checkpoint_hook import StepCheckpointHook
+from sa2va_native.hooks.config_check_hook import ConfigCheckHook
+from sa2va_native.hooks.logger_hook import StepLoggerHook
+from sa2va_native.hooks.non_finite_loss_hook import NonFiniteLossHook
+from sa2va_native.hooks.param_scheduler_hook import StepParamSchedulerHook
+from sa2va_native.hooks.random_state_hook import RandomStateHook
 
 default_hooks = dict(
     runtime_info=dict(type=RuntimeInfoHook),

@@ -1,10 +1,10 @@
 """The cycle with the method's own values; a config wraps its Sa2VA in it and mixes masks into the data."""
 
-from projects.pseudo_gumbel.hooks.caption_panel_hook import CaptionPanelHook
-from projects.pseudo_gumbel.hooks.ema_teacher_hook import EMATeacherHook
-from projects.pseudo_gumbel.hooks.gradient_flow_hook import GradientFlowHook
-from projects.pseudo_gumbel.model import PseudoGumbel
-from projects.pseudo_gumbel.relaxations import StraightThroughGumbel
+from pseudo_gumbel.hooks.caption_panel_hook import CaptionPanelHook
+from pseudo_gumbel.hooks.ema_teacher_hook import EMATeacherHook
+from pseudo_gumbel.hooks.gradient_flow_hook import GradientFlowHook
+from pseudo_gumbel.model import PseudoGumbel
+from pseudo_gumbel.relaxations import StraightThroughGumbel
 
 _cycle = dict(
     type=PseudoGumbel,

@@ -5,6 +5,6 @@ from mmengine.config import read_base
 with read_base():
     from ..pseudo_gumbel_tiny import *
 
-from projects.pseudo_gumbel.regularizers import CaptionAnchor
+from pseudo_gumbel.regularizers import CaptionAnchor
 
 model["regularizers"] = [dict(type=CaptionAnchor, weight=0.3)]

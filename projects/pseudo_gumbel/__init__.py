@@ -1,1 +1,1 @@
-"""Pseudo-Gumbel: learning to ground and to caption from masks without captions. Imports :mod:`projects.sa2va`."""
+"""Pseudo-Gumbel: learning to ground and to caption from masks without captions. Imports :mod:`sa2va_native`."""

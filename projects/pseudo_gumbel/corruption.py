@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def corrupt(
-    captions: Sequence[Tensor], ratio: float, replacements: Tensor, draws: Sequence[torch.Generator]
+    captions: Sequence[Tensor], ratio: float, replacements: Tensor, generators: Sequence[torch.Generator]
 ) -> list[Tensor]:
     """Replace each token with probability ``ratio`` by a uniformly drawn one.
 
@@ -17,11 +17,11 @@ def corrupt(
         captions: B id tensors [T_i]; only real caption tokens, so stop words and padding are never touched.
         ratio: 0 (captions come back unchanged) .. 1.
         replacements: ids to draw from, [R]: ordinary words. A drawn ``<IMG_CONTEXT>`` would be one more visual slot.
-        draws: B generators, one a sample.
+        generators: B generators, one a sample.
     """
     corrupted = []
-    for ids, draw in zip(captions, draws, strict=True):
-        replaced = torch.rand(len(ids), generator=draw) < ratio
-        chosen = torch.randint(len(replacements), (len(ids),), generator=draw)
+    for ids, generator in zip(captions, generators, strict=True):
+        replaced = torch.rand(len(ids), generator=generator) < ratio
+        chosen = torch.randint(len(replacements), (len(ids),), generator=generator)
         corrupted.append(torch.where(replaced, replacements[chosen], ids))
     return corrupted

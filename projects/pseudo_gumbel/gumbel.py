@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from projects.sa2va.errors import ConfigError
+from sa2va_native.errors import ConfigError
 
 
 class Words(NamedTuple):
@@ -39,19 +39,19 @@ class _StraightThrough(torch.autograd.Function):
         return None, gradient
 
 
-def gumbel_noise(shape: Sequence[int], draws: Sequence[torch.Generator], device: torch.device) -> Tensor:
+def gumbel_noise(shape: Sequence[int], generators: Sequence[torch.Generator], device: torch.device) -> Tensor:
     """Standard Gumbel noise [B, *shape] in float32, one generator a sample.
 
     In float32 because bfloat16 has 256 values below 1: -log(-log(u)) would lose its tails.
     """
     tiny = torch.finfo(torch.float32).tiny
-    uniform = torch.stack([torch.rand(*shape, generator=draw) for draw in draws]).clamp(min=tiny)
+    uniform = torch.stack([torch.rand(*shape, generator=generator) for generator in generators]).clamp(min=tiny)
     return -torch.log(-torch.log(uniform)).to(device)
 
 
 def gumbel_words(
     logits: Tensor,
-    draws: Sequence[torch.Generator],
+    generators: Sequence[torch.Generator],
     *,
     temperature: float = 0.7,
     top_k: int = 128,
@@ -61,7 +61,7 @@ def gumbel_words(
 
     Args:
         logits: [B, T, V], any float type; computed in float32 at least.
-        draws: B generators, one a sample. Noise is drawn position by position, so that padding T does not change it.
+        generators: B, one a sample. Noise is drawn position by position, so that padding T does not change it.
         temperature: tau > 0; small is near one-hot with a sharp gradient.
         top_k: K candidates a position, 1..V.
         straight_through: forward exactly one-hot; else the soft distribution itself.
@@ -75,7 +75,7 @@ def gumbel_words(
     if temperature <= 0:
         raise ConfigError(f"temperature={temperature}: must be positive; the method uses 0.7")
     best, candidates = logits.to(torch.promote_types(logits.dtype, torch.float32)).topk(top_k, dim=-1)
-    noise = gumbel_noise(best.shape[1:], draws, logits.device)
+    noise = gumbel_noise(best.shape[1:], generators, logits.device)
     soft = F.softmax((best + noise) / temperature, dim=-1)
     choice = soft.argmax(-1, keepdim=True)
     ids = candidates.gather(-1, choice).squeeze(-1)

@@ -23,15 +23,15 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.utils.rnn import pad_sequence
 
-from projects.pseudo_gumbel.corruption import corrupt
-from projects.pseudo_gumbel.gumbel import Words
-from projects.pseudo_gumbel.registry import REGULARIZERS, WORDS
-from projects.pseudo_gumbel.teacher import EMATeacher
-from projects.sa2va.draws import generators
-from projects.sa2va.errors import ConfigError, did_you_mean
-from projects.sa2va.models.losses import mask_losses
-from projects.sa2va.models.sa2va import Pictures, evaluating
-from projects.sa2va.structures import Batch
+from pseudo_gumbel.corruption import corrupt
+from pseudo_gumbel.gumbel import Words
+from pseudo_gumbel.registry import REGULARIZERS, WORDS
+from pseudo_gumbel.teacher import EMATeacher
+from sa2va_native.errors import ConfigError, did_you_mean
+from sa2va_native.models.losses import mask_losses
+from sa2va_native.models.sa2va import Pictures, evaluating
+from sa2va_native.randomness.generators import generators
+from sa2va_native.structures import Batch
 
 
 class _Call(nn.Module):
@@ -69,12 +69,12 @@ class PseudoGumbel(BaseModel):
     A ``cycle`` batch takes the six steps; ``refer`` and ``caption`` batches are supervised as in Sa2VA.
 
     Args:
-        sa2va: config of :class:`projects.sa2va.models.Sa2VA`, the student.
-        words: config of a class of :mod:`projects.pseudo_gumbel.relaxations`.
+        sa2va: config of :class:`sa2va_native.models.Sa2VA`, the student.
+        words: config of a class of :mod:`pseudo_gumbel.relaxations`.
         mask_ratio: share of caption tokens that is corrupted, 0..1.
         mask_side: whose weights turn the words into a mask. ``"student"``: the method. ``"teacher"``: the teacher's,
             frozen, so that gradient reaches the captioner alone and the mask side cannot learn its wrong words.
-        regularizers: configs of classes of :mod:`projects.pseudo_gumbel.regularizers`; none by default.
+        regularizers: configs of classes of :mod:`pseudo_gumbel.regularizers`; none by default.
 
     Raises:
         ConfigError: ``mask_ratio`` outside 0..1, or a ``top_k`` above the vocabulary.
@@ -133,13 +133,13 @@ class PseudoGumbel(BaseModel):
         side1, side2 = batch.caption_side, batch.mask_side or batch.caption_side
         # One look does for still pictures, unless ranks run each tower together and others may have a second frame.
         one_look = side2 is side1 and not self.student.is_partitioned
-        pictures1 = self.student.look(side1, grounding=one_look)
-        pictures2 = pictures1 if one_look else self.student.look(side2)
+        pictures1 = self.student.encode_pictures(side1, grounding=one_look)
+        pictures2 = pictures1 if one_look else self.student.encode_pictures(side2)
 
         captions = self.teacher_captions(pictures1, side1.region)
         corrupted = self.corrupt(captions, batch)
         logits = self.student_logits(pictures1, side1.region, captions, corrupted)
-        words = self.words(logits, captions.padded, self.draws(batch, "gumbel"))
+        words = self.words(logits, captions.padded, self.generators(batch, "gumbel"))
         text_embeds = self.embed_words(words)
         masks_from_text = self.masks_from_text if self.mask_side == "student" else self.teacher_masks_from_text
         mask_logits = masks_from_text(pictures2, text_embeds, captions.lengths, batch)
@@ -161,7 +161,7 @@ class PseudoGumbel(BaseModel):
 
     def corrupt(self, captions: Captions, batch: Batch) -> list[Tensor]:
         """Step 2: captions with a share ``mask_ratio`` of random words."""
-        return corrupt(captions.ids, self.mask_ratio, self.student.prompts.word_ids, self.draws(batch, "corrupt"))
+        return corrupt(captions.ids, self.mask_ratio, self.student.prompts.word_ids, self.generators(batch, "corrupt"))
 
     def student_logits(
         self, pictures: Pictures, region: Tensor, captions: Captions, corrupted: Sequence[Tensor]
@@ -198,10 +198,10 @@ class PseudoGumbel(BaseModel):
     def mask_losses(self, mask_logits: Tensor, gt_masks: Tensor, captions: Captions, batch: Batch) -> dict[str, Tensor]:
         """Step 6: BCE and dice on uncertain points; a sample whose caption is empty weighs nothing."""
         spoken = (captions.lengths > 0).to(mask_logits)
-        draws = self.draws(batch, "points")
-        return mask_losses(mask_logits, gt_masks, draws, sample_weights=spoken, **self.student.mask_loss)
+        points = self.generators(batch, "points")
+        return mask_losses(mask_logits, gt_masks, points, sample_weights=spoken, **self.student.mask_loss)
 
-    def draws(self, batch: Batch, purpose: str) -> list[torch.Generator]:
+    def generators(self, batch: Batch, purpose: str) -> list[torch.Generator]:
         """One generator a sample, keyed by seed, step and sample."""
         return generators(self.seed, batch.keys, purpose)
 

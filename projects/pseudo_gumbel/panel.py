@@ -7,7 +7,19 @@ import textwrap
 import numpy as np
 from PIL import Image, ImageDraw
 
-from projects.sa2va.drawing import FAINT, FRAME, INK, PAPER, PREDICTED, REGION, TRUE, enlarge, font, outline, tint
+from sa2va_native.evaluation.drawing import (
+    FAINT,
+    FRAME,
+    INK,
+    PAPER,
+    PREDICTED,
+    REGION,
+    TRUE,
+    enlarge,
+    font,
+    outline,
+    tint,
+)
 
 TILE = 300  #: side of a picture in the panel, pixels
 MARGIN = 20

@@ -2,7 +2,7 @@
 
 from mmengine.registry import Registry
 
-#: How logits become words (:mod:`projects.pseudo_gumbel.relaxations`).
-WORDS = Registry("words", scope="mmengine", locations=["projects.pseudo_gumbel.relaxations"])
-#: Optional losses on the student's words (:mod:`projects.pseudo_gumbel.regularizers`).
-REGULARIZERS = Registry("regularizer", scope="mmengine", locations=["projects.pseudo_gumbel.regularizers"])
+#: How logits become words (:mod:`pseudo_gumbel.relaxations`).
+WORDS = Registry("words", scope="mmengine", locations=["pseudo_gumbel.relaxations"])
+#: Optional losses on the student's words (:mod:`pseudo_gumbel.regularizers`).
+REGULARIZERS = Registry("regularizer", scope="mmengine", locations=["pseudo_gumbel.regularizers"])

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from projects.pseudo_gumbel.registry import REGULARIZERS
-from projects.sa2va.models.losses import language_loss
-from projects.sa2va.models.prompts import NO_LABEL
+from pseudo_gumbel.registry import REGULARIZERS
+from sa2va_native.models.losses import language_loss
+from sa2va_native.models.prompts import NO_LABEL
 
 
 class Regularizer(Protocol):

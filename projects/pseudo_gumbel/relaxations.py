@@ -8,14 +8,14 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from projects.pseudo_gumbel.gumbel import Words, gumbel_words
-from projects.pseudo_gumbel.registry import WORDS
+from pseudo_gumbel.gumbel import Words, gumbel_words
+from pseudo_gumbel.registry import WORDS
 
 
 class Relaxation(Protocol):
     """Turns the student's logits [B, T, V] into :class:`Words`; ``teacher_ids`` [B, T] are the captions, padded."""
 
-    def __call__(self, logits: Tensor, teacher_ids: Tensor, draws: Sequence[torch.Generator]) -> Words: ...
+    def __call__(self, logits: Tensor, teacher_ids: Tensor, generators: Sequence[torch.Generator]) -> Words: ...
 
 
 @WORDS.register_module()
@@ -32,9 +32,9 @@ class StraightThroughGumbel:
     def __init__(self, temperature: float = 0.7, top_k: int = 128) -> None:
         self.temperature, self.top_k = temperature, top_k
 
-    def __call__(self, logits: Tensor, teacher_ids: Tensor, draws: Sequence[torch.Generator]) -> Words:
+    def __call__(self, logits: Tensor, teacher_ids: Tensor, generators: Sequence[torch.Generator]) -> Words:
         return gumbel_words(
-            logits, draws, temperature=self.temperature, top_k=self.top_k, straight_through=self.straight_through
+            logits, generators, temperature=self.temperature, top_k=self.top_k, straight_through=self.straight_through
         )
 
 
@@ -49,14 +49,14 @@ class SoftGumbel(StraightThroughGumbel):
 class DetachedGumbel(StraightThroughGumbel):
     """Ablation: the same sampled words, with the gradient to the captioner cut."""
 
-    def __call__(self, logits: Tensor, teacher_ids: Tensor, draws: Sequence[torch.Generator]) -> Words:
-        return super().__call__(logits.detach(), teacher_ids, draws)
+    def __call__(self, logits: Tensor, teacher_ids: Tensor, generators: Sequence[torch.Generator]) -> Words:
+        return super().__call__(logits.detach(), teacher_ids, generators)
 
 
 @WORDS.register_module()
 class TeacherWords:
     """Control: plain self-training on the teacher's hard caption; the student's logits are not used."""
 
-    def __call__(self, logits: Tensor, teacher_ids: Tensor, draws: Sequence[torch.Generator]) -> Words:
+    def __call__(self, logits: Tensor, teacher_ids: Tensor, generators: Sequence[torch.Generator]) -> Words:
         ids = teacher_ids.to(logits.device)
         return Words(ids[..., None], torch.ones_like(ids[..., None], dtype=torch.float32), ids)

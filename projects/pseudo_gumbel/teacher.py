@@ -8,7 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from projects.sa2va.engine.parameters import (
+from sa2va_native.errors import CheckpointError, ConfigError, did_you_mean
+from sa2va_native.parallel.parameters import (
     full_shape,
     gather_slices,
     is_partitioned,
@@ -19,7 +20,6 @@ from projects.sa2va.engine.parameters import (
     trainable_parameters,
     without_padding,
 )
-from projects.sa2va.errors import CheckpointError, ConfigError, did_you_mean
 
 
 class EMATeacher:

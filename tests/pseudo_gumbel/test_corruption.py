@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from projects.pseudo_gumbel.corruption import corrupt
+from pseudo_gumbel.corruption import corrupt
 
 
 def draws(count: int) -> list[torch.Generator]:

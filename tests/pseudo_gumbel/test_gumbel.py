@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from projects.pseudo_gumbel.gumbel import gumbel_noise, gumbel_words
-from projects.sa2va.errors import ConfigError
+from pseudo_gumbel.gumbel import gumbel_noise, gumbel_words
+from sa2va_native.errors import ConfigError
 
 
 def draws(count: int, seed: int = 0) -> list[torch.Generator]:

@@ -8,11 +8,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from projects.pseudo_gumbel.model import Captions
-from projects.pseudo_gumbel.relaxations import SoftGumbel, StraightThroughGumbel
-from projects.pseudo_gumbel.teacher import EMATeacher
-from projects.sa2va.errors import ConfigError
-from projects.sa2va.models.losses import mask_losses
+from pseudo_gumbel.model import Captions
+from pseudo_gumbel.relaxations import SoftGumbel, StraightThroughGumbel
+from pseudo_gumbel.teacher import EMATeacher
+from sa2va_native.errors import ConfigError
+from sa2va_native.models.losses import mask_losses
 from tests.tiny import part_of, tiny_batch, tiny_pseudo_gumbel
 
 
@@ -55,7 +55,7 @@ def test_frozen_towers_stay_without_autograd(model):
     recorded = []
     towers = model.student.mllm.model.vision_tower, model.student.grounding.sam2.vision_encoder
     hooks = [tower.register_forward_hook(lambda *_: recorded.append(torch.is_grad_enabled())) for tower in towers]
-    model.student.look(tiny_batch().caption_side)
+    model.student.encode_pictures(tiny_batch().caption_side)
     for hook in hooks:
         hook.remove()
     assert recorded == [False, False]
@@ -67,7 +67,7 @@ def test_the_teacher_captions_without_autograd(model):
     projector = model.student.mllm.model.multi_modal_projector
     hook = projector.register_forward_hook(lambda module, args, output: seen.append(output.requires_grad))
     side = tiny_batch().caption_side
-    model.teacher_captions(model.student.look(side), side.region)
+    model.teacher_captions(model.student.encode_pictures(side), side.region)
     hook.remove()
     assert seen == [False]
 
@@ -88,7 +88,9 @@ def test_frozen_towers_run_once_per_picture(model, two_frames):
 def test_vocabulary_logits_only_at_caption_positions(model):
     seen = []
     hook = model.student.mllm.lm_head.register_forward_hook(lambda m, args, out: seen.append(out))
-    captions = model.teacher_captions(model.student.look(tiny_batch().caption_side), tiny_batch().caption_side.region)
+    captions = model.teacher_captions(
+        model.student.encode_pictures(tiny_batch().caption_side), tiny_batch().caption_side.region
+    )
     seen.clear()
     with patch.object(model, "teacher_captions", return_value=captions):
         model(tiny_batch(), mode="loss")
@@ -147,12 +149,12 @@ def test_gradient_of_the_soft_path_matches_finite_differences():
     batch = tiny_batch("cycle", 2, seed=1)  # seed 0 lies where SAM 2 changes over to another of its three masks: a jump
     side = batch.caption_side
     with torch.no_grad():
-        pictures = model.student.look(side)
+        pictures = model.student.encode_pictures(side)
         captions = model.teacher_captions(pictures, side.region)
         logits = model.student_logits(pictures, side.region, captions, captions.ids)
 
     def loss(logits):
-        words = model.words(logits, captions.padded, model.draws(batch, "gumbel"))
+        words = model.words(logits, captions.padded, model.generators(batch, "gumbel"))
         mask_logits = model.masks_from_text(pictures, model.embed_words(words), captions.lengths, batch)
         # over all pixels, as the choice of points depends on the logits without being differentiable
         return F.binary_cross_entropy_with_logits(mask_logits, side.mask.double())
@@ -233,7 +235,7 @@ def test_the_seed_reaches_corruption_noise_points_and_wording(model):
     def draws(seed):
         model.seed = seed
         corrupted = torch.stack(model.corrupt(captions, batch)).tolist()
-        words = model.words(torch.zeros(8, 20, 100), captions.padded, model.draws(batch, "gumbel")).ids.tolist()
+        words = model.words(torch.zeros(8, 20, 100), captions.padded, model.generators(batch, "gumbel")).ids.tolist()
         losses = model.mask_losses(mask_logits, batch.caption_side.mask, captions, batch)
         return corrupted, words, [model.student.choose_wording(key) for key in batch.keys], float(losses["loss_mask"])
 
@@ -245,7 +247,7 @@ def test_the_seed_reaches_corruption_noise_points_and_wording(model):
 def test_words_after_the_end_of_a_caption_have_no_effect(model):
     """Caption length mask: what stands past T_i in text_embeds reaches neither the mask nor the gradient."""
     batch = tiny_batch("cycle", 2)
-    pictures = model.student.look(batch.caption_side)
+    pictures = model.student.encode_pictures(batch.caption_side)
     embeds = torch.randn(2, 5, 128, generator=torch.Generator().manual_seed(0)).requires_grad_()
     lengths = torch.tensor([3, 5])
     masks = model.masks_from_text(pictures, embeds, lengths, batch)
@@ -259,7 +261,7 @@ def test_words_after_the_end_of_a_caption_have_no_effect(model):
 
 def test_an_empty_caption_is_weighed_zero_and_counted(model):
     batch = tiny_batch("cycle", 2)
-    captions = model.teacher_captions(model.student.look(batch.caption_side), batch.caption_side.region)
+    captions = model.teacher_captions(model.student.encode_pictures(batch.caption_side), batch.caption_side.region)
     silent = captions._replace(ids=[captions.ids[0], captions.ids[0][:0]])
     with patch.object(model, "teacher_captions", return_value=silent):
         losses = model(batch, mode="loss")
@@ -284,7 +286,7 @@ def test_a_batch_of_empty_captions_runs_the_same_backward(model):
 
 def test_the_teacher_captions_with_its_own_weights_and_gives_the_student_back(model):
     batch = tiny_batch()
-    pictures = model.student.look(batch.caption_side)
+    pictures = model.student.encode_pictures(batch.caption_side)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     own = model.teacher_captions(pictures, batch.caption_side.region)
     model.teacher = EMATeacher(model)
@@ -315,7 +317,9 @@ def test_losses_are_those_of_the_predicted_mask(model):
         seen = {}
         spy.side_effect = lambda *a: seen.setdefault("masks", type(model).masks_from_text(model, *a))
         losses = model(batch, mode="loss")
-    expected = mask_losses(seen["masks"], batch.mask_side.mask, model.draws(batch, "points"), **model.student.mask_loss)
+    expected = mask_losses(
+        seen["masks"], batch.mask_side.mask, model.generators(batch, "points"), **model.student.mask_loss
+    )
     assert torch.equal(losses["loss_mask"], expected["loss_mask"])
 
 
@@ -370,7 +374,7 @@ def test_captions_and_corruption_hold_words_only(model):
     head = model.student.mllm.lm_head
     with patch.object(head, "forward", lambda hidden: type(head).forward(head, hidden).index_fill(
         -1, torch.tensor([prompts.image_id, prompts.seg_id]), 1e4)):  # fmt: skip
-        spoken = model.teacher_captions(model.student.look(batch.caption_side), batch.caption_side.region)
+        spoken = model.teacher_captions(model.student.encode_pictures(batch.caption_side), batch.caption_side.region)
     assert all(special.isdisjoint(ids.tolist()) for ids in spoken.ids)
 
 

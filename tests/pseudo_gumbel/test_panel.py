@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from projects.pseudo_gumbel.panel import MARGIN, TILE, draw_panel
-from projects.sa2va.drawing import PREDICTED, REGION, TRUE
+from pseudo_gumbel.panel import MARGIN, TILE, draw_panel
+from sa2va_native.evaluation.drawing import PREDICTED, REGION, TRUE
 
 
 def make(**changes: object) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from projects.pseudo_gumbel.regularizers import CaptionAnchor, CaptionEntropy
+from pseudo_gumbel.regularizers import CaptionAnchor, CaptionEntropy
 from tests.tiny import tiny_batch, tiny_pseudo_gumbel
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from projects.pseudo_gumbel.relaxations import DetachedGumbel, SoftGumbel, StraightThroughGumbel, TeacherWords
+from pseudo_gumbel.relaxations import DetachedGumbel, SoftGumbel, StraightThroughGumbel, TeacherWords
 
 TEACHER = torch.tensor([[3, 1, 4], [1, 5, 0]])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from projects.pseudo_gumbel.schedules import ema_decay
+from pseudo_gumbel.schedules import ema_decay
 
 
 def test_without_warmup_the_decay_is_constant() -> None:

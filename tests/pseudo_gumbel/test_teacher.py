@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from projects.pseudo_gumbel.teacher import EMATeacher
-from projects.sa2va.engine import launch
-from projects.sa2va.engine.parameters import gather_slices, local_tensor
-from projects.sa2va.engine.unwrap import unwrap_model
-from projects.sa2va.errors import CheckpointError
+from pseudo_gumbel.teacher import EMATeacher
+from sa2va_native.engine.run import launch
+from sa2va_native.errors import CheckpointError
+from sa2va_native.parallel.parameters import gather_slices, local_tensor
+from sa2va_native.parallel.unwrap import unwrap_model
 from tests.ranks import run_ranks
 from tests.toy import ToyModel, toy_config
 

@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "projects"))
 
 EXAMPLES = """\
 A run builds what it needs by itself while all of its GPUs wait. A killed build goes on; of a set that has grown, the
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("what", metavar="CONFIG|PATH", help="a config, or data as of tools/check_data.py")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_args()
-    from projects.sa2va.engine.launch import run_tool
+    from sa2va_native.engine.run.launch import run_tool
 
     run_tool(lambda: build(args.what), args.debug)
 
@@ -34,7 +34,7 @@ def main() -> None:
 def build(what: str) -> None:
     from mmengine.registry import DATASETS
 
-    from projects.sa2va.engine.sources import sources_of
+    from sa2va_native.engine.config.sources import sources_of
 
     for name, config in sources_of(what):
         dataset = DATASETS.build(config)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "projects"))
 
 EXAMPLES = """\
 The pictures stay where they are; ROOT/data.jsonl names them relative to ROOT.
@@ -35,7 +35,7 @@ def main() -> None:
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_args()
-    from projects.sa2va.engine.launch import run_tool
+    from sa2va_native.engine.run.launch import run_tool
 
     run_tool(lambda: convert(args), args.debug)
 
@@ -44,12 +44,12 @@ def convert(args: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.progress import track
 
-    from projects.sa2va.datasets.converters.coco import CocoConverter
-    from projects.sa2va.datasets.converters.convert import Converter, require_new, write_own_data
-    from projects.sa2va.datasets.converters.labelme import LabelmeConverter
-    from projects.sa2va.datasets.converters.voc import VocConverter
-    from projects.sa2va.errors import ConfigError, DataError
-    from projects.sa2va.whole_files import make_room
+    from sa2va_native.datasets.converters.coco import CocoConverter
+    from sa2va_native.datasets.converters.convert import Converter, require_new, write_own_data
+    from sa2va_native.datasets.converters.labelme import LabelmeConverter
+    from sa2va_native.datasets.converters.voc import VocConverter
+    from sa2va_native.errors import ConfigError, DataError
+    from sa2va_native.files.atomic import make_room
 
     if not args.root.exists():
         raise DataError(f"{args.root}: no such file or folder. Give the root of the data.")

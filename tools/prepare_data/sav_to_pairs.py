@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "projects"))
 
 EXAMPLES = """\
 A pair is an object in two annotated frames (6 a second) that both show it within the limits. A killed conversion goes
@@ -36,13 +36,13 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=4, help="videos at a time (default: %(default)s)")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_args()
-    from projects.sa2va.engine.launch import run_tool
+    from sa2va_native.engine.run.launch import run_tool
 
     run_tool(lambda: convert_all(args), args.debug)
 
 
 def convert_all(args: argparse.Namespace) -> None:
-    from projects.sa2va.datasets.converters.sav import Conversion, convert
+    from sa2va_native.datasets.converters.sav import Conversion, convert
 
     conversion = Conversion(
         args.root,

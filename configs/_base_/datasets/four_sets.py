@@ -8,13 +8,13 @@ from mmengine.config import read_base
 with read_base():
     from .mixture import *
 
-from projects.sa2va.datasets.adapters.open_images import OpenImages
-from projects.sa2va.datasets.adapters.refer import ReferExpressions
-from projects.sa2va.datasets.adapters.sa1b import Sa1b
-from projects.sa2va.datasets.adapters.sav_pairs import SavPairs
-from projects.sa2va.datasets.transforms import SampleTransform
-from projects.sa2va.evaluation.cycle_metric import CycleMetric
-from projects.sa2va.evaluation.referring_metric import ReferringMetric
+from sa2va_native.datasets.adapters.open_images import OpenImages
+from sa2va_native.datasets.adapters.refer import ReferExpressions
+from sa2va_native.datasets.adapters.sa1b import Sa1b
+from sa2va_native.datasets.adapters.sav_pairs import SavPairs
+from sa2va_native.datasets.transforms import SampleTransform
+from sa2va_native.evaluation.cycle_metric import CycleMetric
+from sa2va_native.evaluation.referring_metric import ReferringMetric
 
 _transform = dict(type=SampleTransform, image_size=448, grounding_size=1024, grid_size=16, mask_size=256)
 

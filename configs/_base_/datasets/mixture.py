@@ -2,9 +2,9 @@
 
 from mmengine.dataset import DefaultSampler
 
-from projects.sa2va.datasets.collate import collate_batch
-from projects.sa2va.datasets.mixture import MixtureDataset
-from projects.sa2va.datasets.samplers import EvaluationBatchSampler, MixtureBatchSampler
+from sa2va_native.datasets.collate import collate_batch
+from sa2va_native.datasets.mixture import MixtureDataset
+from sa2va_native.datasets.samplers import EvaluationBatchSampler, MixtureBatchSampler
 
 train_dataloader = dict(
     dataset=dict(

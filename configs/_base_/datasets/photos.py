@@ -5,8 +5,8 @@ from mmengine.config import read_base
 with read_base():
     from .four_sets import *
 
-from projects.sa2va.datasets.adapters.photos import ImgvizPhotos
-from projects.sa2va.datasets.adapters.scenes import SceneExpressions
+from sa2va_native.datasets.adapters.photos import ImgvizPhotos
+from sa2va_native.datasets.adapters.scenes import SceneExpressions
 
 _scenes = dict(type=SceneExpressions, root="data/scenes")
 

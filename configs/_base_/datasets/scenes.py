@@ -5,11 +5,11 @@ from mmengine.config import read_base
 with read_base():
     from .mixture import *
 
-from projects.sa2va.datasets.adapters.scenes import SceneExpressions, SceneMasks
-from projects.sa2va.datasets.transforms import SampleTransform
-from projects.sa2va.evaluation.caption_metric import CaptionMetric
-from projects.sa2va.evaluation.cycle_metric import CycleMetric
-from projects.sa2va.evaluation.referring_metric import ReferringMetric
+from sa2va_native.datasets.adapters.scenes import SceneExpressions, SceneMasks
+from sa2va_native.datasets.transforms import SampleTransform
+from sa2va_native.evaluation.cycle_metric import CycleMetric
+from sa2va_native.evaluation.referring_metric import ReferringMetric
+from sa2va_native.evaluation.scene_caption_metric import SceneCaptionMetric
 
 _data_root = "data/scenes"
 
@@ -33,5 +33,5 @@ test_dataloader["dataset"].update(
 test_evaluator = [
     dict(type=metric, source=name)
     for name in ("test", "test_heldout")
-    for metric in (ReferringMetric, CycleMetric, CaptionMetric)
+    for metric in (ReferringMetric, CycleMetric, SceneCaptionMetric)
 ]

@@ -3,7 +3,7 @@
 ``weights`` come from the command line or the environment: see docs/checkpoints.md.
 """
 
-from projects.sa2va.models import Sa2VA
+from sa2va_native.models import Sa2VA
 
 model = dict(
     type=Sa2VA,

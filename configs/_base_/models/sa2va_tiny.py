@@ -1,6 +1,6 @@
 """Sa2VA at CPU size: the classes of the 4B model with small numbers (128 px, 2.7 M parameters)."""
 
-from projects.sa2va.models import Sa2VA
+from sa2va_native.models import Sa2VA
 
 model = dict(
     type=Sa2VA,

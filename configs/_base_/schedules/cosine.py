@@ -4,7 +4,7 @@ from mmengine.optim import CosineAnnealingLR, LinearLR, OptimWrapper
 from mmengine.runner import TestLoop
 from torch.optim import AdamW
 
-from projects.sa2va.engine.train_loop import TrainLoop
+from sa2va_native.engine.run.train_loop import TrainLoop
 
 _warm_up = 150
 

@@ -4,7 +4,7 @@ from mmengine.optim import LinearLR, OptimWrapper
 from mmengine.runner import TestLoop
 from torch.optim import AdamW
 
-from projects.sa2va.engine.train_loop import TrainLoop
+from sa2va_native.engine.run.train_loop import TrainLoop
 
 train_cfg = dict(type=TrainLoop, max_steps=100)
 test_cfg = dict(type=TestLoop)

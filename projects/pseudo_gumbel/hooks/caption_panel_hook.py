@@ -12,10 +12,10 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from PIL import Image
 
-from projects.pseudo_gumbel.caption_stats import caption_statistics
-from projects.pseudo_gumbel.panel import draw_panel
-from projects.sa2va.engine.before_step import accumulation_steps, just_stepped, optimizer_steps
-from projects.sa2va.engine.unwrap import unwrap_model
+from pseudo_gumbel.caption_stats import caption_statistics
+from pseudo_gumbel.panel import draw_panel
+from sa2va_native.engine.run.before_step import accumulation_steps, just_stepped, optimizer_steps
+from sa2va_native.parallel.unwrap import unwrap_model
 
 
 @HOOKS.register_module()

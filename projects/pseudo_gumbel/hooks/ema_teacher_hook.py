@@ -10,11 +10,11 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
-from projects.pseudo_gumbel.schedules import ema_decay
-from projects.pseudo_gumbel.teacher import EMATeacher
-from projects.sa2va.engine.before_step import just_stepped, optimizer_steps
-from projects.sa2va.engine.unwrap import unwrap_model
-from projects.sa2va.errors import CheckpointError
+from pseudo_gumbel.schedules import ema_decay
+from pseudo_gumbel.teacher import EMATeacher
+from sa2va_native.engine.run.before_step import just_stepped, optimizer_steps
+from sa2va_native.errors import CheckpointError
+from sa2va_native.parallel.unwrap import unwrap_model
 
 _KEY = "ema_teacher"
 
@@ -29,7 +29,7 @@ class EMATeacherHook(Hook):
 
     Args:
         decay: share of the teacher kept at each step, e.g. 0.999 (MMEngine's ``momentum`` is 1 minus this).
-        warmup: see :func:`projects.pseudo_gumbel.schedules.ema_decay`.
+        warmup: see :func:`pseudo_gumbel.schedules.ema_decay`.
         interval: optimizer steps between two logged distances, which read all trained tensors.
 
     Raises:

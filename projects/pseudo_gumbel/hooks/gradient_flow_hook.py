@@ -12,10 +12,15 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from torch import nn
 
-from projects.sa2va.engine.before_step import accumulation_steps, before_optimizer_step, deepspeed_engine, upcoming_step
-from projects.sa2va.engine.parameters import full_gradient
-from projects.sa2va.engine.unwrap import unwrap_model
-from projects.sa2va.errors import ConfigError, TrainingError
+from sa2va_native.engine.run.before_step import (
+    accumulation_steps,
+    before_optimizer_step,
+    deepspeed_engine,
+    upcoming_step,
+)
+from sa2va_native.errors import ConfigError, TrainingError
+from sa2va_native.parallel.parameters import full_gradient
+from sa2va_native.parallel.unwrap import unwrap_model
 
 
 @HOOKS.register_module()

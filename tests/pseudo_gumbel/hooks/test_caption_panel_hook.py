@@ -13,7 +13,7 @@ from mmengine.logging import MessageHub
 from PIL import Image
 from torch import nn
 
-from projects.pseudo_gumbel.hooks.caption_panel_hook import CaptionPanelHook
+from pseudo_gumbel.hooks.caption_panel_hook import CaptionPanelHook
 
 
 class Wrapper:

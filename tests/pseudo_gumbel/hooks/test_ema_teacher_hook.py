@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from projects.pseudo_gumbel.hooks.ema_teacher_hook import EMATeacherHook
-from projects.pseudo_gumbel.schedules import ema_decay
-from projects.sa2va.engine import launch
-from projects.sa2va.engine.before_step import just_stepped
-from projects.sa2va.engine.parameters import gather_slices, is_partitioned, local_tensor, without_padding
-from projects.sa2va.engine.unwrap import unwrap_model
-from projects.sa2va.errors import CheckpointError
+from pseudo_gumbel.hooks.ema_teacher_hook import EMATeacherHook
+from pseudo_gumbel.schedules import ema_decay
+from sa2va_native.engine.run import launch
+from sa2va_native.engine.run.before_step import just_stepped
+from sa2va_native.errors import CheckpointError
+from sa2va_native.parallel.parameters import gather_slices, is_partitioned, local_tensor, without_padding
+from sa2va_native.parallel.unwrap import unwrap_model
 from tests.ranks import run_ranks
 from tests.toy import toy_config
 

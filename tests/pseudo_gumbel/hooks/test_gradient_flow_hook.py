@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from projects.pseudo_gumbel.hooks.gradient_flow_hook import GradientFlowHook
-from projects.sa2va.engine import launch
-from projects.sa2va.engine.unwrap import unwrap_model
-from projects.sa2va.errors import ConfigError, TrainingError
+from pseudo_gumbel.hooks.gradient_flow_hook import GradientFlowHook
+from sa2va_native.engine.run import launch
+from sa2va_native.errors import ConfigError, TrainingError
+from sa2va_native.parallel.unwrap import unwrap_model
 from tests.ranks import run_ranks
 from tests.toy import ToyData, ToyModel, toy_config
 

@@ -1,0 +1,166 @@
+"""Published checkpoints, and those of runs, into the model."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from mmengine.logging import print_log
+from torch import nn
+
+from sa2va_native.checkpoints.layouts import Layout, detect
+from sa2va_native.checkpoints.loading import LoadReport, compare, fill, named_tensors, require_complete, without_lora
+from sa2va_native.checkpoints.stored import Stored, open_checkpoint
+from sa2va_native.checkpoints.translate import flipped, plan, translate
+from sa2va_native.files.paths import resolve
+
+#: Sa2VA's own part, which neither InternVL nor SAM 2 has: it begins untrained where no checkpoint holds it.
+NEW_PARTS = ("text_hidden_fcs.",)
+_STUDENT = "student."
+#: Tensors that SAM 2 in transformers holds twice, and the name under which they are kept.
+TWINS = {
+    "grounding.sam2.prompt_encoder.shared_embedding.positional_embedding": (
+        "grounding.sam2.shared_image_embedding.positional_embedding"
+    )
+}
+#: Tables whose rows are tokens.
+VOCABULARY = ("mllm.model.language_model.embed_tokens.weight", "mllm.lm_head.weight")
+_REMEDY = (
+    "Nothing was loaded. Give weights that belong to the config, base weights of every part (InternVL and SAM 2, or "
+    "Sa2VA), or set model.allow_unexplained=True to go on without them."
+)
+_SAM21_REMEDY = (
+    "These are weights of SAM 2.1 for a model of SAM 2.0: take sam2_hiera_*.pt, or set "
+    "model.sam2.enable_temporal_pos_encoding_for_object_pointers and enable_occlusion_spatial_embedding. "
+)
+
+
+class Source(NamedTuple):
+    """One checkpoint, opened."""
+
+    path: str
+    layout: Layout
+    tensors: Stored  #: by this project's names
+    unexplained: list[str]  #: names that the layout does not know
+
+    @property
+    def is_trained_part(self) -> bool:
+        """Whether it holds only what a run trained, to be put on top of base weights and LoRA."""
+        return not self.layout.covers or any(".lora_A." in name for name in self.tensors)
+
+
+def open_source(path: str | Path) -> Source:
+    """Open a checkpoint and find out its layout.
+
+    Raises:
+        CheckpointError: it cannot be read, or is of no known layout.
+    """
+    path = resolve(Path(path))
+    return source_of(open_checkpoint(path), str(path))
+
+
+def source_of(stored: Stored, path: str) -> Source:
+    """Find out the layout of opened tensors.
+
+    Raises:
+        CheckpointError: it is no known one.
+    """
+    if all(name.startswith(_STUDENT) for name in stored):  # a run of the method keeps the model under this name
+        stored = {name.removeprefix(_STUDENT): tensor for name, tensor in stored.items()}
+    stored = {without_lora(name): tensor for name, tensor in stored.items()}
+    layout = detect(stored, path)
+    tensors, unexplained = translate(stored, layout.rules)
+    tensors = {name: tensor for name, tensor in tensors.items() if TWINS.get(name) not in tensors}
+    return Source(path, layout, tensors, unexplained)
+
+
+def overlay(sources: Sequence[Source]) -> Stored:
+    """The tensors of all sources by this project's names; a later source wins, but for what training cannot change."""
+    tensors: Stored = {}
+    for source in sources:
+        constant = {name: tensors[name] for name in TWINS.values() if name in tensors}
+        tensors |= source.tensors | constant
+    return tensors
+
+
+def import_base(
+    model: nn.Module, sources: Sequence[Source], new_tokens: int, allow_unexplained: bool = False
+) -> LoadReport:
+    """Fill a model that has no LoRA yet.
+
+    Args:
+        model: :class:`sa2va_native.models.Sa2VA`.
+        sources: checkpoints that together hold every part; a later one wins.
+        new_tokens: how many tokens the tokenizer was given on top of InternVL's.
+        allow_unexplained: go on although a tensor is missing, unexpected or of another shape.
+
+    Raises:
+        CheckpointError: one is, and that was not allowed.
+    """
+    own = named_tensors(model)
+    held = tuple(part for source in sources for part in source.layout.covers)
+    new = {name for name in own if name.startswith(NEW_PARTS) and not name.startswith(held)}
+    return import_tensors(own, sources, own.keys() - new, new, new_tokens, allow_unexplained)
+
+
+def import_trained(model: nn.Module, sources: Sequence[Source], allow_unexplained: bool = False) -> LoadReport:
+    """Put what a run trained on top of base weights and LoRA.
+
+    Raises:
+        CheckpointError: a tensor that the model trains is missing, or as :func:`import_base`.
+    """
+    own = named_tensors(model)
+    needed = {name for name, tensor in own.items() if tensor.requires_grad}
+    return import_tensors(own, sources, needed, allow_unexplained=allow_unexplained)
+
+
+def import_tensors(
+    own: dict[str, torch.Tensor],
+    sources: Sequence[Source],
+    needed: Collection[str],
+    new: Collection[str] = (),
+    new_rows: int = 0,
+    allow_unexplained: bool = False,
+) -> LoadReport:
+    """Fill ``own`` from checkpoints, which must hold what is ``needed`` and nothing that the model has not.
+
+    Tensors that are ``new`` keep their first values where no checkpoint holds them; of the vocabulary, ``new_rows`` may
+    be missing.
+    """
+    stored = overlay(sources)
+    report = compare(own, stored, new_rows, VOCABULARY)
+    report.missing = [_with_names_there(name, sources) for name in sorted(needed - stored.keys())]
+    report.fresh = sorted(set(new) - stored.keys())
+    report.unexpected = [name for source in sources for name in source.unexplained]
+    report.unexpected += [f"{name} (there: {stored[name].name})" for name in sorted(stored.keys() - own.keys())]
+    where = ", ".join(source.path for source in sources)
+    if not allow_unexplained:
+        is_sam21 = any("temporal_positional_encoding_projection_layer" in name for name in report.unexpected)
+        require_complete(report, where, (_SAM21_REMEDY if is_sam21 else "") + _REMEDY)
+    fill(own, stored, report)
+    titles = ", ".join(f"{source.path} ({source.layout.title})" for source in sources)
+    print_log(f"weights from {titles}:\n{report}", logger="current")
+    return report
+
+
+def _with_names_there(name: str, sources: Sequence[Source]) -> str:
+    """A missing tensor, with the names that it would have in the checkpoint."""
+    for source in sources:
+        steps, _ = plan([name], flipped(source.layout.rules))
+        if name.startswith(source.layout.covers or ("",)) and steps:
+            there = " ".join(steps[0].target)
+            return name if there == name else f"{name} (there: {there})"
+    return name
+
+
+@torch.no_grad()
+def allocate(model: nn.Module, dtype: torch.dtype) -> None:
+    """All parameters in ``dtype``; those on the meta device get memory, not values. Buffers stay as they are."""
+    for module in model.modules():
+        for name, param in module.named_parameters(recurse=False):
+            if param.is_meta:
+                setattr(module, name, nn.Parameter(torch.empty(param.shape, dtype=dtype), param.requires_grad))
+            else:
+                param.data = param.data.to(dtype)

@@ -1,0 +1,131 @@
+"""COCO instances: any json of masks feeds the cycle."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+from mmengine.logging import print_log
+from mmengine.registry import DATASETS
+
+from sa2va_native.datasets.reading.coco_file import CocoFile, is_id
+from sa2va_native.datasets.reading.files import MAX_IMAGE_PIXELS, usable_text
+from sa2va_native.datasets.reading.unchanged import shared
+from sa2va_native.errors import BadSample, DataError
+from sa2va_native.structures import Sample
+
+
+@DATASETS.register_module()
+class CocoInstances:
+    """Each annotation with a mask is one item (format: https://cocodataset.org/#format-data); boxes alone are none.
+
+    Two frames: an image may name the next frame of its clip as ``next_image_id``, and the annotations of one
+    object share a ``track_id``. Then the annotation of the next frame is the item's second side, and
+    annotations of frames that are some image's next frame are no items of their own. An object that the next
+    frame does not show is a still picture. (An extension of this project; plain COCO files have neither key.)
+
+    Args:
+        ann_file: the json.
+        image_root: folder of the pictures.
+        min_area: smallest ``area`` of an annotation, px of the original picture; annotations without the key
+            are kept.
+        include_crowd: whether to keep ``iscrowd`` annotations; off by default, as a crowd is no single
+            object.
+        text_key: key of an annotation that holds its human text, e.g. ``"caption"`` in the generated scenes;
+            None for masks without text. With a key, annotations that lack it are no items.
+        max_pixels: largest picture that is decoded.
+
+    Attributes:
+        dropped: reason -> annotations that the choices above leave out; logged.
+
+    Raises:
+        DataError: see ``CocoFile``; or the choices above leave nothing.
+    """
+
+    def __init__(
+        self,
+        ann_file: str | Path,
+        image_root: str | Path,
+        min_area: float = 0.0,
+        include_crowd: bool = False,
+        text_key: str | None = None,
+        max_pixels: int = MAX_IMAGE_PIXELS,
+    ) -> None:
+        self.file = shared(CocoFile, Path(ann_file), Path(image_root), max_pixels)
+        self.text_key = text_key
+        next_frames = {number for image in self.file.images if is_id(number := image.get("next_image_id"))}
+        kept: list[int] = []
+        self.dropped: Counter[str] = Counter()
+        self._tracks: dict[tuple[Any, Any], list[int]] = defaultdict(list)
+        for place, annotation in enumerate(self.file.annotations):
+            image, track = annotation.get("image_id"), annotation.get("track_id")
+            if is_id(image) and image in next_frames:
+                if is_id(track):
+                    self._tracks[image, track].append(place)
+            elif "image_id" in annotation and not annotation.get("segmentation"):
+                self.dropped["without a mask"] += 1
+            elif _area(annotation, min_area) < min_area:
+                self.dropped[f"below min_area={min_area:g}"] += 1
+            elif annotation.get("iscrowd") and not include_crowd:
+                self.dropped["crowds"] += 1
+            elif text_key is not None and not annotation.get(text_key):
+                self.dropped[f"without '{text_key}'"] += 1
+            else:
+                kept.append(place)
+        self.items = self.file.annotations.pick(kept)
+        if self.dropped:
+            told = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.dropped.items()))
+            print_log(f"{self.file.path}: {len(self.items):,} annotations; dropped: {told}", logger="current")
+        if not self.items:
+            raise DataError(
+                f"{self.file.path}: none of {len(self.file.annotations)} annotations is left with "
+                f"min_area={min_area}, include_crowd={include_crowd}, text_key={text_key!r} "
+                f"(left out: {dict(self.dropped)}). Relax these settings; "
+                "masks that are marked as crowds: tools/prepare_data/own_data.py coco FILE --include-crowd."
+            )
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def check_all(self) -> list[str]:
+        """What no single sample tells."""
+        return self.file.notes
+
+    def area_share(self, index: int) -> float:
+        """See ``MixtureDataset.area_share``."""
+        return self.file.area_share(self.items[index])
+
+    def __getitem__(self, index: int) -> Sample:
+        annotation = self.items[index]
+        record, attributes = self.file.record(annotation), annotation.get("attributes", {})
+        if not isinstance(attributes, dict):
+            raise BadSample(str(self.file.path), record, "attributes are no object of names and values")
+        image = self.file.picture(annotation)
+        second = self._next_frame(annotation)
+        image2 = self.file.picture(second) if second else None
+        return Sample(
+            sample_id=f"{self.file.path.name}#{record}",
+            image=image,
+            mask=self.file.mask(annotation, image),
+            text=usable_text(annotation[self.text_key], self.file.path, record) if self.text_key else None,
+            image2=image2,
+            mask2=self.file.mask(second, image2) if second is not None and image2 is not None else None,
+            attributes=attributes,
+        )
+
+    def _next_frame(self, annotation: dict[str, Any]) -> dict[str, Any] | None:
+        next_image, track = self.file.image(annotation).get("next_image_id"), annotation.get("track_id")
+        found = self._tracks.get((next_image, track), []) if is_id(next_image) and is_id(track) else []
+        if len(found) > 1:
+            raise BadSample(
+                str(self.file.path),
+                self.file.record(annotation),
+                f"track_id {track!r} is given to {len(found)} annotations of the next frame",
+            )
+        return self.file.annotations[found[0]] if found else None
+
+
+def _area(annotation: dict[str, Any], default: float) -> float:
+    area = annotation.get("area", default)
+    return area if isinstance(area, (int, float)) else default

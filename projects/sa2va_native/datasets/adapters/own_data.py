@@ -1,0 +1,125 @@
+"""People's own masks: one small record an object."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.registry import DATASETS
+
+from sa2va_native.datasets.reading.files import (
+    MAX_IMAGE_PIXELS,
+    inside,
+    read_mask,
+    read_picture,
+    require_folder,
+    usable_text,
+)
+from sa2va_native.datasets.reading.json_lines import JsonLines
+from sa2va_native.datasets.reading.mask_codec import mask_on, rle_size
+from sa2va_native.errors import BadSample, near_miss
+from sa2va_native.structures import Sample
+
+KEYS = ("image", "mask", "text", "image2", "mask2", "id")  # a slip of the last loses nothing
+_REMEDY = 'Expected one record a line, e.g. {"image": "a.jpg", "mask": [[10, 10, 90, 10, 90, 60]]}.'
+
+
+@DATASETS.register_module()
+class OwnData:
+    """Each record of a JSON-lines file (or of one JSON list) is one item.
+
+    A record has
+
+    * ``image``: path of the picture, relative to ``image_root``;
+    * ``mask``: polygons ``[[x0, y0, x1, y1, ...], ...]`` in px, an RLE ``{"size": [height, width], "counts":
+      ...}``, both as COCO has them, or the path of a PNG of the picture's size, 0 outside the object;
+    * ``text``, optional: a human expression or caption;
+    * ``image2`` and ``mask2``, optional: the same object in another frame;
+    * ``id``, optional: a name to be shown. Ids need not be unique: a record is known by its line.
+
+    Other keys are left alone, unless one looks like a misspelt one of these. What is done with odd pictures,
+    masks and paths: see ``files``. Opening reads no record, so that millions of lines open at once.
+
+    Args:
+        path: the file.
+        image_root: folder that the paths are relative to and must not leave; the file's own folder when None.
+        text_required: whether a record without text is a bad sample, as it is to a ``refer`` or ``caption``
+            source.
+        max_pixels: largest picture that is decoded.
+
+    Raises:
+        DataError: the file or the folder is missing or empty.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        image_root: str | Path | None = None,
+        text_required: bool = False,
+        max_pixels: int = MAX_IMAGE_PIXELS,
+    ) -> None:
+        self.path = Path(path)
+        self.records = JsonLines(self.path, _REMEDY)
+        folder = self.path.parent if image_root is None else Path(image_root)
+        self.image_root = require_folder(folder, f"Give the folder of the pictures of {self.path}.")
+        self.text_required, self.max_pixels = text_required, max_pixels
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def check_all(self) -> list[str]:
+        """What no single sample tells: ids that are given twice. Reads every record, but no picture."""
+        lines: dict[Any, list[str]] = defaultdict(list)
+        for index in range(len(self)):
+            try:
+                number = self.records[index].get("id")
+            except BadSample:
+                continue  # told when the sample is read
+            if isinstance(number, (int, str)):
+                lines[number].append(self.records.name(index))
+        repeated = [f"{number} ({', '.join(places[:3])})" for number, places in lines.items() if len(places) > 1]
+        if not repeated:
+            return []
+        first = ", ".join(repeated[:5]) + (", ..." if len(repeated) > 5 else "")
+        return [f"{len(repeated)} ids are given twice; each record is used all the same: {first}"]
+
+    def __getitem__(self, index: int) -> Sample:
+        """One object.
+
+        Raises:
+            BadSample: see the class.
+        """
+        record, line = self.records[index], self.records.name(index)
+        self._check_keys(record, line)
+        image, mask = self._frame(record, line, "image", "mask")
+        text = record.get("text")
+        if text is not None or self.text_required:
+            text = usable_text(text, self.path, line)
+        sample = Sample(sample_id=self._sample_id(record, line), image=image, mask=mask, text=text)
+        if record.get("image2") is not None or record.get("mask2") is not None:
+            sample.image2, sample.mask2 = self._frame(record, line, "image2", "mask2")
+        return sample
+
+    def _sample_id(self, record: dict[str, Any], line: str) -> str:
+        name = f" id {record['id']}" if record.get("id") is not None else ""
+        return f"{self.path.name}#{line}{name}"
+
+    def _check_keys(self, record: dict[str, Any], line: str) -> None:
+        for key in record:
+            if key not in KEYS and (meant := near_miss(key, KEYS[:-1])):
+                raise BadSample(str(self.path), line, f"unknown key '{key}'. Did you mean '{meant}'?")
+
+    def _frame(self, record: dict[str, Any], line: str, image: str, mask: str) -> tuple[np.ndarray, np.ndarray]:
+        """uint8 (H, W, 3) and bool (H, W)."""
+        for key in (image, mask):
+            if record.get(key) is None:
+                raise BadSample(str(self.path), line, f"no '{key}'")
+        picture_file = inside(self.image_root, record[image], self.path, line)
+        segmentation = record[mask]
+        if isinstance(segmentation, str):
+            pixels = read_mask(inside(self.image_root, segmentation, self.path, line), line, self.max_pixels)
+            return read_picture(picture_file, line, pixels.shape, self.max_pixels), pixels
+        picture = read_picture(picture_file, line, rle_size(segmentation), self.max_pixels)
+        return picture, mask_on(picture, segmentation, self.path, line)

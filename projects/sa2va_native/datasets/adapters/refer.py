@@ -1,0 +1,147 @@
+"""RefCOCO, RefCOCO+, RefCOCOg: human referring expressions for COCO masks, in the REFER layout."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.registry import DATASETS
+
+from sa2va_native.datasets.reading.coco_file import CocoFile, of_id
+from sa2va_native.datasets.reading.files import MAX_IMAGE_PIXELS, require_folder, usable_text
+from sa2va_native.datasets.reading.packed_records import PackedRecords
+from sa2va_native.datasets.reading.plain_pickle import read_pickle
+from sa2va_native.datasets.reading.unchanged import shared
+from sa2va_native.errors import BadSample, DataError, printable
+from sa2va_native.structures import Sample
+
+_REMEDY = "Expected the REFER layout: instances.json and refs(unc).p (or umd, google) in one folder."
+
+
+@DATASETS.register_module()
+class ReferExpressions:
+    """Every sentence of every ref is one item (layout: https://github.com/lichengunc/refer).
+
+    A ref without sentences is one bad sample; of one without ``split``, each sentence is a bad sample of every split.
+
+    Args:
+        root: folder with ``instances.json`` and ``refs(*.p)``.
+        split: ``train``, ``val``, ``testA``, ``testB`` or ``test``, as the refs name it.
+        image_root: folder of the pictures (``coco2014/train2014`` for RefCOCO); ``{root}/images`` when None.
+        split_by: which refs file, e.g. ``"unc"`` for ``refs(unc).p``; needed only when there are several.
+        max_pixels: largest picture that is decoded.
+
+    Raises:
+        DataError: a missing or empty folder, no refs file or several, a refs file that is not plain data, a
+            split without sentences, or see ``CocoFile``.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str,
+        image_root: str | Path | None = None,
+        split_by: str | None = None,
+        max_pixels: int = MAX_IMAGE_PIXELS,
+    ) -> None:
+        folder = require_folder(Path(root), _REMEDY)
+        self.refs_file = _find_refs(folder, split_by)
+        self.file = shared(CocoFile, folder / "instances.json", Path(image_root or folder / "images"), max_pixels)
+        self._refs = shared(_read_refs, self.refs_file)
+        same_id = self.file.places()
+        items: list[tuple[int, int, int, int]] = []
+        for place, ref in enumerate(self._refs):
+            if ref.get("split", split) == split:
+                annotations = of_id(same_id, ref.get("ann_id")) or []
+                for sentence in range(max(1, len(_sentences(ref)))):
+                    items.append((place, sentence, len(annotations), next(iter(annotations), 0)))
+        #: Place of a ref, and of a sentence in it; how many annotations have its ann_id, and the place of the first.
+        self._items = np.array(items, np.int64)
+        if not items:
+            splits = ", ".join(splits_of(self.refs_file))
+            raise DataError(f"{self.refs_file}: no sentences in split '{split}'. It has: {splits}.")
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def check_all(self) -> list[str]:
+        """What no single sample tells."""
+        return self.file.notes
+
+    def area_share(self, index: int) -> float:
+        """See ``MixtureDataset.area_share``."""
+        _, _, count, annotation = self._items[index]
+        return self.file.area_share(self.file.annotations[annotation]) if count == 1 else 0.0
+
+    def __getitem__(self, index: int) -> Sample:
+        place, number, count, first = self._items[index]
+        ref = self._refs[place]
+        sentence = next(iter(_sentences(ref)[number:]), None)  # there is none of a ref without sentences
+        sentence = sentence if isinstance(sentence, dict) else {}
+        record = f"ref {ref.get('ref_id')} sentence {sentence.get('sent_id')}"
+        for key in ("ref_id", "ann_id", "split"):
+            if key not in ref:
+                raise BadSample(str(self.refs_file), record, f"no '{key}'")
+        text = usable_text(sentence.get("sent"), self.refs_file, record)
+        if not count:
+            raise BadSample(str(self.refs_file), record, f"ann_id {ref['ann_id']!r:.80} is not in {self.file.path}")
+        if count > 1:
+            raise BadSample(
+                str(self.refs_file),
+                record,
+                f"ann_id {ref['ann_id']!r:.80} is given to {count} annotations of {self.file.path}",
+            )
+        annotation = self.file.annotations[first]
+        attributes = annotation.get("attributes", {})
+        if not isinstance(attributes, dict):
+            raise BadSample(str(self.file.path), record, "attributes are no object of names and values")
+        image = self.file.picture(annotation)
+        return Sample(
+            sample_id=f"{self.refs_file.name}#{record}",
+            image=image,
+            mask=self.file.mask(annotation, image),
+            text=text,
+            attributes=attributes,
+        )
+
+
+def splits_of(refs_file: Path) -> list[str]:
+    """The splits that a refs file names, sorted.
+
+    Raises:
+        DataError: as of ``ReferExpressions``.
+    """
+    splits = {str(ref["split"]) for ref in shared(_read_refs, refs_file) if "split" in ref}
+    return sorted(map(printable, splits))
+
+
+def _find_refs(folder: Path, split_by: str | None) -> Path:
+    found = sorted(folder.glob("refs(*).p"))
+    if split_by is not None:
+        found = [path for path in found if path.name == f"refs({split_by}).p"]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise DataError(f"{folder}: no {f'refs({split_by}).p' if split_by else 'refs(*).p'}. {_REMEDY}")
+    raise DataError(
+        f"{folder}: several refs files ({', '.join(path.name for path in found)}). Choose one with split_by."
+    )
+
+
+def _sentences(ref: dict[str, Any]) -> list[Any]:
+    sentences = ref.get("sentences")
+    return sentences if isinstance(sentences, list) else []
+
+
+def _read_refs(path: Path) -> PackedRecords:
+    refs = read_pickle(path)
+    if not isinstance(refs, list) or not refs or not all(isinstance(ref, dict) for ref in refs):
+        raise DataError(f"{path}: holds no list of refs. {_REMEDY}")
+    try:
+        for ref in refs:
+            json.dumps(ref, default=str)  # a number of thousands of digits, or lists in lists, cannot be shown
+        return PackedRecords(refs)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise DataError(f"{path}: a ref that a json could not hold ({error}). Rewrite it with plain data.") from error

@@ -1,0 +1,54 @@
+"""SA-1B: 11 million photographs with the masks of everything, without names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from mmengine.registry import DATASETS
+
+from sa2va_native.datasets.adapters.tar_shards import TarShards
+from sa2va_native.datasets.indexing.file_parts import file_parts
+from sa2va_native.datasets.indexing.index import Entry, Part
+from sa2va_native.errors import BadSample
+
+
+@DATASETS.register_module()
+class Sa1b(TarShards):
+    """Each annotation is one item. Three layouts are read, also side by side below one root:
+
+    * the official shards ``sa_000000.tar`` as they are downloaded;
+    * unpacked, ``sa_{id}.jpg`` beside ``sa_{id}.json``;
+    * ``img/sa_{id}.jpg`` and ``js/sa_{id}.json`` apart.
+
+    Arguments, faults and errors: see ``TarShards``. A missing jpg is a bad sample for each of its annotations.
+    """
+
+    _remedy = "Expected sa_*.tar, or sa_*.jpg beside sa_*.json, or the folders img and js of these."
+
+    def _parts(self) -> Iterator[Part]:
+        yield from super()._parts()
+        yield from file_parts(self.root, ".json", self._files)
+
+    def _files(self, folder: Path, names: list[str]) -> Iterator[Entry]:
+        for name in names:
+            path = folder / name
+            stem = path.relative_to(self.root).as_posix().removesuffix(".json")
+            try:
+                content = path.read_bytes()
+            except OSError as error:
+                yield BadSample(str(path), "json", f"unreadable ({error})")
+                continue
+            yield from self._annotations(content, str(path), {"stem": stem})
+
+    def _open(self, row: dict[str, Any]) -> tuple[Path | BinaryIO, BinaryIO, str]:
+        if row["json_start"] is not None:
+            return super()._open(row)
+        json_file = self.root / f"{row['stem']}.json"
+        folder = json_file.parent
+        pictures = folder.with_name("img") if folder.name == "js" else folder
+        try:
+            return pictures / f"{json_file.stem}.jpg", json_file.open("rb"), str(json_file)
+        except OSError as error:
+            raise BadSample(str(json_file), "json", f"unreadable ({error})") from error

@@ -1,0 +1,50 @@
+"""The generated scene set through the adapters of real data; written to disk the first time it is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mmengine.registry import DATASETS
+
+from sa2va_native.datasets.adapters.coco import CocoInstances
+from sa2va_native.datasets.adapters.refer import ReferExpressions
+from sa2va_native.datasets.scenes.scene_set import write_scene_set
+
+
+@DATASETS.register_module()
+class SceneMasks(CocoInstances):
+    """Masks of one split, with two frames where the split has them.
+
+    Args:
+        root: folder of the whole set.
+        split: ``labelled``, ``mask_only``, ``test`` or ``test_heldout``.
+        settings: keywords of :func:`write_scene_set`.
+        text_key, min_area: see :class:`CocoInstances`.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str,
+        settings: dict[str, Any] | None = None,
+        text_key: str | None = None,
+        min_area: float = 0.0,
+    ) -> None:
+        folder = write_scene_set(root, **(settings or {})) / split
+        super().__init__(folder / "instances.json", folder / "images", min_area=min_area, text_key=text_key)
+
+
+@DATASETS.register_module()
+class SceneExpressions(ReferExpressions):
+    """Referring expressions of one split, every sentence an item.
+
+    Args:
+        root: folder of the whole set.
+        split: ``labelled``, ``test`` or ``test_heldout``.
+        settings: keywords of :func:`write_scene_set`.
+    """
+
+    def __init__(self, root: str | Path, split: str, settings: dict[str, Any] | None = None) -> None:
+        folder = write_scene_set(root, **(settings or {})) / split
+        super().__init__(folder, "train" if split == "labelled" else "test")

@@ -1,0 +1,143 @@
+"""Looks at the samples of a data set and sums up what is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from sa2va_native.datasets.advice import advice_for
+from sa2va_native.datasets.mixture import Adapter
+from sa2va_native.datasets.region_grid import POOLINGS, Pooling, region_grid
+from sa2va_native.errors import BadSample
+from sa2va_native.parallel.ordered_map import cores, ordered_map
+
+_EXAMPLES = 3
+_CROWDS = (
+    " (an annotation tool such as CVAT marks every brush mask as a crowd: include_crowd=True of the adapter, or "
+    "tools/prepare_data/own_data.py coco FILE --include-crowd, takes them)"
+)
+
+
+class Region(NamedTuple):
+    """What decides whether an object has region enough to be described."""
+
+    grid_size: int = 16  #: cells a side
+    pooling: Pooling | None = None  #: that training has; None where nobody says
+    min_share: float = 0.05  #: see ``region_grid``
+    min_cells: int = 1  #: fewer are too few
+
+
+@dataclass
+class Problem:
+    """Bad samples of one kind."""
+
+    remedy: str
+    count: int = 0
+    examples: list[str] = field(default_factory=list)  #: the first few, as file: record: reason
+
+
+@dataclass
+class SetReport:
+    """What was found in one set."""
+
+    looked_at: int = 0
+    problems: dict[str, Problem] = field(default_factory=dict)  #: by title
+    notes: list[str] = field(default_factory=list)  #: what no single sample tells
+    without_text: int = 0
+    two_frames: int = 0
+    too_few_cells: dict[str, int] = field(default_factory=lambda: dict.fromkeys(POOLINGS, 0))  #: objects, by pooling
+
+    @property
+    def bad(self) -> int:
+        """Bad samples of all kinds."""
+        return sum(problem.count for problem in self.problems.values())
+
+
+def spread(length: int, limit: int | None) -> Sequence[int]:
+    """At most ``limit`` indices, evenly over the set."""
+    if limit is None or limit >= length:
+        return range(length)
+    return np.linspace(0, length - 1, limit).round().astype(int).tolist()
+
+
+def check_set(
+    dataset: Adapter,
+    indices: Iterable[int],
+    region: Region,
+    on_bad: Callable[[BadSample], None] = lambda bad: None,
+) -> SetReport:
+    """Reads samples and sums up.
+
+    Args:
+        dataset: any adapter.
+        indices: which samples, in which order.
+        region: what the poolings are tried with.
+        on_bad: is told each bad sample, in order.
+    """
+    report = SetReport(notes=[*(dataset.check_all() if hasattr(dataset, "check_all") else []), *_left_out(dataset)])
+
+    def look(index: int) -> BadSample | tuple[bool, bool, list[str]]:
+        try:
+            sample = dataset[index]
+        except BadSample as error:
+            return error
+        cells = {name: region_grid(sample.mask, region.grid_size, name, region.min_share).sum() for name in POOLINGS}
+        lost: list[str] = [name for name, count in cells.items() if count < region.min_cells]
+        return sample.text is None, sample.image2 is not None, lost
+
+    threads = min(8, cores())  # pillow decodes without holding the interpreter
+    with ThreadPoolExecutor(threads) as pool:
+        for seen in ordered_map(pool, look, indices, ahead=16 * threads):
+            report.looked_at += 1
+            if isinstance(seen, BadSample):
+                _count(report, seen)
+                on_bad(seen)
+                continue
+            without_text, two_frames, lost = seen
+            report.without_text += without_text
+            report.two_frames += two_frames
+            for name in lost:
+                report.too_few_cells[name] += 1
+    return report
+
+
+def _left_out(dataset: Adapter) -> list[str]:
+    """What the adapter's settings leave out, of its file or of its index."""
+    dropped = getattr(dataset, "dropped", None) or getattr(getattr(dataset, "index", None), "dropped", {})
+    return [
+        f"left out: {count:,} {reason}{_CROWDS if reason == 'crowds' else ''}"
+        for reason, count in sorted(dropped.items())
+    ]
+
+
+def _count(report: SetReport, bad: BadSample) -> None:
+    advice = advice_for(bad.reason)
+    problem = report.problems.setdefault(advice.title, Problem(advice.remedy))
+    problem.count += 1
+    if len(problem.examples) < _EXAMPLES:
+        problem.examples.append(str(bad))
+
+
+def format_report(report: SetReport, total: int, region: Region) -> str:
+    """The report as text: problems by how many samples they cost, then what each pooling would drop."""
+    good = report.looked_at - report.bad
+    lines = [f"{report.looked_at:,} of {total:,} samples looked at, {report.bad:,} bad"]
+    for title, problem in sorted(report.problems.items(), key=lambda item: -item[1].count):
+        lines += [f"  {problem.count:,} x {title}", f"      mend: {problem.remedy}"]
+        lines += [f"      {example}" for example in problem.examples]
+        if problem.count > len(problem.examples):
+            lines.append(f"      and {problem.count - len(problem.examples):,} more")
+    lines += [f"  note: {note}" for note in report.notes]
+    if good:
+        lines.append(f"  with text {good - report.without_text:,}, with two frames {report.two_frames:,}")
+        few = "without a region cell" if region.min_cells == 1 else f"with fewer than {region.min_cells} region cells"
+        lost = ", ".join(
+            f"{name} {count:,} ({count / good:.1%}{', the configured one' if name == region.pooling else ''})"
+            for name, count in report.too_few_cells.items()
+        )
+        lines.append(f"  objects {few} of {region.grid_size} x {region.grid_size}, by pooling: {lost}")
+    return "\n".join(lines)

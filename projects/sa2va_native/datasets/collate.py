@@ -1,0 +1,51 @@
+"""From transformed samples to a ``Batch``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mmengine.registry import FUNCTIONS
+from torch.utils.data import default_collate
+
+from sa2va_native.datasets.mixture import Item
+from sa2va_native.errors import DataError
+from sa2va_native.structures import Batch, Side
+
+
+@FUNCTIONS.register_module()
+def collate_batch(items: Sequence[Item]) -> dict[str, Batch]:
+    """Stack the samples of one kind.
+
+    If some samples have a second frame and some do not, a still picture's mask side is its caption side.
+
+    Returns:
+        ``{"batch": Batch}``, the keyword arguments of the model's ``forward``.
+
+    Raises:
+        DataError: samples of several kinds.
+    """
+    kinds = sorted({item.kind for item in items})
+    if len(kinds) > 1:
+        raise DataError(
+            f"one batch holds kinds {', '.join(kinds)}. Train with MixtureBatchSampler; evaluate one kind at a time."
+        )
+    sides = [item.sides for item in items]
+    two_frames = any(pair.mask_side is not None for pair in sides)
+    mask_sides = [pair.mask_side or pair.caption_side for pair in sides]
+    batch = Batch(
+        kind=items[0].kind,
+        caption_side=_stack([pair.caption_side for pair in sides]),
+        mask_side=_stack(mask_sides) if two_frames else None,
+        text=[item.text for item in items],
+        keys=[item.key for item in items],
+        sample_ids=[item.sample_id for item in items],
+        attributes=[item.attributes for item in items],
+        sources=[item.source for item in items],
+        gt_masks=[item.gt_mask for item in items if item.gt_mask is not None],
+    )
+    return {"batch": batch}
+
+
+def _stack(sides: Sequence[Side]) -> Side:
+    # torch's own, as it stacks into the memory that a worker shares with the main process
+    return Side(*(default_collate(list(tensors)) for tensors in zip(*sides, strict=True)))

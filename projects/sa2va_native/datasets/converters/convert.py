@@ -1,0 +1,124 @@
+"""From other people's layouts to own data: resumable, in parallel where it pays."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from sa2va_native.errors import BadSample, DataError
+from sa2va_native.files.atomic import atomic_write
+from sa2va_native.parallel.ordered_map import cores, ordered_map
+
+#: Sources between two notes of how far it is.
+_STRIDE = 128
+
+
+class Converted(NamedTuple):
+    """What a source gave."""
+
+    records: list[dict[str, Any]]
+    bad: list[BadSample]
+
+
+class Converter(Protocol):
+    """Reads one layout."""
+
+    #: Folder that ``image`` of the records is relative to.
+    root: Path
+    #: Whether sources take long enough to be worth other processes; then the converter is sent to them.
+    parallel: bool
+
+    def sources(self) -> Sequence[str]:
+        """Names of what is converted one by one, always in the same order."""
+        ...
+
+    def convert(self, source: str) -> Converted:
+        """The objects of a source as records of own data."""
+        ...
+
+
+class Total(NamedTuple):
+    """What a conversion wrote."""
+
+    records: int
+    bad: int
+    report: Path  #: JSON lines of what was left out
+
+
+def write_own_data(converter: Converter, out: Path, track: Callable[[Iterable[str]], Iterable[str]] = iter) -> Total:
+    """Write ``out``, or go on where it was left.
+
+    Records go to ``OUT.part``, which gets its name when all are there. ``OUT.progress`` says how many sources are done
+    and how long the files were then; what was written behind is written again.
+
+    Args:
+        track: wraps the names of the sources that are still to do, e.g. a progress bar.
+
+    Raises:
+        DataError: ``out`` is there already, no sources, no object can be used, or the sources have changed since the
+            conversion was begun.
+    """
+    require_new(out)
+    names = list(converter.sources())
+    if not names:
+        raise DataError(f"{converter.root}: nothing to convert. docs/data.md shows the layouts.")
+    part, progress, report = (out.with_name(out.name + end) for end in (".part", ".progress", ".bad.jsonl"))
+    begun = {"sources": hashlib.sha256("\n".join(names).encode("utf-8", "replace")).hexdigest()}
+    state: dict[str, Any] = {**begun, "done": 0, "bytes": 0, "report bytes": 0, "records": 0, "bad": 0}
+    if progress.exists():
+        state = json.loads(progress.read_text(encoding="utf-8"))
+        if state["sources"] != begun["sources"]:
+            raise DataError(f"{progress}: the sources have changed since this conversion was begun. Delete it.")
+    for path, length in ((part, state["bytes"]), (report, state["report bytes"])):
+        path.touch()
+        if path.stat().st_size < length:
+            raise DataError(f"{path} is shorter than {progress} says. Delete both to begin again.")
+    with part.open("r+b") as records, report.open("r+b") as left_out:
+        records.truncate(state["bytes"])
+        left_out.truncate(state["report bytes"])
+        for file in (records, left_out):
+            file.seek(0, os.SEEK_END)
+        for number, converted in enumerate(_in_parallel(converter, track(names[state["done"] :])), state["done"] + 1):
+            for record in converted.records:
+                records.write(json.dumps(record, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+            for bad in converted.bad:
+                left_out.write(json.dumps(bad.report()).encode() + b"\n")
+            state["records"] += len(converted.records)
+            state["bad"] += len(converted.bad)
+            if number % _STRIDE == 0 or number == len(names):
+                records.flush()
+                left_out.flush()
+                state |= {"done": number, "bytes": records.tell(), "report bytes": left_out.tell()}
+                with atomic_write(progress) as unfinished:
+                    unfinished.write_text(json.dumps(state), encoding="utf-8")
+    progress.unlink()
+    if not state["records"]:
+        part.unlink()
+        raise DataError(f"{converter.root}: none of {state['bad']} objects can be used; each is named in {report}.")
+    part.rename(out)
+    if not state["bad"]:
+        report.unlink()
+    return Total(state["records"], state["bad"], report)
+
+
+def require_new(out: Path) -> None:
+    """Sees that a conversion to ``out`` was not made before.
+
+    Raises:
+        DataError: the file is there.
+    """
+    if out.exists():
+        raise DataError(f"{out} is there already. Take it away, or give another --out.")
+
+
+def _in_parallel(converter: Converter, names: Iterable[str]) -> Iterator[Converted]:
+    if not converter.parallel:
+        yield from map(converter.convert, names)
+        return
+    with ProcessPoolExecutor(cores()) as pool:
+        yield from ordered_map(pool, converter.convert, names, ahead=16 * cores())

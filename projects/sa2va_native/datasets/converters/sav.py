@@ -1,0 +1,193 @@
+"""Raw SA-V to the pair files that ``SavPairs`` reads."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from rich.progress import track
+
+from sa2va_native.datasets.adapters.sav_videos import check_choices
+from sa2va_native.datasets.indexing.file_parts import walk
+from sa2va_native.datasets.reading.files import require_folder
+from sa2va_native.datasets.reading.object_limits import Dropped, ObjectLimits
+from sa2va_native.datasets.reading.sav_file import FramePair, SavFile, video_of
+from sa2va_native.datasets.reading.unchanged import stamp
+from sa2va_native.datasets.reading.video_frames import require_av
+from sa2va_native.errors import BadSample, ConfigError, DataError
+from sa2va_native.files.atomic import atomic_write
+from sa2va_native.parallel.ordered_map import ordered_map
+
+#: Hidden folder of the output: what each annotation file gave, and the state of the files that it followed from. While
+#: these are as they were, nothing is converted again.
+_RECEIPTS = ".done"
+
+
+class Conversion(NamedTuple):
+    """What to convert, and how; ``frame_gap``, ``kinds`` and the area as ``SavVideos`` has them."""
+
+    root: Path
+    out: Path
+    frame_gap: int = 6
+    kinds: tuple[str, ...] = ("manual", "auto")
+    pairs_per_masklet: int = 1  #: evenly spread over the usable ones
+    min_area_share: float = 0.0
+    max_area_share: float = 1.0
+
+    def settings(self) -> dict[str, Any]:
+        """JSON-like; what the pairs follow from."""
+        return {**self._asdict(), "kinds": sorted(self.kinds), "root": None, "out": None}
+
+
+class Converted(NamedTuple):
+    """What a conversion, or one file of it, gave."""
+
+    pairs: int
+    dropped: Counter[str]
+    bad: list[BadSample]
+
+
+def convert(conversion: Conversion, processes: int = 1) -> Converted:
+    """Write the pairs of all annotation files below ``root``; a killed conversion goes on where it was.
+
+    Bad samples are written to ``bad_samples.jsonl`` in ``out``.
+
+    Raises:
+        ConfigError: settings that cannot work, or ``out`` holds pairs of other settings.
+        DataError: ``root`` has no annotation file.
+    """
+    require_av()
+    check_choices(conversion.frame_gap, conversion.kinds)
+    ObjectLimits(conversion.min_area_share, conversion.max_area_share)
+    for name, value in (("pairs_per_masklet", conversion.pairs_per_masklet), ("processes", processes)):
+        if value < 1:
+            raise ConfigError(f"{name} must be at least 1, got {value}")
+    names = list(_annotation_files(conversion))
+    if not names:
+        raise DataError(f"{conversion.root}: no sav_XXXXXX_{{{','.join(conversion.kinds)}}}.json in it.")
+    _claim(conversion)
+    try:
+        with ProcessPoolExecutor(processes) as pool:
+            done = ordered_map(pool, functools.partial(_convert_file, conversion), names, ahead=4 * processes)
+            for _ in track(done, description="converting", total=len(names)):
+                pass
+    except BrokenProcessPool as error:
+        raise DataError(
+            "a process of the conversion was killed; for want of memory? Call it again, with fewer processes: it goes "
+            "on where it was."
+        ) from error
+    receipts = [_read_receipt(conversion, name) for name in names]
+    bad = [one for receipt in receipts for one in receipt.bad]
+    with atomic_write(conversion.out / "bad_samples.jsonl") as unfinished:
+        lines = (json.dumps(one.report()) + "\n" for one in bad)
+        unfinished.write_text("".join(lines), encoding="utf-8")
+    dropped = sum((receipt.dropped for receipt in receipts), Counter[str]())
+    return Converted(sum(receipt.pairs for receipt in receipts), dropped, bad)
+
+
+def _annotation_files(conversion: Conversion) -> Iterator[str]:
+    """Their paths below the root."""
+    root = require_folder(conversion.root, "Give the folder of sav_XXXXXX.mp4 and their json.")
+    endings = tuple(f"_{kind}.json" for kind in conversion.kinds)
+    for folder, names, *_ in walk(root, ".json"):
+        yield from ((folder / name).relative_to(root).as_posix() for name in names if name.endswith(endings))
+
+
+def _claim(conversion: Conversion) -> None:
+    """Note the settings in the output folder, or compare."""
+    path = conversion.out / _RECEIPTS / "settings.json"
+    settings = json.loads(json.dumps(conversion.settings()))
+    if not path.is_file():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_write(path) as unfinished:
+                unfinished.write_text(json.dumps(settings), encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"{conversion.out}: cannot be written ({error}). Choose another folder.") from error
+    written = json.loads(path.read_text(encoding="utf-8"))
+    changes = [
+        f"{key} was {written.get(key)!r}, now {value!r}" for key, value in settings.items() if written.get(key) != value
+    ]
+    if changes:
+        raise ConfigError(
+            f"{conversion.out}: holds pairs of other settings ({', '.join(changes)}). Choose another folder."
+        )
+
+
+def _receipt(conversion: Conversion, name: str) -> Path:
+    return conversion.out / _RECEIPTS / name
+
+
+def _read_receipt(conversion: Conversion, name: str) -> Converted:
+    _, pairs, dropped, bad = json.loads(_receipt(conversion, name).read_text(encoding="utf-8"))
+    return Converted(pairs, Counter(dropped), [BadSample(*fields) for fields in bad])
+
+
+def _convert_file(conversion: Conversion, name: str) -> None:
+    receipt, annotation = _receipt(conversion, name), conversion.root / name
+    folder, state = conversion.out / name.removesuffix(".json"), [stamp(annotation), stamp(video_of(annotation))]
+    if receipt.is_file():
+        if json.loads(receipt.read_text(encoding="utf-8"))[0] == state:
+            return
+        shutil.rmtree(folder, ignore_errors=True)  # pairs of former files
+    done = Converted(0, Counter(), [])
+    try:
+        file = SavFile(annotation)
+    except BadSample as error:
+        done.bad.append(error)
+    else:
+        done = _write_pairs(conversion, file, folder)
+    receipt.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(receipt) as unfinished:
+        bad = [[one.path, one.record, one.reason] for one in done.bad]
+        unfinished.write_text(json.dumps([state, done.pairs, done.dropped, bad]), encoding="utf-8")
+
+
+def _write_pairs(conversion: Conversion, file: SavFile, folder: Path) -> Converted:
+    dropped, bad, usable = Counter[str](), [], []
+    limits = ObjectLimits(conversion.min_area_share, conversion.max_area_share)
+    for found in file.pairs(conversion.frame_gap, limits):
+        if isinstance(found, Dropped):
+            dropped[found.reason] += 1
+        elif isinstance(found, BadSample):
+            bad.append(found)
+        else:
+            usable.append(found)
+    chosen = []
+    for _, group in itertools.groupby(usable, key=lambda pair: pair.masklet):
+        pairs = list(group)
+        chosen += middles(pairs, conversion.pairs_per_masklet)
+    if len(usable) > len(chosen):
+        dropped[f"pairs beyond pairs_per_masklet={conversion.pairs_per_masklet}"] = len(usable) - len(chosen)
+    folder.mkdir(parents=True, exist_ok=True)
+    for unfinished in folder.glob(".*.tmp"):  # of a killed conversion
+        unfinished.unlink()
+    count = 0
+    # two frames at a time: a damaged place costs its own pairs, and memory does not grow with the video
+    for _, same_frames in itertools.groupby(sorted(chosen, key=lambda pair: pair[1:]), key=lambda pair: pair[1:]):
+        try:
+            for pair, arrays in file.read(list(same_frames)):
+                content: dict[str, Any] = arrays
+                path = folder / f"masklet_data_{pair.masklet}_{pair.frame1}_{pair.frame2}.npz"
+                with atomic_write(path) as unfinished, unfinished.open("wb") as stream:
+                    np.savez_compressed(stream, **content)
+                count += 1
+        except BadSample as error:
+            bad.append(error)
+    return Converted(count, dropped, bad)
+
+
+def middles(pairs: list[FramePair], count: int) -> list[FramePair]:
+    """``count`` of them, the middles of as many equal stretches; all if there are no more."""
+    if len(pairs) <= count:
+        return pairs
+    return [pairs[(2 * i + 1) * len(pairs) // (2 * count)] for i in range(count)]

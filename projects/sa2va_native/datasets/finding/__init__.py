@@ -1,0 +1,1 @@
+"""What data sets lie at a path."""

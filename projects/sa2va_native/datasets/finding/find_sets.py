@@ -1,0 +1,179 @@
+"""What lies at a path: the adapters of the data sets there."""
+
+from __future__ import annotations
+
+import fnmatch
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sa2va_native.datasets.adapters.refer import ReferExpressions, splits_of
+from sa2va_native.datasets.finding.coco_json import is_coco, may_be_coco, pictures_of
+from sa2va_native.datasets.indexing.file_parts import walk
+from sa2va_native.datasets.reading.files import require_folder
+from sa2va_native.errors import DataError
+
+_NOT_TRAINED_ON = ("val", "test")
+_LAYOUTS = (
+    "Expected own data (data.jsonl), the layout of COCO (annotations/instances_NAME.json beside the folder NAME/ of "
+    "pictures, or one json of COCO in the folder), of REFER (instances.json, refs(unc).p and images/), of SA-V, SA-1B, "
+    "Open Images or Describe Anything, or tar shards. docs/data.md shows each."
+)
+
+
+#: A folder of more is one of many small files, e.g. LabelMe's, not of a COCO set.
+_MOST_JSON = 64
+#: Files of the sets of many files, and their adapters.
+_LARGE = {
+    "*.npz": "SavPairs",
+    "sav_*_manual.json": "SavVideos",
+    "sav_*_auto.json": "SavVideos",
+    "sa_*.tar": "Sa1b",
+    "sa_*.json": "Sa1b",
+    "*.tar": "TarShards",
+}
+
+
+class FoundSet(NamedTuple):
+    """One data set: how to build its adapter, and what to call it."""
+
+    name: str
+    config: dict[str, Any]
+
+    @property
+    def training(self) -> bool:
+        """Whether its name tells of no validation or test set."""
+        return not any(word in self.name for word in _NOT_TRAINED_ON)
+
+
+def find_sets(path: str | Path) -> list[FoundSet]:
+    """Every data set at a path, by the names of its files.
+
+    * a ``.jsonl`` file, a ``.json`` of a list or of an object a line, or a folder that holds ``data.jsonl`` or
+      ``data.json``: own data;
+    * a ``.json`` of one object with the lists ``images`` and ``annotations``, or a folder that holds one such file
+      (Label Studio's ``result.json``, Roboflow's ``_annotations.coco.json``): COCO;
+    * a folder with ``annotations/instances_NAME.json``, else ``annotations/NAME.json``, else
+      ``NAME/_annotations.coco.json``: COCO, one set a file. The pictures of ``NAME`` are in ``NAME/``,
+      ``images/NAME/``, ``images/``, the folder itself or beside the json: where the first of them are;
+    * a folder with ``instances.json``, or that file: COCO;
+    * a folder with ``refs(*).p`` beside them: REFER, one set a split;
+    * a folder with ``SPLIT-annotations-object-segmentation.csv``: Open Images, one set a split;
+    * a folder with ``SPLIT/annotations.json`` and ``SPLIT/images/*.tar``, or such a ``SPLIT``: Describe Anything, one
+      set a split;
+    * at any depth ``*.npz`` or ``sav_*_manual.json``: SA-V; ``sa_*.tar`` or ``sa_*.json``: SA-1B; another ``*.tar``:
+      shards; what is met first.
+
+    Raises:
+        DataError: nothing there, or nothing that fits; the message says what was looked for.
+    """
+    path = Path(path).expanduser()
+    if path.is_file():
+        return [_of_file(path)]
+    if not path.is_dir():
+        raise DataError(f"{path}: no such file or folder. {_LAYOUTS}")
+    for name in ("data.jsonl", "data.json"):
+        if (path / name).is_file():
+            return [_of_file(path / name)]
+    if refs := sorted(path.glob("refs(*).p")):
+        return [found for file in refs for found in _refer(path, file)]
+    if found := coco_sets(path, named=True) or _described(path) or _large_sets(path) or coco_sets(path):
+        return found
+    require_folder(path, _LAYOUTS)
+    raise DataError(f"{path}: no data.jsonl, no annotations/instances_*.json, no instances.json. {_LAYOUTS}")
+
+
+def coco_sets(path: Path, named: bool = False) -> list[FoundSet]:
+    """The COCO sets at a json, whatever its name, or in a folder.
+
+    Args:
+        named: of a folder, those alone whose file says by its name that it is one.
+
+    Raises:
+        DataError: a file that is no json; no pictures; or several files of a folder could be meant.
+    """
+    if path.is_file():
+        if path.suffix.lower() != ".json":
+            raise DataError(f"{path}: no .json. Give the json of a COCO set, or its folder.")
+        return [_coco(path)]
+    if (path / "instances.json").is_file():
+        return [_coco(path / "instances.json")]
+    files = sorted((path / "annotations").glob("instances_*.json"))
+    if not files and not named:
+        files = [file for file in sorted((path / "annotations").glob("*.json")) if may_be_coco(file)]
+        files = files or sorted(path.glob("*/_annotations.coco.json"))
+        files = files or _only(path, [file for file in sorted(path.glob("*.json"))[:_MOST_JSON] if may_be_coco(file)])
+    return [_coco(file) for file in files]
+
+
+def find_mask_sets(path: str | Path) -> list[FoundSet]:
+    """The sets to train masks on: of :func:`find_sets`, ``*val*`` and ``*test*`` only if there are no others.
+
+    Raises:
+        DataError: see :func:`find_sets`; or there are referring expressions only.
+    """
+    found = find_sets(path)
+    masks = [one for one in found if one.config["type"] != ReferExpressions.__name__]
+    if not masks:
+        raise DataError(
+            f"{path}: holds referring expressions, whose masks are no set of their own. Train on them with a source of "
+            "kind 'refer' in the config, or give the folder of a COCO set."
+        )
+    return [one for one in masks if one.training] or masks
+
+
+def _of_file(file: Path) -> FoundSet:
+    suffix = file.suffix.lower()
+    if suffix not in (".json", ".jsonl"):
+        raise DataError(f"{file}: no .json or .jsonl. Give the folder of the set. {_LAYOUTS}")
+    named = file.stem == "instances" or file.stem.startswith("instances_")
+    if suffix == ".json" and (named or is_coco(file)):
+        return _coco(file)
+    return FoundSet(file.stem, {"type": "OwnData", "path": str(file)})
+
+
+def _only(path: Path, files: list[Path]) -> list[Path]:
+    if len(files) > 1:
+        names = ", ".join(file.name for file in files[:5])
+        raise DataError(f"{path}: {len(files)} files of COCO ({names}). Give the path of one of them.")
+    return files
+
+
+def _coco(file: Path) -> FoundSet:
+    """A COCO json, named by its file, or by its folder as Roboflow does."""
+    folder, name = file.parent, file.stem.removeprefix("instances_")
+    if file.name == "_annotations.coco.json":
+        name = folder.absolute().name
+    root = folder.parent if folder.name == "annotations" else folder
+    pictures = pictures_of(file, [root / name, root / "images" / name, root / "images"], [root, folder])
+    return FoundSet(name, {"type": "CocoInstances", "ann_file": str(file), "image_root": str(pictures)})
+
+
+def _refer(root: Path, file: Path) -> list[FoundSet]:
+    split_by = file.name.removeprefix("refs(").removesuffix(").p")
+    folders = [root / name for name in ("images", "../coco2014/train2014", "../train2014", "train2014")]
+    pictures = pictures_of(root / "instances.json", folders, [root])
+    config = {"type": ReferExpressions.__name__, "root": str(root), "split_by": split_by, "image_root": str(pictures)}
+    return [FoundSet(f"{split_by} {split}", {**config, "split": split}) for split in splits_of(file)]
+
+
+def _described(path: Path) -> list[FoundSet]:
+    """Splits of Describe Anything: the folder itself, or folders in it."""
+    splits = [file.parent for file in sorted([path / "annotations.json", *path.glob("*/annotations.json")])]
+    return [
+        FoundSet(split.name, {"type": "DescribeAnything", "root": str(split.parent), "split": split.name})
+        for split in map(Path.absolute, splits)
+        if (split / "annotations.json").is_file() and any((split / "images").glob("*.tar"))
+    ]
+
+
+def _large_sets(root: Path) -> list[FoundSet]:
+    """Sets that keep an index; found by the first file that is one's."""
+    ending = "-annotations-object-segmentation.csv"
+    if splits := [file.name.removesuffix(ending) for file in sorted(root.glob(f"*{ending}"))]:
+        return [FoundSet(split, {"type": "OpenImages", "root": str(root), "split": split}) for split in splits]
+    for _, names, *_ in walk(root, ""):
+        for name in names:
+            for pattern, adapter in _LARGE.items():
+                if fnmatch.fnmatch(name, pattern):
+                    return [FoundSet(root.name, {"type": adapter, "root": str(root)})]
+    return []

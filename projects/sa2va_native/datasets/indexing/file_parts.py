@@ -1,0 +1,102 @@
+"""Lists a tree of files as parts of an index."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from sa2va_native.datasets.indexing.index import Entry, Part
+from sa2va_native.datasets.reading.unchanged import Stamp, stamp
+from sa2va_native.errors import BadSample
+
+#: What a killed build reads again, at most.
+_FILES_PER_PART = 5_000
+
+
+class Folder(NamedTuple):
+    """A folder of a set."""
+
+    path: Path
+    names: list[str]  #: of its files
+    bad: list[BadSample]  #: for each name that cannot be written as UTF-8, or one for a folder that cannot be read
+    stamp: Stamp  #: from before it was listed: a file that came meanwhile has changed it
+
+
+#: Folder and file names in it -> what they hold.
+ReadFiles = Callable[[Path, list[str]], Iterator[Entry]]
+
+
+def file_parts(root: Path, suffix: str, read: ReadFiles) -> Iterator[Part]:
+    """The files below ``root`` that end in ``suffix`` as parts of at most 5,000 files of one folder.
+
+    Args:
+        read: gives the records of some files of one folder; must be the same function of its arguments on every call.
+    """
+    for folder in walk(root, suffix):
+        part = folder_part(root, folder, suffix)
+        yield part
+        for first in range(0, len(folder.names), _FILES_PER_PART):
+            chunk = folder.names[first : first + _FILES_PER_PART]
+            yield part._replace(name=f"{part.name} {first}", read=functools.partial(read, folder.path, chunk))
+
+
+def folder_part(root: Path, folder: Folder, suffix: str) -> Part:
+    """A part without good records: for a folder to be watched."""
+    name = f"{_shown(folder.path.relative_to(root).as_posix())} *{suffix}"
+    return Part(name, {folder.path: folder.stamp}, functools.partial(iter, folder.bad))
+
+
+def walk(root: Path, suffix: str) -> Iterator[Folder]:
+    """Every folder from ``root`` on with its files that end in ``suffix``, both in the order of their names.
+
+    Links to folders are followed, a folder that was already met is not entered again. Hidden files and folders are left
+    out. Memory grows with the largest folder, not with the set.
+    """
+    met: set[tuple[int, int]] = set()
+    waiting = [root]
+    while waiting:
+        folder = waiting.pop()
+        status = folder.stat()
+        if (status.st_dev, status.st_ino) in met:
+            continue
+        met.add((status.st_dev, status.st_ino))
+        before = stamp(folder)
+        try:
+            with os.scandir(folder) as entries:
+                shown = [entry for entry in entries if not entry.name.startswith(".")]
+        except OSError as error:
+            yield Folder(folder, [], [BadSample(str(folder), "folder", f"unreadable ({error.strerror})")], before)
+            continue
+        folders = {entry.path for entry in shown if _is_folder(entry)}
+        waiting += sorted(map(Path, folders), reverse=True)
+        names, bad = [], []
+        for entry in sorted(shown, key=lambda entry: entry.path):
+            if entry.path in folders or not entry.name.endswith(suffix):
+                continue
+            if entry.path != _shown(entry.path):
+                bad.append(BadSample(_shown(entry.path), "file", "its name is not UTF-8; rename it"))
+            elif _is_pipe(entry):
+                bad.append(BadSample(entry.path, "file", "unreadable (a pipe, a socket or a device)"))
+            else:
+                names.append(entry.name)
+        yield Folder(folder, names, bad, before)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself: whoever reads the file will say so
+        return False
+
+
+def _is_pipe(entry: os.DirEntry[str]) -> bool:
+    """Or the like: who opens it may wait for ever. A link that leads nowhere is none; who reads it will say so."""
+    return not entry.is_symlink() and not entry.is_file()
+
+
+def _shown(name: str) -> str:
+    """A name that can be written as UTF-8; Linux allows any bytes."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")

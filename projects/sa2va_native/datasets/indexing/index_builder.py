@@ -1,0 +1,211 @@
+"""Makes, checks and opens the index of a set (``index.py``).
+
+An index is one Arrow IPC file a part and one list of the parts, all in one folder. The names of the files are digests
+of what they follow from, each gets its name when it is complete, and the list comes last. So a killed build goes on,
+a changed part alone is read again, and processes that build at once write the same. Large sets are read by as many
+processes as there are cores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from filelock import FileLock
+from mmengine.logging import print_log
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from sa2va_native.datasets.indexing.index import BATCH_ROWS, FAULT, Index, IndexedPart, Part, open_part
+from sa2va_native.datasets.reading.object_limits import Dropped
+from sa2va_native.datasets.reading.unchanged import Stamp, stamp
+from sa2va_native.errors import BadSample, ConfigError
+from sa2va_native.files.atomic import atomic_write
+from sa2va_native.parallel.ordered_map import cores, ordered_map
+
+#: Part of what an index follows from: raise it when the files or the meaning of their columns change.
+_FORMAT = 1
+#: Seconds for which a file of a former index is kept, as a run may still read it: 30 days.
+_KEPT = 30 * 86_400
+#: Seconds after which a build asks other processes for help; most end before.
+_PATIENCE = 1.0
+
+
+def open_index(
+    root: Path,
+    index_dir: str | Path | None,
+    settings: dict[str, Any],
+    columns: dict[str, pa.DataType],
+    parts: Callable[[], Iterable[Part]],
+) -> Index:
+    """The index of a set; built first if there is none, or if its source changed.
+
+    Opening asks for the times of the watched files and folders and reads one short list. Any number of processes may
+    open at once: one builds, the others wait for it.
+
+    Args:
+        root: folder of the set.
+        index_dir: where indices of any sets lie, each in a folder of its own; ``{root}/.index`` when None.
+        settings: JSON-like; all that the records follow from besides the files, the adapter's name with it.
+        columns: of the records.
+        parts: lists the parts of the source, in a fixed order; called for a build only.
+
+    Raises:
+        ConfigError: the folder cannot be read, or there is no fresh index and it cannot be written; it is a visible one
+            of the set.
+    """
+    folder = _folder(root, index_dir)
+    schema = pa.schema({**columns, FAULT: pa.string()})
+    key = _digest(_FORMAT, settings, str(schema))
+    try:
+        index = _fresh(folder, key, root)
+        if index is None:
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / "lock"):
+                index = _fresh(folder, key, root)  # from the process that we waited for
+                if index is None:
+                    _build(folder, key, root, schema, parts())
+                    index = _fresh(folder, key, root)
+    except OSError as error:
+        if error.filename is not None and not str(error.filename).startswith(str(folder)):
+            raise  # reading the source failed
+        raise _unusable(folder, root, error) from error
+    if index is None:
+        raise ConfigError(f"{root}: changed while it was indexed. Let its download or conversion finish first.")
+    _report(index, root)
+    return index
+
+
+def _folder(root: Path, index_dir: str | Path | None) -> Path:
+    if index_dir is None:
+        return root / ".index"
+    base, source = Path(index_dir), root.resolve()
+    below = base.resolve().relative_to(source).parts if base.resolve().is_relative_to(source) else (".",)
+    if not any(part.startswith(".") for part in below):
+        raise ConfigError(
+            f"index_dir {base} lies in the set {root}, whose folders are watched: each index would make itself old. "
+            "Give a folder outside, or a hidden one."
+        )
+    return base / f"{source.name}-{_digest(str(source))}"
+
+
+def _report(index: Index, root: Path) -> None:
+    dropped = ", ".join(f"{count:,} {reason}" for reason, count in sorted(index.dropped.items()))
+    bad = f"; {index.bad:,} cannot be used, each is named when it is drawn" if index.bad else ""
+    print_log(f"{root}: {len(index):,} records; dropped: {dropped or 'none'}{bad}", logger="current")
+
+
+def _unusable(folder: Path, root: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"{folder}: the index of {root} cannot be read or written there ({error}). "
+        "Give a folder that you may write to as index_dir, or have the index built once by who may."
+    )
+
+
+def _digest(*content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _fresh(folder: Path, key: str, root: Path) -> Index | None:
+    """The complete index of ``key``, unless the source changed since."""
+    try:
+        content = json.loads((folder / f"{key}.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a damaged list
+        return None
+    if any(stamp(root / name) != was for name, was in content["stamps"].items()):
+        return None
+    parts = [IndexedPart(*fields) for fields in content["parts"]]
+    if not all((folder / part.file).is_file() for part in parts):
+        return None
+    return Index(folder, parts)
+
+
+def _build(folder: Path, key: str, root: Path, schema: pa.Schema, parts: Iterable[Part]) -> None:
+    listing = folder / f"{key}.json"
+    stamps: dict[str, Stamp] = {}
+
+    def work() -> Iterator[tuple[Path, pa.Schema, Part]]:
+        for part in parts:
+            watched = {os.path.relpath(path, root): was for path, was in part.watch.items()}
+            stamps.update(watched)
+            yield folder / f"{key}-{_digest(part.name, watched)}.arrow", schema, part
+
+    indexed = []
+    bar = (SpinnerColumn(), TextColumn("{task.description} {task.completed:,} records"), TimeElapsedColumn())
+    with Progress(*bar) as progress:
+        task = progress.add_task(f"indexing {root}:", total=None)
+        for part in _in_processes(work()):
+            indexed.append(part)
+            progress.advance(task, part.rows)
+    content = {"root": root.name, "stamps": stamps, "parts": [part for part in indexed if part.rows or part.dropped]}
+    with atomic_write(listing) as unfinished:
+        unfinished.write_text(json.dumps(content), encoding="utf-8")
+    for path in folder.glob(f".{key}*.tmp"):  # of builds that were killed
+        path.unlink(missing_ok=True)
+    open_part.cache_clear()
+    current = {part.file for part in indexed}
+    for path in folder.glob(f"{key}-*"):
+        if path.name not in current and time.time() - path.stat().st_mtime > _KEPT:
+            path.unlink(missing_ok=True)
+
+
+def _in_processes(work: Iterable[tuple[Path, pa.Schema, Part]]) -> Iterator[IndexedPart]:
+    """The parts indexed, in order: here at first, then by several processes. Few parts are waiting at any time."""
+    start, work = time.monotonic(), iter(work)
+    alone = cores() == 1 or multiprocessing.current_process().daemon  # which may have no children
+    while alone or time.monotonic() - start < _PATIENCE:
+        if (next_one := next(work, None)) is None:
+            return
+        yield _index_part(next_one)
+    # forked, as the loader's workers are: a fresh interpreter would first import torch
+    with ProcessPoolExecutor(cores(), multiprocessing.get_context("fork")) as pool:
+        yield from ordered_map(pool, _index_part, work, ahead=2 * cores())
+
+
+def _index_part(work: tuple[Path, pa.Schema, Part]) -> IndexedPart:
+    file, schema, part = work
+    if not file.is_file():
+        _write_part(file, schema, part)
+    return _read_receipt(file, part.name)
+
+
+def _write_part(file: Path, schema: pa.Schema, part: Part) -> None:
+    """Batches of ``BATCH_ROWS`` rows, the last one shorter, then one without rows that carries the counts."""
+    rows, bad, dropped = 0, 0, Counter[str]()
+    waiting: list[dict[str, Any]] = []
+    with atomic_write(file) as unfinished, pa.ipc.new_file(str(unfinished), schema) as writer:
+
+        def flush() -> None:
+            writer.write_batch(pa.RecordBatch.from_pylist(waiting, schema))
+            waiting.clear()
+
+        for entry in part.read():
+            if isinstance(entry, Dropped):
+                dropped[entry.reason] += 1
+                continue
+            if isinstance(entry, BadSample):
+                bad += 1
+                entry = {FAULT: json.dumps([entry.path, entry.record, entry.reason])}
+            waiting.append(entry)
+            rows += 1
+            if len(waiting) == BATCH_ROWS:
+                flush()
+        if waiting:
+            flush()
+        counts = json.dumps([rows, bad, dropped])
+        writer.write_batch(pa.RecordBatch.from_pylist([], schema), custom_metadata={"counts": counts})
+
+
+def _read_receipt(file: Path, name: str) -> IndexedPart:
+    reader = pa.ipc.open_file(pa.memory_map(str(file)))
+    _, metadata = reader.get_batch_with_custom_metadata(reader.num_record_batches - 1)
+    rows, bad, dropped = json.loads(metadata[b"counts"])
+    return IndexedPart(name, file.name, rows, bad, dropped)

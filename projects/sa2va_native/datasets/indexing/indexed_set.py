@@ -1,0 +1,50 @@
+"""What the adapters of large sets share: their records lie in an index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from sa2va_native.datasets.indexing.index import Index, Part
+from sa2va_native.datasets.indexing.index_builder import open_index
+from sa2va_native.errors import DataError
+
+#: Column of those sets whose files say how large an object is: its share of its picture, null where it is not known.
+AREA_SHARE = "area_share"
+
+
+class IndexedSet:
+    """Base of an adapter; each row of ``index`` is one item, which the adapter's ``__getitem__`` reads."""
+
+    index: Index
+    _has_area: bool
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def area_share(self, index: int) -> float:
+        """See ``MixtureDataset.area_share``."""
+        return (self.index.value(index, AREA_SHARE) or 0.0) if self._has_area else 0.0
+
+    def _open_index(
+        self,
+        root: Path,
+        index_dir: str | Path | None,
+        settings: dict[str, Any],
+        columns: dict[str, pa.DataType],
+        parts: Callable[[], Iterable[Part]],
+        remedy: str,
+    ) -> None:
+        """Set ``index``; the adapter's name goes into the settings. Arguments: see ``open_index``.
+
+        Raises:
+            DataError: no record is left; ends with ``remedy``.
+            ConfigError: see ``open_index``.
+        """
+        self._has_area = AREA_SHARE in columns
+        self.index = open_index(root, index_dir, {"adapter": type(self).__name__, **settings}, columns, parts)
+        if not len(self.index):
+            raise DataError(f"{root}: no record is left (dropped: {self.index.dropped}). {remedy}")

@@ -1,0 +1,68 @@
+"""Folders that are written once: complete, or not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sa2va_native.errors import DataError
+
+MARKER = "complete.json"
+
+
+def write_once(root: str | Path, settings: dict[str, Any], write: Callable[[Path], None]) -> Path:
+    """Make ``root`` by ``write``, unless a complete one with the same settings is there.
+
+    ``write`` fills a temporary folder beside ``root``, the marker file comes last, and the folder gets its
+    name when it is complete: neither a killed run nor two ranks at once can leave half a set. A folder
+    without marker that this function's kind wrote in place is replaced.
+
+    Args:
+        settings: JSON-like; what the content follows from.
+        write: fills an empty folder.
+
+    Raises:
+        DataError: ``root`` holds a set made with other settings, or something that is no generated set, or it
+            cannot be written.
+    """
+    root = Path(root)
+    settings = json.loads(json.dumps(settings))
+    if (root / MARKER).is_file():
+        return _same_settings(root, settings)
+    if root.exists() and any(root.iterdir()) and not (root / ".generated").exists():
+        raise DataError(f"{root}: holds files that this project did not write. Choose an empty or a new folder.")
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        workshop = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
+    except OSError as error:
+        raise DataError(f"{root}: cannot be written ({error}). Choose a folder that you may write to.") from error
+    try:
+        workshop.chmod(0o755)
+        (workshop / ".generated").touch()
+        write(workshop)
+        (workshop / MARKER).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        if root.exists() and not (root / MARKER).is_file():
+            shutil.rmtree(root)
+        try:
+            os.rename(workshop, root)
+        except OSError as error:
+            if not (root / MARKER).is_file():  # not the rank beside us, which was faster
+                raise DataError(f"{root}: cannot be written ({error}). Choose another folder.") from error
+            return _same_settings(root, settings)
+    finally:
+        shutil.rmtree(workshop, ignore_errors=True)
+    return root
+
+
+def _same_settings(root: Path, settings: dict[str, Any]) -> Path:
+    written = json.loads((root / MARKER).read_text(encoding="utf-8"))
+    if written != settings:
+        differing = sorted(key for key in {*written, *settings} if written.get(key) != settings.get(key))
+        changes = ", ".join(f"{key} is {written.get(key)!r}, asked for {settings.get(key)!r}" for key in differing)
+        raise DataError(f"{root}: was generated with other settings ({changes}). Delete it, or choose another folder.")
+    return root

@@ -1,0 +1,249 @@
+"""Several sources of samples as one data set, with bad samples counted, named and replaced."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from mmengine.dist import get_rank
+from mmengine.registry import DATASETS, TRANSFORMS
+
+from sa2va_native.datasets.flip import flip
+from sa2va_native.datasets.transforms import Sides
+from sa2va_native.datasets.unusable_items import UnusableItems
+from sa2va_native.errors import BadSample, ConfigError, DataError, did_you_mean
+from sa2va_native.randomness.generators import generator
+from sa2va_native.structures import Draw, DrawKey, Kind, Sample
+
+KINDS = ("cycle", "refer", "caption")
+#: Kinds whose region is described: a region without a cell of the token grid cannot be.
+DESCRIBED_KINDS = ("cycle", "caption")
+
+#: Why an item is set aside.
+_BAD, _FEW_CELLS, _NO_PIXEL = "bad", "too few region cells", "no mask pixel"
+
+
+class Adapter(Protocol):
+    """Index -> Sample."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Sample: ...
+
+
+class Source(NamedTuple):
+    """One source of a mixture; its items have the mixture's indices ``start .. start + len(items) - 1``."""
+
+    kind: Kind
+    dataset: Adapter
+    items: Sequence[int] | np.ndarray  #: indices into ``dataset``
+    start: int
+    weight: float
+    name: str  #: the metrics of an evaluation tell sources apart by it
+
+
+class Item(NamedTuple):
+    """One transformed sample, before collation."""
+
+    kind: Kind
+    source: str
+    sides: Sides
+    text: str | None
+    key: DrawKey
+    sample_id: str
+    attributes: dict[str, Any]
+    gt_mask: np.ndarray | None  #: bool mask of the mask side at original size; None while training
+
+
+@DATASETS.register_module()
+class MixtureDataset:
+    """Sources of the three kinds behind one index.
+
+    A sample that cannot be used is counted, named and replaced by the next usable item of its source, so the same draw
+    gives the same sample on every rank and in every worker. Two ways to be unusable:
+
+    * *bad*: the adapter raises ``BadSample``, or a ``refer`` or ``caption`` source gives no text. More than
+      ``max_bad_samples`` different ones stop the run.
+    * *too small*: an object of a ``cycle`` or ``caption`` source with *too few region cells* to be described, or one
+      of a ``cycle`` or ``refer`` source with *no mask pixel* left at the size of the loss. Only counted, and while
+      training only: an evaluation scores every object.
+
+    The counts are per rank and shared by its loader workers.
+
+    Args:
+        sources: dicts with ``kind`` (``cycle``, ``refer``, ``caption``), ``dataset`` (an adapter or its
+            config), and optionally ``weight`` (relative, among the sources of its kind; default 1),
+            ``max_samples`` (a seeded subset of that many items) and ``name`` (for the metrics of an evaluation).
+        transform: a ``SampleTransform`` or its config.
+        max_bad_samples: how many bad samples are put up with.
+        report_file: JSON lines of unusable samples, appended; None writes none. Ranks may share it, and two processes
+            that meet a sample at the same moment both name it. The tools put a relative path into the work dir.
+        keep_gt_masks: evaluation: keep the mask of the mask side at its original size.
+        seed: chooses the subset for ``max_samples``, and the flips until TrainLoop puts in the run's.
+        flip_share: share of the samples, 0..1, that are mirrored, with left and right swapped in their text; never
+            one whose text would lie (see ``flip``). For training.
+        min_region_cells: fewest cells of a region that is described; Sa2VA was trained with 4.
+
+    Raises:
+        ConfigError: an unknown kind or key, a share outside 0..1, flips in an evaluation, or ``min_region_cells`` below
+            1.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[dict[str, Any]],
+        transform: Any,
+        max_bad_samples: int = 0,
+        report_file: str | Path | None = None,
+        keep_gt_masks: bool = False,
+        seed: int = 0,
+        flip_share: float = 0.0,
+        min_region_cells: int = 1,
+    ) -> None:
+        if not sources:
+            raise ConfigError("a mixture needs at least one source, got none")
+        if not 0 <= flip_share <= 1:
+            raise ConfigError(f"flip_share must be within 0..1, got {flip_share}")
+        if flip_share and keep_gt_masks:
+            raise ConfigError("flip_share with keep_gt_masks: an evaluation shows pictures as they are")
+        if min_region_cells < 1:
+            raise ConfigError(f"min_region_cells must be at least 1, got {min_region_cells}")
+        self.seed, self.flip_share, self.min_region_cells = seed, flip_share, min_region_cells
+        self.transform = TRANSFORMS.build(transform) if isinstance(transform, dict) else transform
+        self.max_bad_samples, self.keep_gt_masks = max_bad_samples, keep_gt_masks
+        self.report_file = Path(report_file) if report_file else None
+        self.sources: list[Source] = []
+        for config in sources:
+            self.sources.append(_source(dict(config), start=len(self), seed=seed))
+        self._unusable = UnusableItems((_BAD, _FEW_CELLS, _NO_PIXEL))
+        self._rank = get_rank()  # a spawned worker belongs to no group
+
+    def __len__(self) -> int:
+        return self.sources[-1].start + len(self.sources[-1].items) if self.sources else 0
+
+    def __getitem__(self, draw: Draw | int) -> Item:
+        """The sample of a draw; a bare index, as evaluation's sampler gives, is keyed by itself.
+
+        Raises:
+            DataError: too many bad samples, or nothing usable in a source.
+        """
+        if not isinstance(draw, Draw):
+            draw = Draw(int(draw), DrawKey(step=0, sample=int(draw)))
+        if not 0 <= draw.item < len(self):
+            raise IndexError(f"item {draw.item} of {len(self)}")
+        source = self._source_of(draw.item)
+        first = draw.item - source.start
+        for step in range(len(source.items)):
+            item = self._load(source, (first + step) % len(source.items), draw.key)
+            if item is not None:
+                return item
+        raise DataError(
+            f"no usable sample among {len(source.items)} of a '{source.kind}' source "
+            f"({type(source.dataset).__name__}): {self.counts()}. "
+            f"{self._where()}Mend the data, or lower region_min_share of the transform for objects of too few cells."
+        )
+
+    def area_share(self, item: int) -> float:
+        """About the share of its picture that an item's object covers, without reading a file; 0 where its set does not
+        say. For grouping.
+        """
+        source = self._source_of(item)
+        share = getattr(source.dataset, "area_share", None)
+        return share(int(source.items[item - source.start])) if share else 0.0
+
+    def counts(self) -> dict[str, int]:
+        """How many different samples this rank has met so far that are bad or too small."""
+        return self._unusable.counts()
+
+    def _source_of(self, item: int) -> Source:
+        return next(source for source in reversed(self.sources) if source.start <= item)
+
+    def _where(self) -> str:
+        return f"Each is named in {self.report_file}. " if self.report_file else ""
+
+    def _load(self, source: Source, position: int, key: DrawKey) -> Item | None:
+        index = source.start + position
+        if index in self._unusable:
+            return None
+        try:
+            sample = source.dataset[int(source.items[position])]
+            if source.kind != "cycle" and not sample.text:
+                raise BadSample(sample.sample_id, "text", f"no text, which a '{source.kind}' source needs")
+        except BadSample as error:
+            self._report(index, _BAD, str(error), error.report())
+            return None
+        sides, text = self.transform(sample), sample.text
+        if not self.keep_gt_masks and (why := self._too_small(source.kind, sides)):
+            self._report(index, why, sample.sample_id, {"record": sample.sample_id, "reason": why})
+            return None
+        if self._is_flipped(key):
+            sides, text = flip(sides, text) or (sides, text)
+        gt_mask = sample.mask if sample.mask2 is None else sample.mask2
+        return Item(
+            kind=source.kind,
+            source=source.name,
+            sides=sides,
+            text=text,
+            key=key,
+            sample_id=sample.sample_id,
+            attributes=sample.attributes,
+            gt_mask=gt_mask if self.keep_gt_masks else None,
+        )
+
+    def _too_small(self, kind: Kind, sides: Sides) -> str | None:
+        """Why an object cannot be trained on; None if it can."""
+        if kind in DESCRIBED_KINDS and int(sides.caption_side.region.sum()) < self.min_region_cells:
+            return _FEW_CELLS
+        if kind != "caption" and not (sides.mask_side or sides.caption_side).mask.any():
+            return _NO_PIXEL
+        return None
+
+    def _is_flipped(self, key: DrawKey) -> bool:
+        if not self.flip_share:
+            return False
+        return float(torch.rand((), generator=generator(self.seed, key, "flip"))) < self.flip_share
+
+    def _report(self, index: int, why: str, description: str, report: dict[str, str]) -> None:
+        self._unusable.add(index, why)
+        if self.report_file:
+            self.report_file.parent.mkdir(parents=True, exist_ok=True)
+            line = json.dumps({**report, "rank": self._rank}) + "\n"
+            # one write to a file opened with O_APPEND: lines of several workers never mix
+            handle = os.open(self.report_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            try:
+                os.write(handle, line.encode())
+            finally:
+                os.close(handle)
+        bad = self.counts()[_BAD]
+        if why == _BAD and bad > self.max_bad_samples:
+            raise DataError(
+                f"bad samples: {bad}, more than max_bad_samples={self.max_bad_samples}; the last one: {description}. "
+                f"{self._where()}Mend the data, or raise max_bad_samples of the data set."
+            )
+
+
+def _source(config: dict[str, Any], start: int, seed: int) -> Source:
+    known = ("kind", "dataset", "weight", "max_samples", "name")
+    for key in config:
+        if key not in known:
+            raise ConfigError(f"unknown key '{key}' of a mixture source. {did_you_mean(key, known)}")
+    kind, weight = config.get("kind"), config.get("weight", 1.0)
+    if kind not in KINDS:
+        raise ConfigError(f"kind '{kind}' of a mixture source is unknown. {did_you_mean(str(kind), KINDS)}")
+    if weight <= 0:
+        raise ConfigError(f"weight of a mixture source must be above 0, got {weight}")
+    dataset = config["dataset"]
+    if isinstance(dataset, dict):
+        dataset = DATASETS.build(dataset)
+    items: Sequence[int] | np.ndarray = range(len(dataset))
+    max_samples = config.get("max_samples")
+    if max_samples is not None and max_samples < len(items):
+        if max_samples < 1:
+            raise ConfigError(f"max_samples of a mixture source must be at least 1, got {max_samples}")
+        items = np.sort(np.random.default_rng(seed).choice(len(dataset), max_samples, replace=False))
+    return Source(kind, dataset, items, start, float(weight), config.get("name", ""))

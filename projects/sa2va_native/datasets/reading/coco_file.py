@@ -1,0 +1,205 @@
+"""One COCO ``instances`` file, indexed: what the COCO and the REFER adapters share."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.logging import print_log
+
+from sa2va_native.datasets.reading.files import MAX_IMAGE_PIXELS, inside, read_json, read_picture, require_folder
+from sa2va_native.datasets.reading.mask_codec import mask_on, rle_size
+from sa2va_native.datasets.reading.object_limits import area_share
+from sa2va_native.datasets.reading.packed_records import PackedRecords, Value, apart, packed
+from sa2va_native.errors import BadSample, DataError, printable
+
+#: Names a record whose id does not; added to it when the file is read. No text, as all keys of a json are.
+_RECORD = 0
+_REMEDY = "Give the path of a COCO instances json as ann_file."
+
+
+class CocoFile:
+    """Images and annotations of a COCO json, packed; pictures and masks are read on demand.
+
+    Faults of the file, and what is done:
+
+    * two annotations of one id: both are kept, as both have a mask; a reference to that id is a bad sample.
+      If they are equal in everything, one is dropped;
+    * an id that is written as text in one place and as a number in another is the same id;
+    * two images of one id and different files: the annotations of that id are bad samples, as either picture
+      could be meant;
+    * an annotation that is no object, or without ``id`` or ``image_id``, or whose image is not listed or has no
+      ``file_name``: a bad sample, named by its place in the file;
+    * a picture of another size than its image's ``height`` and ``width``, or one whose are no numbers: a bad sample
+      (see ``read_picture`` for EXIF).
+
+    Args:
+        ann_file: e.g. ``annotations/instances_val2017.json``.
+        image_root: folder of the pictures that ``file_name`` is relative to and must not leave.
+        max_pixels: largest picture that is decoded.
+
+    Attributes:
+        annotations: all of them, in the order of the file.
+        images: one of each id.
+        notes: what was found at opening that is no fault of a single record; logged as warnings.
+
+    Raises:
+        DataError: the file or the folder is missing or empty, it lists no annotations, or none of them has a
+            mask.
+    """
+
+    def __init__(self, ann_file: Path, image_root: Path, max_pixels: int = MAX_IMAGE_PIXELS) -> None:
+        self.path, self.max_pixels = ann_file, max_pixels
+        content = read_json(self.path, _REMEDY)
+        self.image_root = require_folder(image_root, f"Give the folder of the pictures of {self.path}.")
+        self.notes: list[str] = []
+        images, unclear = self._index_images(_entries(content, "images", self.path))
+        annotations = self._name_annotations(_entries(content, "annotations", self.path))
+        if not annotations:
+            raise DataError(f"{self.path}: no annotations. Give a COCO instances json with at least one annotation.")
+        if not any(annotation.get("segmentation") for annotation in annotations):
+            raise DataError(
+                f"{self.path}: {len(annotations)} annotations, none with a mask ('segmentation'). "
+                "Give an instances json; captions and boxes alone cannot be used."
+            )
+        self.images, self.annotations = PackedRecords(images.values()), PackedRecords(annotations)
+        self._image_place = apart({number: place for place, number in enumerate(images)})
+        self._unclear = apart(unclear)
+        for note in self.notes:
+            print_log(f"{self.path}: {note}", logger="current", level=logging.WARNING)
+
+    def record(self, annotation: dict[Any, Any]) -> str:
+        """How errors name an annotation."""
+        return annotation.get(_RECORD) or f"annotation {annotation['id']}"
+
+    def places(self) -> dict[Any, list[int]]:
+        """Where among the annotations each id is; made anew, as it is large."""
+        places: dict[Any, list[int]] = defaultdict(list)
+        for place, annotation in enumerate(self.annotations):
+            if is_id(number := annotation.get("id")):
+                places[number].append(place)
+        return dict(places)
+
+    def image(self, annotation: dict[str, Any]) -> dict[str, Any]:
+        """The entry of an annotation's picture; empty when the file lists none."""
+        return self.image_of(annotation.get("image_id"))
+
+    def image_of(self, number: Any) -> dict[str, Any]:
+        """The entry of an id; empty when the file lists none."""
+        place = of_id(self._image_place, number)
+        return {} if place is None else self.images[place]
+
+    def area_share(self, annotation: dict[str, Any]) -> float:
+        """``area`` among the pixels of the picture, as the file gives them; 0 where it does not."""
+        image = self.image(annotation)
+        return area_share(annotation.get("area"), image.get("width"), image.get("height")) or 0.0
+
+    def picture(self, annotation: dict[str, Any]) -> np.ndarray:
+        """The annotation's picture, uint8 (H, W, 3).
+
+        Raises:
+            BadSample: the json does not list it, or see ``read_picture``.
+        """
+        record, number = self.record(annotation), annotation.get("image_id")
+        image = self.image(annotation)
+        if not image:
+            raise BadSample(str(self.path), record, f"image_id {number!r:.80} is not among the images")
+        if image["id"] in self._unclear:
+            raise BadSample(str(self.path), record, f"image_id {number!r:.80} is given to images of different files")
+        size = self._size(image, record) or rle_size(annotation.get("segmentation"))
+        path = inside(self.image_root, image.get("file_name"), self.path, record)
+        return read_picture(path, record, size, self.max_pixels)
+
+    def mask(self, annotation: dict[str, Any], picture: np.ndarray) -> np.ndarray:
+        """The annotation's mask, bool (H, W) of its picture.
+
+        Raises:
+            BadSample: see ``decode_mask``.
+        """
+        return mask_on(picture, annotation.get("segmentation"), self.path, self.record(annotation))
+
+    def _size(self, image: dict[str, Any], record: str) -> tuple[int, int] | None:
+        """(height, width) of an image entry; None where it does not say."""
+        stated = image.get("height"), image.get("width")
+        if not all(stated):
+            return None
+        with suppress(TypeError, ValueError, OverflowError):
+            height, width = (float(value or 0) for value in stated)
+            if height.is_integer() and width.is_integer() and min(height, width) > 0:
+                return int(height), int(width)
+        raise BadSample(str(self.path), record, f"picture annotated as {stated[1]!r:.40} x {stated[0]!r:.40} px")
+
+    def _index_images(self, entries: list[Any]) -> tuple[dict[Any, dict[str, Any]], set[Any]]:
+        """Images by id, and the ids that are given to different files."""
+        images: dict[Any, dict[str, Any]] = {}
+        unclear = set()
+        for entry in entries:
+            number = entry.get("id") if isinstance(entry, dict) else None
+            if not is_id(number):
+                continue  # its annotations are bad samples: their image is not listed
+            if number in images and images[number].get("file_name") != entry.get("file_name"):
+                unclear.add(number)
+            images.setdefault(number, entry)
+        self._note(unclear, "image ids are given to different files; their annotations cannot be used")
+        return images, unclear
+
+    def _name_annotations(self, entries: list[Any]) -> list[dict[Any, Any]]:
+        """All different annotations; one that its id does not name has a name of its own."""
+        annotations: list[dict[Any, Any]] = []
+        first: dict[Any, int] = {}  # place of the first annotation of an id
+        contents: dict[Any, set[bytes]] = {}  # of all annotations of an id that is repeated
+        repeated, equal = [], []
+        for position, entry in enumerate(entries):
+            number = entry.get("id") if isinstance(entry, dict) else None
+            if not is_id(number):
+                given = entry if isinstance(entry, dict) else {}
+                annotations.append({**given, _RECORD: f"annotations[{position}]"})
+                continue
+            if number in first:
+                known = contents.setdefault(number, {packed(annotations[first[number]])})
+                if (content := packed(entry)) in known:
+                    equal.append(number)
+                    continue
+                known.add(content)
+                repeated.append(number)
+                entry = {**entry, _RECORD: f"annotation {number} (number {len(known)} of this id)"}
+            first.setdefault(number, len(annotations))
+            annotations.append(entry)
+        self._note(repeated, "annotation ids are given twice; both masks are kept")
+        self._note(equal, "annotations stand in the file twice; one of each is kept")
+        return annotations
+
+    def _note(self, ids: Iterable[Any], what: str) -> None:
+        ids = sorted(ids, key=str)
+        if ids:
+            first = ", ".join(printable(str(number)) for number in ids[:5]) + (", ..." if len(ids) > 5 else "")
+            self.notes.append(f"{len(ids)} {what}: {first}")
+
+
+def is_id(number: Any) -> bool:
+    """Whether a value of the JSON can be an id: text or a whole number, perhaps written as 1.0."""
+    return isinstance(number, (int, str)) or (isinstance(number, float) and number.is_integer())
+
+
+def of_id(found: Mapping[Any, Value], number: Any) -> Value | None:
+    """What is kept under an id, or under the same one written as text or as a number; None if nothing is."""
+    if not is_id(number):
+        return None
+    if number in found:
+        return found[number]
+    if isinstance(number, str):
+        written = number.isascii() and number.isdigit() and len(number) < 20 and str(int(number)) == number
+        return found.get(int(number)) if written else None
+    return found.get(str(int(number)))
+
+
+def _entries(content: dict[str, Any], key: str, path: Path) -> list[Any]:
+    entries = content.get(key, [])
+    if not isinstance(entries, list):
+        raise DataError(f"{path}: '{key}' is a {type(entries).__name__}, expected a list. {_REMEDY}")
+    return entries

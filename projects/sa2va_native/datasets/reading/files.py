@@ -1,0 +1,270 @@
+"""Reading pictures, masks and JSON: each fault is repaired or refused by a stated rule.
+
+==================================  ==================================================================================
+what is met                         what is done
+==================================  ==================================================================================
+grey, 1-bit, palette, CMYK          converted to RGB
+16-bit grey                         the high byte, as Pillow reads 16-bit RGB
+32-bit and float                    refused: no range is agreed on
+alpha, or a transparent colour      laid over white, as viewers show it
+EXIF orientation                    kept as stored, unless only the turned picture has the annotated size
+another size than annotated         refused
+truncated, empty, not a picture     refused; nothing is guessed
+several frames (GIF, TIFF)          the first
+more pixels than ``max_pixels``     refused before decoding: a small file can unpack to many GB
+a format not in ``FORMATS``         refused; EPS, for one, would start Ghostscript
+a path that leaves its folder       refused, by ``..``, as an absolute path or over a symbolic link
+a loop of symbolic links            refused
+a name in another Unicode form      the file is found (macOS writes NFD, most others NFC)
+==================================  ==================================================================================
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from sa2va_native.errors import BadSample, DataError
+
+#: Default of ``max_pixels``. Pillow itself refuses above twice ``PIL.Image.MAX_IMAGE_PIXELS``, 179 million.
+MAX_IMAGE_PIXELS = 100_000_000
+#: A caption of several paragraphs has less. All samples of a batch are padded to the longest.
+MAX_TEXT_CHARACTERS = 4_000
+#: What Pillow may open, whatever the name ends with.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "PPM", "TIFF", "JPEG2000")
+
+
+def read_picture(
+    path: Path | BinaryIO, record: str, expected_size: tuple[int, int] | None = None, max_pixels: int = MAX_IMAGE_PIXELS
+) -> np.ndarray:
+    """A picture file as uint8 RGB (H, W, 3), by the rules above.
+
+    Args:
+        path: or an open file, whose text names it.
+        record: what asks for it, e.g. ``"annotation 17"``; goes into the error.
+        expected_size: (height, width) that the annotation speaks of; None where it does not say. A picture as
+            it is stored has it, as COCO means it, or with its EXIF orientation applied, as LabelMe means it.
+        max_pixels: largest picture that is decoded.
+
+    Raises:
+        BadSample: missing, no picture, truncated, too large, or not of ``expected_size``.
+    """
+    picture = _open(path, record, max_pixels)
+    if expected_size is not None and picture.size != expected_size[::-1]:
+        picture = _turned(picture, path, record, expected_size)
+    if picture.mode in ("I", "F"):
+        raise BadSample(
+            str(path), record, f"picture of mode {picture.mode}, whose range is not known; save it with 8 or 16 bits"
+        )
+    if picture.mode.startswith("I;16"):
+        high = (np.asarray(picture) >> 8).astype(np.uint8)
+        return np.repeat(high[..., None], 3, axis=2)
+    if picture.has_transparency_data:
+        shown = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", shown.size, "white"), shown)
+    return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
+
+
+def read_mask(path: Path, record: str, max_pixels: int = MAX_IMAGE_PIXELS) -> np.ndarray:
+    """A mask file of one object as bool (H, W): 0, black or transparent is outside, one other value is the object.
+
+    Raises:
+        BadSample: unreadable, empty, or of several values besides 0: then it holds several objects, or soft or
+            JPEG-smeared edges, and which pixels are meant is not known. Of a palette picture the values count, not the
+            colours; one that says the opposite in colours is refused.
+    """
+    picture = _open(path, record, max_pixels)
+    values = _values(picture)
+    different = np.unique(values[values != 0])
+    if not len(different):
+        raise BadSample(str(path), record, "empty mask: it covers no pixel")
+    if len(different) > 1:
+        raise BadSample(
+            str(path), record, f"mask with {len(different)} values besides 0; write one object a file, 0 outside it"
+        )
+    if picture.mode == "P" and _is_inverted(picture, values):
+        raise BadSample(str(path), record, f"mask with {len(different)} values besides 0, which is not the black one")
+    return values != 0
+
+
+def _values(picture: Image.Image) -> np.ndarray:
+    """One number a pixel, 0 where it is black or transparent; of a palette picture its index."""
+    pixels = np.asarray(picture)
+    if pixels.ndim == 2:
+        return pixels
+    pixels = np.asarray(picture.convert("RGBA"))
+    return np.where(_shows(pixels), np.ascontiguousarray(pixels).view(np.uint32)[..., 0], 0)
+
+
+def _is_inverted(picture: Image.Image, values: np.ndarray) -> bool:
+    """Whether the colours of a palette picture say that the object is what its indices say is outside."""
+    shown = _shows(np.asarray(picture.convert("RGBA")))
+    return bool(shown.any() and not shown.all() and (shown != (values != 0)).any())
+
+
+def _shows(pixels: np.ndarray) -> np.ndarray:
+    """Which pixels of an RGBA picture (H, W, 4) are neither black nor transparent."""
+    shown: np.ndarray = pixels[..., :3].any(axis=2) & (pixels[..., 3] > 0)
+    return shown
+
+
+def read_labels(path: Path, record: str, max_pixels: int = MAX_IMAGE_PIXELS) -> np.ndarray:
+    """A label picture as integers (H, W): palette indices, not colours, or grey values.
+
+    Raises:
+        BadSample: unreadable, or of several channels.
+    """
+    labels = np.asarray(_open(path, record, max_pixels))
+    if labels.ndim != 2 or labels.dtype.kind not in "uib":
+        raise BadSample(str(path), record, f"labels of shape {labels.shape}, expected one channel of whole numbers")
+    return labels
+
+
+def inside(root: Path, name: Any, source: str | Path, record: str) -> Path:
+    """The file ``name`` below ``root``, symbolic links followed.
+
+    A root may itself be a link; what counts is where the file lies in the end.
+
+    Args:
+        name: as a record gives it: a relative path, or an absolute one that leads below ``root``; in another Unicode
+            form than the file's, or with the backslashes of Windows, if only then there is such a file.
+        source: file that holds the record, for the error.
+
+    Raises:
+        BadSample: no text, missing, no regular file, outside ``root``, or a loop of links.
+    """
+    if not isinstance(name, str) or not name:
+        raise BadSample(str(source), record, f"{name!r:.80} is no path of a file")
+    try:
+        name.encode()  # half a surrogate pair is no text that could be shown
+        names = (name, name.replace("\\", "/"))  # as Windows writes paths
+        for form in (*names, *(unicodedata.normalize(form, one) for one in names for form in ("NFC", "NFD"))):
+            if os.path.lexists(root / form):
+                name = form
+                break
+        real = os.path.realpath(root / name, strict=True)
+    except FileNotFoundError:
+        raise BadSample(str(root / name), record, "missing: no such file") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL, or half a surrogate pair
+        loop = isinstance(error, OSError) and error.errno == errno.ELOOP
+        why = "a loop of symbolic links" if loop else f"no usable path ({error})"
+        raise BadSample(str(source), record, f"{name!r:.200}: {why}") from error
+    base = os.path.realpath(root)
+    if os.path.commonpath((real, base)) != base:
+        raise BadSample(str(source), record, f"{name!r} leads out of {root}: it lies at {real!r}")
+    if not os.path.isfile(real):
+        raise BadSample(str(root / name), record, "missing: not a regular file")
+    return root / name
+
+
+def usable_text(text: Any, source: str | Path, record: str) -> str:
+    """A sentence that a tokenizer can read.
+
+    Raises:
+        BadSample: no text, blank, above ``MAX_TEXT_CHARACTERS``, or with half a surrogate pair.
+    """
+    if not isinstance(text, str):
+        raise BadSample(str(source), record, f"text is a {type(text).__name__}, expected a string")
+    if not text.strip():
+        raise BadSample(str(source), record, "empty text")
+    if len(text) > MAX_TEXT_CHARACTERS:
+        raise BadSample(str(source), record, f"text of {len(text)} characters, above {MAX_TEXT_CHARACTERS}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise BadSample(str(source), record, f"text that is no Unicode ({error})") from error
+    return text
+
+
+def read_json(path: Path, remedy: str, make_object: Callable[[list[tuple[str, Any]]], Any] = dict) -> dict[str, Any]:
+    """A JSON object.
+
+    Args:
+        path: the file.
+        remedy: ends the errors.
+        make_object: of the pairs of an object, which may hold a key twice.
+
+    Raises:
+        DataError: missing, not JSON, or not an object; ends with ``remedy``.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file. {remedy}")
+    try:
+        encoded = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: unreadable ({error.strerror}). {remedy}") from error
+    content = parse_json(encoded, path, remedy, make_object)
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: holds a {type(content).__name__}, expected an object. {remedy}")
+    return content
+
+
+def parse_json(content: bytes, path: Path, remedy: str, make_object: Callable[[list[Any]], Any] = dict) -> Any:
+    """JSON in UTF-8, with or without a byte order mark; arguments as of :func:`read_json`.
+
+    Raises:
+        DataError: not JSON; ends with ``remedy``.
+    """
+    try:
+        hook = None if make_object is dict else make_object  # without one it is three times as fast
+        return json.loads(content.decode("utf-8-sig"), object_pairs_hook=hook)
+    # ValueError: no JSON, no UTF-8, or a number of thousands of digits; RecursionError: brackets in brackets
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not JSON ({error}). {remedy}") from error
+
+
+def require_folder(path: Path, remedy: str) -> Path:
+    """``path``, if it is a folder that holds something.
+
+    Raises:
+        DataError: missing or empty; ends with ``remedy``.
+    """
+    if not path.is_dir():
+        raise DataError(f"{path}: no such folder. {remedy}")
+    if not any(path.iterdir()):
+        raise DataError(f"{path}: the folder is empty. {remedy}")
+    return path
+
+
+def _open(path: Path | BinaryIO, record: str, max_pixels: int) -> Image.Image:
+    """A decoded picture; the file is closed."""
+    try:
+        with Image.open(path, formats=FORMATS) as picture:
+            width, height = picture.size
+            if width * height > max_pixels:
+                raise BadSample(
+                    str(path), record, f"{width} x {height} px is above {max_pixels} px; shrink it, or raise max_pixels"
+                )
+            picture.load()
+            return picture
+    except BadSample:
+        raise
+    except FileNotFoundError:
+        raise BadSample(str(path), record, "missing: no such file") from None
+    # on broken bytes pillow's decoders raise nearly anything: OSError, SyntaxError, struct.error, IndexError, ...
+    except Exception as error:
+        raise BadSample(str(path), record, f"unreadable picture ({type(error).__name__}: {error})") from error
+
+
+def _turned(picture: Image.Image, path: Path | BinaryIO, record: str, expected_size: tuple[int, int]) -> Image.Image:
+    """The picture with its EXIF orientation applied, if that gives it the expected size."""
+    height, width = expected_size
+    try:
+        turned = ImageOps.exif_transpose(picture)
+    except Exception:  # a broken EXIF block says nothing, and pillow raises nearly anything on it
+        turned = picture
+    if turned.size == (width, height):
+        return turned
+    raise BadSample(
+        str(path),
+        record,
+        f"picture of {picture.width} x {picture.height} px (width x height), annotated as {width} x {height} px",
+    )

@@ -1,0 +1,45 @@
+"""Pickles of strangers as plain data: nothing that they name is imported or called."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import pickletools
+from pathlib import Path
+from typing import Any
+
+from sa2va_native.errors import DataError
+
+
+class PlainUnpickler(pickle.Unpickler):
+    """Reads lists, dicts, text and numbers; refuses a pickle that names a class or function."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError(
+            f"it asks for '{module}.{name}', and only plain lists, dicts, text and numbers are read"
+        )
+
+
+def read_pickle(path: Path) -> Any:
+    """The content of a pickle of lists, dicts, text and numbers.
+
+    Raises:
+        DataError: the file is missing or broken, or asks for more than plain data.
+    """
+    try:
+        content = path.read_bytes()
+        _check_memo(content)
+        return PlainUnpickler(io.BytesIO(content)).load()
+    # Broken bytes make the unpickler raise nearly anything: UnpicklingError, EOFError, ValueError, TypeError, ...
+    except Exception as error:
+        raise DataError(f"{path}: refused or broken pickle: {error}. Rewrite it with plain data.") from error
+
+
+def _check_memo(content: bytes) -> None:
+    """Refuses what would make the unpickler take gigabytes: it makes room up to the highest place that is named.
+
+    A pickle of n bytes cannot store more than n objects.
+    """
+    for opcode, argument, _ in pickletools.genops(content):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and (argument or 0) > len(content):
+            raise pickle.UnpicklingError(f"it stores an object at place {argument}, and has {len(content)} bytes")

@@ -1,0 +1,99 @@
+"""Tar shards in WebDataset's manner: members of one sample share a name up to the first dot.
+
+A shard is listed once; afterwards a member is a range of bytes of the file (https://github.com/webdataset/webdataset).
+"""
+
+from __future__ import annotations
+
+import io
+import posixpath
+import tarfile
+from pathlib import Path
+from typing import NamedTuple
+
+from sa2va_native.datasets.reading.object_limits import Dropped
+from sa2va_native.errors import BadSample
+
+
+class ByteRange(NamedTuple):
+    """Where a member's content lies in its shard."""
+
+    start: int
+    size: int
+
+
+class NamedBytes(io.BytesIO):
+    """The content of a member as a file; its text is the name that errors give."""
+
+    def __init__(self, content: bytes, name: str) -> None:
+        super().__init__(content)
+        self.name = name
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __repr__(self) -> str:  # which Pillow shows
+        return repr(self.name)
+
+
+class Shard(NamedTuple):
+    """The members of a shard."""
+
+    samples: dict[str, dict[str, ByteRange]]  #: name up to the first dot -> what follows it -> content
+    left_out: list[Dropped | BadSample]
+
+
+def list_shard(path: Path) -> Shard:
+    """The plain files of an uncompressed tar.
+
+    The first of several members of one name counts. What a broken or cut shard lists before the fault is kept; the
+    fault is one of ``left_out``.
+    """
+    shard = Shard({}, [])
+    try:
+        with tarfile.open(path, "r:", encoding="utf-8", errors="backslashreplace") as tar:
+            while (member := tar.next()) is not None:
+                tar.members = []  # type: ignore[attr-defined]  # tarfile keeps all of them
+                if tar.offset <= member.offset:  # a size below zero
+                    raise tarfile.ReadError(f"broken header at byte {member.offset}")
+                _add(shard, member)
+            end = tar.offset
+        with path.open("rb") as file:
+            file.seek(end)
+            mark = file.read(tarfile.BLOCKSIZE)
+        # at a header that it cannot read, tarfile stops as if the shard ended there
+        if not mark or mark.strip(b"\0"):
+            raise tarfile.ReadError(f"{'broken header' if mark else 'no end mark: cut off?'} at byte {end}")
+    except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, MemoryError) as error:
+        shard.left_out.append(BadSample(str(path), "shard", f"not a whole uncompressed tar ({error})"))
+    return shard
+
+
+def read_member(path: Path, content: ByteRange, name: str) -> NamedBytes:
+    """A member's content.
+
+    Raises:
+        BadSample: the shard is gone or ends before it.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(content.start)
+            data = file.read(content.size)
+    except OSError as error:
+        raise BadSample(str(path), name, f"unreadable shard ({error})") from error
+    if len(data) < content.size:
+        raise BadSample(str(path), name, f"cut off: {len(data)} of {content.size} bytes")
+    return NamedBytes(data, f"{path}:{name}")
+
+
+def _add(shard: Shard, member: tarfile.TarInfo) -> None:
+    if member.isdir():
+        return
+    folder, _, name = posixpath.normpath(member.name).rpartition("/")
+    stem, _, suffix = name.partition(".")
+    if not member.isreg() or member.issparse():
+        shard.left_out.append(Dropped("members that are no plain files"))
+    elif suffix in (sample := shard.samples.setdefault(posixpath.join(folder, stem), {})):
+        shard.left_out.append(Dropped("members of a name that their shard has already"))
+    else:
+        sample[suffix] = ByteRange(member.offset_data, member.size)

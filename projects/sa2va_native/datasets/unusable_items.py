@@ -1,0 +1,74 @@
+"""The items of a data set that turned out unusable, known to all loader workers of a rank."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import struct
+import tempfile
+import weakref
+from collections import Counter
+from collections.abc import Sequence
+
+_RECORD = struct.Struct("<qB")
+
+
+class UnusableItems:
+    """Item -> why it cannot be used; each reason is counted once an item, whichever processes found it.
+
+    Processes share a temporary file: each finding is appended in one write, and whoever asks reads what others have
+    appended since. So it needs no lock, survives being forked and pickled, and takes memory for what is set aside, not
+    for the set.
+
+    Args:
+        reasons: all that there are.
+    """
+
+    def __init__(self, reasons: Sequence[str]) -> None:
+        self.reasons = tuple(reasons)
+        handle, self._path = tempfile.mkstemp(prefix="set-aside-")
+        os.close(handle)
+        weakref.finalize(self, _remove, self._path, os.getpid())
+        self._found: dict[int, str] = {}
+        self._file: int | None = None
+        self._read = 0
+
+    def add(self, item: int, reason: str) -> None:
+        """Set one item aside."""
+        # O_APPEND: whole records of several processes follow one another
+        if os.write(self._open(), _RECORD.pack(item, self.reasons.index(reason))) < _RECORD.size:
+            raise OSError(errno.ENOSPC, "no space left for what is set aside", self._path)
+
+    def __contains__(self, item: int) -> bool:
+        self._catch_up()
+        return item in self._found
+
+    def counts(self) -> dict[str, int]:
+        """Items by reason, all reasons named."""
+        self._catch_up()
+        counted = Counter(self._found.values())
+        return {reason: counted[reason] for reason in self.reasons}
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_file": None}
+
+    def _open(self) -> int:
+        if self._file is None:
+            self._file = os.open(self._path, os.O_RDWR | os.O_APPEND)
+        return self._file
+
+    def _catch_up(self) -> None:
+        new = os.pread(self._open(), 1 << 20, self._read)
+        while len(new) >= _RECORD.size:
+            whole = len(new) // _RECORD.size * _RECORD.size
+            for item, reason in _RECORD.iter_unpack(new[:whole]):
+                self._found.setdefault(item, self.reasons[reason])
+            self._read += whole
+            new = os.pread(self._open(), 1 << 20, self._read)
+
+
+def _remove(path: str, owner: int) -> None:
+    if os.getpid() == owner:  # not a worker, which inherits the finalizer
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)

@@ -1,0 +1,1 @@
+"""Checkpoints of runs: written whole, read without running code, resumed on other ranks."""

@@ -1,0 +1,103 @@
+"""How much memory a micro-batch needs until its backward pass. Estimates from shapes, in bytes.
+
+The tensors that autograd keeps are counted from the code of transformers' Qwen2 and peft's LoRA, as Korthikanti et al.
+(arXiv:2205.05198, section 4) do for GPT; attention keeps no L x L matrix (``sdpa`` or flash-attn). c is 2 or 4, the
+bytes of an activation. A token in a layer keeps
+
+- 2 norms, whose input is cast to float32: 8 D
+- inputs of LoRA, 6 projections of width D and one of width I: with dropout each its own copy and, on a GPU, a mask of
+  one byte, (c + 1)(6 D + I); without, what they share, c (2 D + I)
+- LoRA's inner activations, 7 of width r: 7 c r
+- attention: queries, keys, values and output, heads repeated: 4 c D
+- gate, its activation and up: 3 c I
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sa2va_native.engine.plan.memory_plan import Item
+from sa2va_native.structures import Kind
+
+#: The mask decoder keeps about so many tensors of the size of the top feature map.
+_DECODER_COPIES = 30
+#: Cells of SAM 2's three feature maps, in cells of the top one.
+_MAP_CELLS = 16 + 4 + 1
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """Sizes of a model and of a micro-batch."""
+
+    batch: int
+    layers: int
+    hidden: int  #: D
+    intermediate: int  #: I
+    key_value_width: int  #: key-value heads times their width
+    vocabulary: int  #: V
+    lora_rank: int  #: r; 0 without LoRA
+    lora_dropout: bool
+    map_width: int  #: channels of SAM 2's feature maps
+    map_side: int  #: side of the top one
+    caption_prompt: int  #: tokens of the question for a caption, with a region as large as the picture
+    caption: int  #: T, tokens of a caption at most
+    segment_prompt: int  #: tokens of question and answer around an expression of T tokens
+    answer: int  #: tokens of the answer
+
+
+def layer_bytes(shapes: Shapes, width: int) -> int:
+    """What one token keeps in one layer of the language model; ``width`` is c."""
+    d, i, r = shapes.hidden, shapes.intermediate, shapes.lora_rank
+    lora = 0
+    if r:
+        inputs = (width + 1) * (6 * d + i) if shapes.lora_dropout else width * (2 * d + i)
+        lora = inputs + 7 * width * r
+    return 8 * d + lora + 4 * width * d + 3 * width * i
+
+
+def language_bytes(shapes: Shapes, tokens: Sequence[int], width: int, checkpointing: bool) -> int:
+    """What passes of ``tokens`` keep; with gradient checkpointing, inputs of layers and one layer at a time."""
+    if checkpointing:
+        inputs = sum(tokens) * shapes.layers * width * shapes.hidden
+        return shapes.batch * (inputs + max(tokens) * layer_bytes(shapes, width))
+    return shapes.batch * sum(tokens) * shapes.layers * layer_bytes(shapes, width)
+
+
+def logits_bytes(shapes: Shapes, positions: int, width: int) -> int:
+    """Logits [B, T, V] as computed and in float32, and the gradients of both."""
+    return shapes.batch * positions * shapes.vocabulary * (8 if width == 4 else 2 * (width + 4))
+
+
+def grounding_bytes(shapes: Shapes, width: int) -> int:
+    """SAM 2's feature maps and what its mask decoder keeps."""
+    return shapes.batch * shapes.map_width * shapes.map_side**2 * (_MAP_CELLS + _DECODER_COPIES) * width
+
+
+def cache_bytes(shapes: Shapes, width: int) -> int:
+    """Keys and values of the captions that a teacher generates. Exact, at full length."""
+    tokens = shapes.caption_prompt + shapes.caption
+    return shapes.batch * tokens * shapes.layers * 2 * shapes.key_value_width * width
+
+
+def activations(shapes: Shapes, kind: Kind, width: int, checkpointing: bool) -> list[Item]:
+    """What a micro-batch of a kind needs.
+
+    A ``cycle`` batch keeps two passes of the language model at once, as gradient goes from the mask to the caption.
+    """
+    caption = shapes.caption_prompt + shapes.caption - 1
+    passes: Mapping[Kind, tuple[int, ...]] = {
+        "cycle": (caption, shapes.segment_prompt),
+        "refer": (shapes.segment_prompt,),
+        "caption": (caption,),
+    }
+    positions = shapes.answer if kind == "refer" else shapes.caption
+    items = [
+        Item("language model", language_bytes(shapes, passes[kind], width, checkpointing), "backward", exact=False),
+        Item("logits", logits_bytes(shapes, positions, width), "backward", exact=False),
+    ]
+    if kind != "caption":
+        items.append(Item("SAM 2", grounding_bytes(shapes, width), "backward", exact=False))
+    if kind == "cycle":
+        items.append(Item("key-value cache", cache_bytes(shapes, width), "captioning"))
+    return items

@@ -1,0 +1,337 @@
+"""Whether a run could start, found out in seconds, in one process and without GPUs: every problem, not the first alone.
+
+Each check says what it found and what is wrong. None trains or reads the values of a checkpoint; of each data set a
+sample is read, and more only until one can be used.
+"""
+
+from __future__ import annotations
+
+import copy
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DATA_SAMPLERS, DATASETS, HOOKS
+from torch import nn
+
+from sa2va_native.checkpoints.importing import open_source
+from sa2va_native.datasets.check import spread
+from sa2va_native.engine.checkpoints.checkpointing import require_same_engine
+from sa2va_native.engine.config.config_check import config_problems, parameters_of, resolve_type, sa2va_config
+from sa2va_native.engine.plan.memory_plan import CARDS, GIB, WHILE, MemoryPlan, checkpoint_size, sized, table
+from sa2va_native.engine.plan.model_info import counts, hook_settings, keeps_shadow, memory_plan, sharding
+from sa2va_native.engine.plan.skeleton import build_skeleton, find_sa2va, try_import
+from sa2va_native.engine.run.launch import optimizer_settings
+from sa2va_native.errors import BadSample, DataError, Sa2VAError
+from sa2va_native.parallel.process_group import has_cuda
+
+Settings = Sequence[Callable[[Any], None]]
+
+_TRIED = 16  # samples of a set; where none of them can be used a run would soon meet ``max_bad_samples``
+
+
+@dataclass
+class Found:
+    """What a check has to say."""
+
+    facts: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def noting(self) -> Iterator[None]:
+        """What fails inside becomes a problem."""
+        try:
+            yield
+        except Sa2VAError as error:
+            self.problems.append(f"{type(error).__name__}: {error}")
+        except Exception as error:  # whatever it is, the run would end there too
+            self.problems.append(f"{type(error).__name__}: {str(error) or 'no message'}")
+
+
+@dataclass
+class DryRun:
+    """The plan of a run, section by section, and everything that keeps it from starting."""
+
+    sections: dict[str, Found] = field(default_factory=dict)
+
+    @property
+    def problems(self) -> list[str]:
+        """Of all sections."""
+        return [problem for found in self.sections.values() for problem in found.problems]
+
+    def __str__(self) -> str:
+        width = max(map(len, self.sections), default=0)
+        lines = []
+        for title, found in self.sections.items():
+            for i, fact in enumerate(found.facts or ["see below"]):
+                lines.append(f"{title if i == 0 else '':<{width}}  {fact}")
+        if not self.problems:
+            return "\n".join([*lines, "", "No problem found: the run can start."])
+        named = [f"  {i}. {problem}" for i, problem in enumerate(self.problems, 1)]
+        count = "1 problem keeps" if len(named) == 1 else f"{len(named)} problems keep"
+        return "\n".join([*lines, "", f"{count} the run from starting:", *named])
+
+
+def dry_run(cfg: Any, settings: Settings, ranks: int) -> DryRun:
+    """Plan a run without starting it.
+
+    Args:
+        cfg: config as read, keys unchecked.
+        settings: what the command line does to it, in order; each may refuse.
+        ranks: world size that is planned for; this process stays alone.
+    """
+    report = DryRun()
+    sections = report.sections
+    sections["config"] = check_config_and_options(cfg, settings)
+    sections["steps"] = _complete(describe_steps, cfg, ranks)
+    sections["data"] = _complete(check_data, cfg, ranks)
+    model, sections["model"] = check_model(cfg)
+    sections["weights"] = _complete(check_weights, cfg, model)
+    sections["parts"] = _complete(check_parts, cfg, model)
+    sections["start"] = _complete(check_start, cfg)
+    sections["work dir"] = _complete(check_work_dir, cfg)
+    if model is not None:
+        sections["disk"] = _complete(check_disk, cfg, model, ranks)
+        sections["memory"] = _complete(check_memory, cfg, model, ranks)
+    return report
+
+
+def _complete(check: Callable[..., Found], *args: Any) -> Found:
+    """What a check says; that it could not be made, e.g. for want of a key of the config, is a problem as well."""
+    found = Found()
+    with found.noting():
+        found = check(*args)
+    return found
+
+
+def check_config_and_options(cfg: Any, settings: Settings) -> Found:
+    """Keys of the config, then the options of the command line."""
+    found = Found([str(cfg.filename or "not from a file")])
+    with found.noting():
+        found.problems += config_problems(cfg)
+    for apply in settings:
+        with found.noting():
+            apply(cfg)
+    return found
+
+
+def describe_steps(cfg: Any, ranks: int) -> Found:
+    """How many samples make a step and a run."""
+    batch = cfg.train_dataloader.batch_size
+    return Found(
+        [
+            f"{cfg.train_cfg.max_steps} steps of {samples_per_step(cfg, ranks)} samples: ranks {ranks} x batch {batch} "
+            f"x micro-batches {accumulation(cfg)}"
+        ]
+    )
+
+
+def accumulation(cfg: Any) -> int:
+    """Micro-batches of a step, with DeepSpeed or without."""
+    settings = cfg.get("strategy") or cfg.optim_wrapper
+    return int(settings.get("gradient_accumulation_steps", settings.get("accumulative_counts", 1)))
+
+
+def samples_per_step(cfg: Any, ranks: int) -> int:
+    """The global batch of an optimizer step."""
+    return ranks * cfg.train_dataloader.batch_size * accumulation(cfg)
+
+
+def check_data(cfg: Any, ranks: int) -> Found:
+    """Opens every training set, and the mixture of them for the last rank."""
+    found, loader = Found(), cfg.train_dataloader
+    sources, opened = loader.dataset.get("sources", []), []
+    for source in sources:
+        with found.noting():
+            adapter: Any = DATASETS.build(copy.deepcopy(source["dataset"]))
+            opened.append({**source, "dataset": adapter})
+            found.facts.append(f"{source['kind']}: {type(adapter).__name__}, {len(adapter):,} samples")
+            _require_usable(adapter)
+    if len(opened) < len(sources):
+        return found
+    with found.noting():
+        mixture: Any = DATASETS.build({**loader.dataset, "sources": opened} if sources else dict(loader.dataset))
+        pattern = _pattern(cfg, mixture, ranks)
+        found.facts += _passes(cfg, mixture, pattern, ranks)
+    return found
+
+
+def _require_usable(adapter: Any) -> None:
+    """Reads samples, evenly over the set, until one can be used.
+
+    Raises:
+        DataError: none of ``_TRIED`` can.
+    """
+    tried, first = spread(len(adapter), _TRIED), None
+    for index in tried:
+        try:
+            adapter[index]
+            return
+        except BadSample as bad:
+            first = first or bad
+    raise DataError(
+        f"{type(adapter).__name__}: {len(tried)} of {len(adapter):,} samples looked at, and none can be used. "
+        f"The first: {first}. Run tools/check_data.py on the data."
+    )
+
+
+def _pattern(cfg: Any, mixture: Any, ranks: int) -> Sequence[str]:
+    """The kinds of successive micro-batches, by the batch sampler of the last rank."""
+    settings = dict(cfg.train_dataloader.batch_sampler)
+    rank = dict(rank=ranks - 1, world_size=ranks)
+    known = parameters_of(resolve_type(settings["type"])) or set()  # type: ignore[arg-type]
+    settings |= {key: value for key, value in rank.items() if key in known}
+    batch = cfg.train_dataloader.batch_size
+    sampler = DATA_SAMPLERS.build({**settings, "sampler": SimpleNamespace(dataset=mixture), "batch_size": batch})
+    return getattr(sampler, "pattern", ())
+
+
+def _passes(cfg: Any, mixture: Any, pattern: Sequence[str], ranks: int) -> list[str]:
+    """How often the run goes through the samples of each kind."""
+    total = cfg.train_cfg.max_steps * samples_per_step(cfg, ranks)
+    facts = []
+    for kind in dict.fromkeys(pattern):
+        drawn = total * pattern.count(kind) // len(pattern)
+        there = sum(len(source.items) for source in mixture.sources if source.kind == kind)
+        facts.append(f"the run draws {drawn:,} times from {there:,} samples to {kind}: {drawn / there:.2f} passes")
+    return facts
+
+
+def check_model(cfg: Any) -> tuple[nn.Module | None, Found]:
+    """Builds the model without memory."""
+    found, model = Found(), None
+    with found.noting():
+        model = build_skeleton(cfg)
+        number = counts(model)
+        found.facts.append(
+            f"{type(model).__name__}: {number.total:,} parameters, {number.trained:,} trained "
+            f"({number.trained / number.total:.2%})"
+        )
+    return model, found
+
+
+def check_weights(cfg: Any, model: nn.Module | None) -> Found:
+    """Opens the checkpoints that the model begins with and compares names and shapes with it."""
+    found, sources = Found(), []
+    settings = sa2va_config(cfg) or {}
+    weights = settings.get("weights") or ()
+    for path in [weights] if isinstance(weights, str) else weights:
+        with found.noting():
+            sources.append(open_source(path))
+            found.facts.append(f"{path} ({sources[-1].layout.title}), {len(sources[-1].tensors)} tensors")
+    if not weights:
+        found.facts.append("none given: the model begins with random values")
+    elif model is not None and not found.problems:
+        with found.noting():
+            for report in try_import(find_sa2va(model), sources, settings.get("allow_unexplained", False)):
+                found.facts += [line.partition(":")[0] for line in str(report).splitlines()]
+    return found
+
+
+def check_parts(cfg: Any, model: nn.Module | None) -> Found:
+    """Builds the hooks and the optimizer."""
+    found = Found()
+    hooks = hook_settings(cfg)
+    for hook in hooks:
+        with found.noting():
+            HOOKS.build({key: value for key, value in hook.items() if key != "priority"})
+    if model is not None:
+        with found.noting():
+            optimizer = build_optim_wrapper(model, dict(type="OptimWrapper", **optimizer_settings(cfg)))
+            rate = optimizer.optimizer.param_groups[0]["lr"]
+            found.facts.append(f"{len(hooks)} hooks, {type(optimizer.optimizer).__name__} with learning rate {rate:g}")
+    return found
+
+
+def check_start(cfg: Any) -> Found:
+    """Where a run begins that goes on, or takes its weights from a checkpoint."""
+    found, path = Found(), cfg.get("load_from")
+    if not path:
+        found.facts.append("a new run")
+    elif not cfg.get("resume"):
+        found.facts.append(f"a new run with the weights of {path}")
+    else:
+        found.facts.append(f"goes on from {path}")
+        with found.noting():
+            require_same_engine(path, deepspeed="strategy" in cfg)
+    return found
+
+
+def check_work_dir(cfg: Any) -> Found:
+    """Whether the work dir can be written to, or could be made; it is not made."""
+    found = Found([str(cfg.work_dir)])
+    try:
+        with tempfile.TemporaryFile(dir=_nearest_folder(cfg.work_dir)):
+            pass
+    except OSError as error:
+        found.problems.append(
+            f"work dir {cfg.work_dir} is not writable ({error.strerror}). Choose another one with --work-dir."
+        )
+    return found
+
+
+def _nearest_folder(path: str) -> Path:
+    return next(folder for folder in [Path(path), *Path(path).absolute().parents] if folder.is_dir())
+
+
+def check_disk(cfg: Any, model: nn.Module, ranks: int) -> Found:
+    """Whether the work dir holds the checkpoints that the run keeps."""
+    size = checkpoint_size(counts(model), sharding(cfg, ranks), keeps_shadow(cfg))
+    kept, free = checkpoints_kept(cfg), shutil.disk_usage(_nearest_folder(cfg.work_dir)).free
+    found = Found([f"{sized(size)} a checkpoint, {sized(kept * size)} for {kept} of them; {sized(free)} are free"])
+    if kept * size > free:
+        found.problems.append(
+            f"work dir {cfg.work_dir}: {sized(free)} are free and {kept} checkpoints of {sized(size)} will be kept. "
+            "Choose another --work-dir, or lower default_hooks.checkpoint.max_keep_ckpts (at least 2)."
+        )
+    return found
+
+
+def checkpoints_kept(cfg: Any) -> int:
+    """How many checkpoints lie in the work dir in the end."""
+    hook = (cfg.get("default_hooks") or {}).get("checkpoint")
+    if hook is None:
+        return 0
+    written = -(-cfg.train_cfg.max_steps // hook.interval)  # the last one comes at the end of the run
+    most = hook.get("max_keep_ckpts", -1)
+    return written if most < 0 else min(written, most)
+
+
+def check_memory(cfg: Any, model: nn.Module, ranks: int) -> Found:
+    """The memory plan, against the smallest GPU in sight, or against common cards."""
+    plan = memory_plan(cfg, model, ranks)
+    found = Found(describe_memory(cfg, model, ranks, plan))
+    if has_cuda():
+        devices = range(torch.cuda.device_count())
+        smallest = min(torch.cuda.get_device_properties(device).total_memory for device in devices)
+        found.facts.append(f"here: {len(devices)} GPUs, the smallest of {sized(smallest)}")
+        if not plan.fits(smallest):
+            needed = plan.exact if plan.exact > smallest else plan.peak
+            how = "at the very least" if plan.exact > smallest else "by estimate"
+            found.problems.append(
+                f"memory: a rank needs {sized(needed)} {how} and the GPU has {sized(smallest)}. "
+                "Use more ranks, --deepspeed zero3, offloading, gradient checkpointing or a smaller batch."
+            )
+    return found
+
+
+def describe_memory(cfg: Any, model: nn.Module, ranks: int, plan: MemoryPlan) -> list[str]:
+    """The plan, its peak, what gradient checkpointing changes, and which cards are large enough."""
+    now = find_sa2va(model).mllm.is_gradient_checkpointing
+    other = memory_plan(cfg, model, ranks, checkpointing=not now)
+    words = {True: "with", False: "without"}
+    cards = ", ".join(f"{card} GB {'fits' if plan.fits(card * GIB) else 'too small'}" for card in CARDS)
+    return [
+        *table(plan.items),
+        f"at most {sized(plan.peak)} on each GPU, {WHILE[plan.peak_phase]}; permanent and exact {sized(plan.exact)}",
+        f"{words[now]} gradient checkpointing; {words[not now]} it {sized(other.peak)}",
+        f"{sized(plan.host)} of the machine's memory for each rank",
+        f"GPUs: {cards}",
+    ]

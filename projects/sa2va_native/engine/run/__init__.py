@@ -1,0 +1,1 @@
+"""Starting a run and keeping it going."""

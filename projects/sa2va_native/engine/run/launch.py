@@ -1,0 +1,287 @@
+"""From a config file and command-line options to a run. What the tools share."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from sa2va_native.engine.config.config_check import check_config, require_weights, require_whole_towers, sa2va_config
+from sa2va_native.errors import ConfigError, Sa2VAError, did_you_mean
+from sa2va_native.files.paths import ROOT
+
+_DEEPSPEED_CONFIGS = ROOT / "configs" / "deepspeed"
+_WEIGHTS_VARIABLE = "SA2VA_WEIGHTS"
+#: What gloo says in a rank that waits for one that has ended.
+_PEER_IS_GONE = ("Connection closed by peer", "Connection reset by peer")
+
+
+def load_config(path: str, options: dict[str, Any] | None = None, work_dir: str | None = None) -> Any:
+    """:func:`read_config`, with its keys checked.
+
+    Raises:
+        ConfigError: the file is missing or a key is unknown.
+    """
+    cfg = read_config(path, options, work_dir)
+    check_config(cfg)
+    return cfg
+
+
+def read_config(path: str, options: dict[str, Any] | None = None, work_dir: str | None = None) -> Any:
+    """Reads a config, applies ``--cfg-options`` and settles the work dir.
+
+    The work dir is, in this order: the argument, the config's ``work_dir``, ``work_dirs/<name of the config>``.
+    A relative ``train_dataloader.dataset.report_file`` is put into it.
+
+    Raises:
+        ConfigError: the file is missing.
+    """
+    from mmengine.config import Config
+
+    if not Path(path).is_file():
+        raise ConfigError(f"config {path} does not exist. Give a file of configs/, e.g. configs/sa2va_tiny.py.")
+    cfg = Config.fromfile(path)
+    if options:
+        cfg.merge_from_dict(options)
+    cfg.work_dir = work_dir or cfg.get("work_dir") or str(Path("work_dirs") / Path(path).stem)
+    dataset = cfg.get("train_dataloader", {}).get("dataset", {})
+    if dataset.get("report_file"):
+        dataset.report_file = str(Path(cfg.work_dir) / dataset.report_file)
+    return cfg
+
+
+def require_writable(work_dir: str) -> None:
+    """Makes the work dir and writes to it, before minutes are spent on a model that could not be saved.
+
+    Raises:
+        ConfigError: it cannot be made or written to.
+    """
+    probe = Path(work_dir) / f".writable_{os.getpid()}"
+    try:
+        probe.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ConfigError(
+            f"work dir {work_dir} is not writable ({error.strerror}). Choose another one with --work-dir."
+        ) from error
+
+
+def require_ranks(expected: int | None) -> None:
+    """Checks that as many processes run as were asked for.
+
+    Args:
+        expected: None if any number will do.
+
+    Raises:
+        ConfigError: fewer or more processes were started, e.g. by a scheduler that gave fewer GPUs.
+    """
+    from mmengine.dist import infer_launcher
+
+    if expected is None:
+        return
+    variable = {"pytorch": "WORLD_SIZE", "slurm": "SLURM_NTASKS", "mpi": "OMPI_COMM_WORLD_SIZE"}.get(infer_launcher())
+    started = int(os.environ[variable]) if variable else 1
+    if started != expected:
+        raise ConfigError(
+            f"{expected} ranks were asked for and {started} run. Start them with tools/dist_train.sh "
+            f"CONFIG {expected}, "
+            "or ask the scheduler for as many tasks."
+        )
+
+
+def use_deepspeed(cfg: Any, name: str, precision: str | None = None) -> None:
+    """Turns the config of a plain run into one under DeepSpeed, as XTuner's ``train`` does, with our strategy.
+
+    Accumulation, gradient clipping and batch size come from ``optim_wrapper`` and ``train_dataloader``.
+
+    Args:
+        cfg: MMEngine config, changed in place.
+        name: ``zero1``, ``zero2``, ``zero3``, ``zero2_offload`` or ``zero3_offload`` of configs/deepspeed, or a json
+            file.
+        precision: ``"bf16"`` (with float32 master weights) or ``"fp32"``; None for what the json says.
+
+    Raises:
+        ConfigError: no such json, it contradicts the config, it is ZeRO-3 and the model has a feature cache, or
+            gradients are to be clipped as DeepSpeed cannot.
+    """
+    import sa2va_native.engine.run.strategy  # noqa: F401  registers it
+
+    settings = json.loads(_deepspeed_file(name).read_text())
+    if precision is not None:
+        settings["bf16"] = {"enabled": precision == "bf16"}
+        settings.pop("fp16", None)
+    elif "auto" in [settings.get(key, {}).get("enabled") for key in ("bf16", "fp16")]:
+        from xtuner.tools.utils import auto_dtype_of_deepspeed_config
+
+        settings = auto_dtype_of_deepspeed_config(settings)
+    clip = cfg.optim_wrapper.get("clip_grad") or {}
+    if clip.get("type", "norm") != "norm" or clip.get("norm_type", 2) != 2:
+        raise ConfigError(f"optim_wrapper.clip_grad = {dict(clip)}: DeepSpeed clips the norm of order 2 alone.")
+    ours = {
+        "gradient_accumulation_steps": cfg.optim_wrapper.get("accumulative_counts", 1),
+        "train_micro_batch_size_per_gpu": cfg.train_dataloader.get("batch_size", 1),
+        "gradient_clipping": clip.get("max_norm", 0.0),  # 0 is off
+    }
+    for key, value in ours.items():
+        if settings.get(key, "auto") not in ("auto", value):
+            raise ConfigError(
+                f"{name}: {key} is {settings[key]} and the config says {value}. "
+                'Write "auto" in the json; the config decides.'
+            )
+    model = sa2va_config(cfg)
+    if model is not None and settings.get("bf16", {}).get("enabled"):
+        model.dtype = "bfloat16"  # what DeepSpeed would make of it, without float32 copies of everything first
+    cfg.strategy = dict(type="Sa2VADeepSpeedStrategy", config=settings, exclude_frozen_parameters=True, **ours)
+    cfg.optim_wrapper = dict(type="DeepSpeedOptimWrapper", **optimizer_settings(cfg))
+    cfg.runner_type = "FlexibleRunner"
+    require_whole_towers(cfg)
+
+
+def optimizer_settings(cfg: Any) -> dict[str, Any]:
+    """What of ``cfg.optim_wrapper`` makes the optimizer, and its parameter groups, with or without DeepSpeed."""
+    return {
+        key: cfg.optim_wrapper[key] for key in ("optimizer", "constructor", "paramwise_cfg") if key in cfg.optim_wrapper
+    }
+
+
+def use_precision(cfg: Any, precision: str) -> None:
+    """Sets the precision of a run without DeepSpeed: ``"bf16"`` is autocast over float32 weights.
+
+    Raises:
+        ConfigError: bf16 without a GPU, which MMEngine's autocast wrapper needs.
+    """
+    from sa2va_native.parallel.process_group import has_cuda
+
+    if precision == "fp32":
+        cfg.optim_wrapper.type = "OptimWrapper"
+        cfg.optim_wrapper.pop("dtype", None)
+        return
+    if not has_cuda():
+        raise ConfigError("--precision bf16 without a GPU needs DeepSpeed: add --deepspeed zero2, or take fp32.")
+    cfg.optim_wrapper.update(type="AmpOptimWrapper", dtype="bfloat16")
+
+
+def use_weights(cfg: Any, weights: Sequence[str] | None) -> None:
+    """Settles the base weights: these, else the config's, else those of the environment variable ``SA2VA_WEIGHTS``.
+
+    Args:
+        cfg: MMEngine config, changed in place.
+        weights: paths that together hold every part, see :class:`sa2va_native.models.Sa2VA`; ``["none"]`` for random
+            weights; None where the command line gave none.
+
+    Raises:
+        ConfigError: nobody chose, or the config's model takes no weights.
+    """
+    model = sa2va_config(cfg)
+    if model is None:
+        if weights:
+            raise ConfigError(f"--weights {' '.join(weights)}: cfg.model is no Sa2VA and takes none. Leave them out.")
+        return
+    if weights:
+        model.weights = None if list(weights) == ["none"] else list(weights)
+    elif "weights" not in model and (paths := os.environ.get(_WEIGHTS_VARIABLE)):
+        model.weights = paths.split(os.pathsep)
+    require_weights(cfg)
+
+
+def use_checkpoint(cfg: Any, resume: str | None, load_from: str | None) -> None:
+    """Settles where the weights come from.
+
+    Args:
+        cfg: MMEngine config, changed in place.
+        resume: path to go on from; ``""`` for the newest complete checkpoint of the work dir (a fresh start if
+            there is none); None not to resume.
+        load_from: checkpoint to take only the weights from.
+
+    Raises:
+        ConfigError: both are given.
+        CheckpointError: the checkpoint is missing or damaged.
+    """
+    from sa2va_native.engine.checkpoints.checkpointing import find_latest_checkpoint, require_checkpoint
+
+    if resume is not None and load_from is not None:
+        raise ConfigError("--resume and --load-from exclude each other: one goes on with a run, one begins a new one.")
+    if load_from is not None:
+        cfg.load_from, cfg.resume = require_checkpoint(load_from), False
+    if resume is not None:
+        path = require_checkpoint(resume) if resume else find_latest_checkpoint(cfg.work_dir)
+        if path is not None:
+            cfg.load_from, cfg.resume = path, True
+            return
+        print(f"No complete checkpoint in {cfg.work_dir} yet: starting from the beginning.", file=sys.stderr)
+        cfg.resume = False
+
+
+def build_runner(cfg: Any) -> Any:
+    """The MMEngine runner of a config; joins the process group first where MMEngine cannot (ranks without a GPU)."""
+    from mmengine.registry import RUNNERS
+    from mmengine.runner import Runner
+
+    from sa2va_native.engine.checkpoints.checkpointing import require_same_engine
+    from sa2va_native.engine.checkpoints.weights import load_weights
+    from sa2va_native.parallel.process_group import has_cuda, init_cpu_process_group
+
+    start_from = None if cfg.get("resume") else cfg.get("load_from")
+    if start_from:
+        cfg.load_from = None
+    if "runner_type" in cfg:
+        if start_from:
+            cfg.strategy.load_from = start_from
+        return RUNNERS.build(cfg)
+    if cfg.get("resume") and cfg.get("load_from"):
+        require_same_engine(cfg.load_from, deepspeed=False)
+    if cfg.get("launcher", "none") != "none" and not has_cuda():
+        init_cpu_process_group(use_deepspeed=False)
+        unused = {"find_unused_parameters": cfg.get("find_unused_parameters", False)}
+        cfg.model_wrapper_cfg = {**unused, **(cfg.get("model_wrapper_cfg") or {}), "device_ids": None}
+    runner = Runner.from_cfg(cfg)
+    if start_from:
+        load_weights(runner.model, start_from)
+    return runner
+
+
+def run_tool(main: Callable[[], None], debug: bool) -> None:
+    """Runs a tool; a known error becomes one line and exit status 1.
+
+    Every rank prints: an error of one rank alone would otherwise go with it. A rank that only finds another one gone
+    says no more than that.
+
+    Args:
+        main: the tool.
+        debug: show the traceback instead.
+    """
+    try:
+        main()
+    except (Sa2VAError, RuntimeError) as error:
+        message = _one_line(error)
+        if debug or message is None:
+            raise
+        rank = os.environ.get("RANK", os.environ.get("SLURM_PROCID"))
+        who = "" if rank is None else f"rank {rank}: "
+        print(f"\n{who}{message}\n(--debug shows where it was raised)", file=sys.stderr)
+        sys.stderr.flush()
+        os._exit(1)  # other ranks may hang in a collective that this one will not join
+
+
+def _one_line(error: Exception) -> str | None:
+    """How an error is told without its traceback; None for one that nobody foresaw."""
+    if isinstance(error, Sa2VAError):
+        name, text = type(error).__name__, str(error)
+        # One from a loader worker holds that worker's traceback, which ends with the error itself.
+        return f"{name}: {text.rpartition(f'.{name}: ')[2].rstrip()}"
+    if any(sign in str(error) for sign in _PEER_IS_GONE):
+        return "stopped, because another rank did; its message says why"
+    return None
+
+
+def _deepspeed_file(name: str) -> Path:
+    if Path(name).is_file():
+        return Path(name)
+    ours = {file.stem: file for file in sorted(_DEEPSPEED_CONFIGS.glob("*.json"))}
+    if name.removeprefix("deepspeed_") in ours:
+        return ours[name.removeprefix("deepspeed_")]
+    raise ConfigError(f"--deepspeed {name}: no such json. {did_you_mean(name, ours)}")

@@ -1,0 +1,142 @@
+"""XTuner's DeepSpeed strategy, made safe to kill and able to run without a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import ConfigDict
+from mmengine.dist import barrier, is_main_process
+from mmengine.registry import STRATEGIES
+from xtuner.engine import DeepSpeedStrategy
+from xtuner.parallel.sequence import init_sequence_parallel
+
+from sa2va_native.engine.checkpoints import checkpointing
+from sa2va_native.engine.checkpoints.resharding import load_resharded
+from sa2va_native.engine.checkpoints.safe_load import load_file
+from sa2va_native.engine.checkpoints.weights import load_weights
+from sa2va_native.engine.checkpoints.zero_shards import ZeroShards
+from sa2va_native.errors import CheckpointError
+from sa2va_native.parallel.process_group import describe_single_rank, has_cuda, init_cpu_process_group
+
+
+def adopt_strategy(strategy: Any) -> None:
+    """Makes the strategy that ``xtuner train --deepspeed`` sets up this project's; before the model is built."""
+    if type(strategy) is DeepSpeedStrategy:
+        strategy.__class__ = Sa2VADeepSpeedStrategy
+        strategy.load_from = None
+        del strategy.hf_deepspeed_config
+
+
+@STRATEGIES.register_module()
+class Sa2VADeepSpeedStrategy(DeepSpeedStrategy):
+    """DeepSpeed ZeRO-1, 2 and 3 with five differences to XTuner's strategy.
+
+    - Ranks without a GPU talk over gloo.
+    - A checkpoint folder is written under a temporary name and renamed when all ranks are done.
+    - Hooks get their ``before_save_checkpoint`` and ``after_load_checkpoint``, which MMEngine's strategy leaves out, so
+      that they can keep their state in the checkpoint. Under ZeRO-3 every rank writes and reads its own copy.
+    - A run can be resumed by another number of ranks and under another stage.
+    - Checkpoints are read without running code that they bring.
+
+    Args:
+        load_from: checkpoint whose weights a new run begins with; loaded before the model is sharded.
+        **kwargs: those of :class:`mmengine._strategy.DeepSpeedStrategy`.
+    """
+
+    config: Any  #: settings of DeepSpeed
+
+    def __init__(self, *, load_from: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.load_from = load_from
+        # While XTuner's object lives, transformers builds models already sliced under ZeRO-3, and weights loaded
+        # afterwards would meet empty tensors. DeepSpeed slices the finished model instead.
+        del self.hf_deepspeed_config
+
+    def _setup_distributed(self, launcher: str | None = None, backend: str = "nccl", **kwargs: Any) -> None:
+        if has_cuda():
+            super()._setup_distributed(launcher, backend, **kwargs)
+        else:
+            init_cpu_process_group()
+            init_sequence_parallel(self.sequence_parallel_size)
+
+    def _init_model_weights(self, model: Any) -> Any:
+        model = super()._init_model_weights(model)
+        if self.load_from is not None:
+            load_weights(model, self.load_from)
+        return model
+
+    def _wrap_model(self, model: Any) -> Any:
+        # A single process without launcher has not joined a group yet.
+        describe_single_rank() if has_cuda() else init_cpu_process_group()
+        if isinstance(self.config, ConfigDict):
+            self.config = self.config.to_dict()  # DeepSpeed puts it into checkpoints
+        if not has_cuda():
+            # Of several weights gathered at once DeepSpeed waits for the last. NCCL finishes them in order and gloo
+            # does not: now and then a forward would read weights that are still on their way.
+            self.config.setdefault("zero_optimization", {})["stage3_allgather_sequential"] = True
+        wrapper = super()._wrap_model(model)
+        wrapper.model.checkpoint_engine.load = lambda path, map_location=None: load_file(path)
+        return wrapper
+
+    def save_checkpoint(
+        self, filename: str, *, extra_ckpt: dict | None = None, callback: Callable | None = None, **kwargs: Any
+    ) -> None:
+        """Writes ``filename`` so that it is complete as soon as it exists. Called by all ranks."""
+        extra_ckpt = {} if extra_ckpt is None else extra_ckpt
+        if callback is not None:
+            callback(extra_ckpt)
+        final, temporary = Path(filename), checkpointing.temporary_name(filename)
+        if is_main_process():
+            checkpointing.discard_temporary(final)
+        barrier()
+        super().save_checkpoint(filename=str(temporary), extra_ckpt=extra_ckpt, **kwargs)
+        barrier()  # all ranks have written their part
+        if is_main_process():
+            checkpointing.commit(temporary, final)
+        barrier()
+
+    def resume(self, filename: str, *, callback: Callable | None = None, **kwargs: Any) -> dict:
+        """Restores weights, optimizer, schedulers and what the hooks saved, whatever ranks and ZeRO stage wrote them.
+
+        Raises:
+            CheckpointError: the checkpoint was written without DeepSpeed, does not fit, or could run code.
+        """
+        checkpointing.require_same_engine(filename, deepspeed=True)
+        engine: Any = self.model.model
+        if engine.zero_optimization():
+            shards, stage = ZeroShards(filename), int(engine.zero_optimization_stage())
+            if (shards.ranks, shards.stage) != (self.world_size, stage):
+                self.logger.info(
+                    f"{filename} was written by {shards.ranks} ranks under ZeRO-{shards.stage}; this run has "
+                    f"{self.world_size} under ZeRO-{stage}."
+                )
+                # Goes before the engine's own, which refuses it.
+                self.model.load_checkpoint = lambda *_, **__: (filename, load_resharded(engine, shards))
+        checkpoint = super().resume(filename, **kwargs)
+        self.model.__dict__.pop("load_checkpoint", None)
+        self._count_in_own_batches(filename, checkpoint)
+        if callback is not None:
+            callback(checkpoint)
+        return checkpoint
+
+    def _count_in_own_batches(self, filename: str, checkpoint: dict) -> None:
+        """A run goes on after the optimizer step at which it stopped; iterations count micro-batches of *this* run."""
+        engine, meta, saved = self.model.model, checkpoint["meta"], checkpoint["ds_config"]
+        before, now = saved["gradient_accumulation_steps"], engine.gradient_accumulation_steps()
+        if before != now:
+            steps, rest = divmod(meta["iter"], before)
+            if rest:
+                raise CheckpointError(
+                    f"{filename} was written {rest} of {before} micro-batches into a step, which has no place in "
+                    f"steps of {now}. Set accumulative_counts={before}, or take a checkpoint at a full step."
+                )
+            meta["iter"] = steps * now
+        batch = saved["train_micro_batch_size_per_gpu"] * before * engine.loaded_checkpoint_dp_world_size
+        if batch != engine.train_batch_size():
+            self.logger.warning(
+                f"A step of the checkpoint took {batch} samples and one of this run takes {engine.train_batch_size()}, "
+                "as the config says. Some samples of the current pass come twice or not at all, and the learning rate "
+                "is the schedule's. For the same batch change train_dataloader.batch_size or accumulative_counts."
+            )

@@ -1,0 +1,55 @@
+"""Caption metrics as pure functions: are the words true, is it a sentence, are the captions different."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sa2va_native.datasets.scenes.language import COLOURS, SHAPES, SIZES, parse_caption
+
+#: What each attribute's word may be. Texture is scored by its absence too, so it is not among them.
+WORDS = {"colour": COLOURS, "shape": SHAPES, "size": SIZES}
+
+
+def attribute_accuracy(captions: Sequence[str | None], attributes: Sequence[Mapping[str, str]]) -> dict[str, float]:
+    """Share of captions whose word for an attribute is the true one: colour, shape, size, and their mean.
+
+    An attribute counts as said when the caption has exactly one distinct word of that kind; grammar is not
+    asked for here (see ``grammar_rate``). No caption, no such word, or two different ones: wrong.
+
+    Args:
+        captions: N generated captions; None where there is none.
+        attributes: N true attributes.
+
+    Returns:
+        ``colour``, ``shape``, ``size``, and their mean ``attribute_accuracy``, in 0..1; NaN without samples.
+    """
+    pairs = list(zip(captions, attributes, strict=True))
+    rates = {
+        name: sum(_said(caption, words) == true[name] for caption, true in pairs) / len(pairs)
+        if pairs
+        else float("nan")
+        for name, words in WORDS.items()
+    }
+    return {"attribute_accuracy": sum(rates.values()) / len(rates), **rates}
+
+
+def grammar_rate(captions: Sequence[str | None]) -> float:
+    """Share of captions that are sentences of the scene language, in 0..1; NaN without captions."""
+    if not captions:
+        return float("nan")
+    return sum(bool(caption) and parse_caption(caption or "") is not None for caption in captions) / len(captions)
+
+
+def distinct_n(captions: Sequence[str | None], n: int = 1) -> float:
+    """distinct-n (Li et al., arXiv 1510.03055): different n-grams over all n-grams, 0..1; 0 without any."""
+    grams = [
+        tuple(words[i : i + n])
+        for words in (caption.split() for caption in captions if caption)
+        for i in range(len(words) - n + 1)
+    ]
+    return len(set(grams)) / len(grams) if grams else 0.0
+
+
+def _said(caption: str | None, words: Sequence[str]) -> str | None:
+    found = {word for word in (caption or "").split() if word in words}
+    return found.pop() if len(found) == 1 else None

@@ -1,0 +1,39 @@
+"""Whether the generated captions are true, well formed and different from each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.registry import METRICS
+
+from sa2va_native.evaluation.captions import attribute_accuracy, distinct_n, grammar_rate
+from sa2va_native.evaluation.pooled_metric import PooledMetric
+
+
+@METRICS.register_module()
+class SceneCaptionMetric(PooledMetric):
+    """Caption metrics over samples with known attributes (generated scenes).
+
+    Reports, all in 0..1 but the last: ``caption_attribute_accuracy`` (the mean of the next three),
+    ``caption_colour``, ``caption_shape``, ``caption_size``, ``caption_grammar``, ``caption_distinct_1``,
+    ``caption_distinct_2``, and ``caption_different``, the number of different captions. A missing caption is
+    wrong in everything.
+    """
+
+    kind = "cycle"
+
+    def score(self, sample: dict[str, Any]) -> tuple[str | None, Mapping[str, str]]:
+        return sample["caption"], sample["attributes"]
+
+    def compute_metrics(self, results: list[tuple[str | None, Mapping[str, str]]]) -> dict[str, float]:
+        scored = [(caption, attributes) for caption, attributes in results if attributes]
+        captions = [caption for caption, _ in scored]
+        accuracy = attribute_accuracy(captions, [attributes for _, attributes in scored])
+        return {
+            **{f"caption_{name}": value for name, value in accuracy.items()},
+            "caption_grammar": grammar_rate(captions),
+            "caption_distinct_1": distinct_n(captions, 1),
+            "caption_distinct_2": distinct_n(captions, 2),
+            "caption_different": float(len({caption for caption in captions if caption})),
+        }

@@ -1,0 +1,1 @@
+"""Where files are, and writing them whole or not at all."""

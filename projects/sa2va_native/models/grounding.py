@@ -1,0 +1,154 @@
+"""SAM 2 prompted by language: one embedding in, one mask out (Sa2VA, arXiv:2501.04001, section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import Sam2VideoConfig, Sam2VideoModel
+from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenceSession
+
+from sa2va_native.errors import ConfigError
+
+
+class MaskPrediction(NamedTuple):
+    """What the mask decoder says about one language prompt per picture."""
+
+    mask_logits: Tensor  #: [B, h, w], the mask of best predicted IoU
+    all_mask_logits: Tensor  #: [B, 3, h, w]
+    iou: Tensor  #: [B, 3] predicted IoU in 0..1
+
+
+class LanguageSam2(nn.Module):
+    """SAM 2 whose prompt is a language embedding.
+
+    Args:
+        config: keywords of :class:`transformers.Sam2VideoConfig`; SAM 2.0 is
+            ``enable_temporal_pos_encoding_for_object_pointers=False, enable_occlusion_spatial_embedding=False``.
+    """
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__()
+        self.sam2 = Sam2VideoModel(Sam2VideoConfig(**config))
+        # Its entry point is not the class's own forward, so the two copies of the position matrix are tied here.
+        self.sam2.tie_weights()
+
+    @property
+    def prompt_size(self) -> int:
+        """Width of a language prompt (256 for every released SAM 2)."""
+        return self.sam2.config.prompt_encoder_config.hidden_size
+
+    @property
+    def mask_size(self) -> int:
+        """Side of the mask logits, a quarter of the picture's."""
+        return self.sam2.prompt_encoder.mask_input_size[0]
+
+    @torch.no_grad()
+    def encode(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """Feature maps of pictures [B, 3, G, G]: three levels [B, C, G/4..], [B, C, G/8..], [B, C, G/16..].
+
+        The decoder's own convolutions on the first two are left to :meth:`forward`, since they are trained.
+        """
+        return tuple(self.sam2.vision_encoder(pixels).fpn_hidden_states)
+
+    def forward(self, maps: tuple[Tensor, ...], prompts: Tensor) -> MaskPrediction:
+        """Masks for ``prompts`` [B, C] on the ``maps`` of :meth:`encode`.
+
+        As in Sa2VA, the language embedding follows the padding-point tokens as one more sparse token, without dense
+        prompt, and the best of three masks is kept.
+        """
+        top = maps[2] + self.sam2.no_memory_embedding.view(1, -1, 1, 1)
+        return self._decode(maps, top, prompts[:, None])[0]
+
+    def _decode(self, maps: tuple[Tensor, ...], top: Tensor, prompts: Tensor) -> tuple[MaskPrediction, Tensor, Tensor]:
+        """The mask decoder on ``top`` [B, C, G/16..], the third map after it has met the memory, or none.
+
+        Args:
+            maps: those of :meth:`encode`.
+            top: [B, C, G/16, G/16].
+            prompts: [B, n, C] sparse tokens behind the padding point; n may be 0.
+
+        Returns:
+            masks, the tokens [B, C] that they came from, and object scores [B, 1].
+        """
+        decoder, batch = self.sam2.mask_decoder, len(prompts)
+        points = prompts.new_zeros(batch, 1, 1, 2)
+        labels = torch.full((batch, 1, 1), -1, dtype=torch.int32, device=prompts.device)
+        sparse, dense = self.sam2.prompt_encoder(points, labels, None, None)
+        # The position matrix may be float32 beside bfloat16 weights.
+        positions = self.sam2.get_image_wide_positional_embeddings().to(top.dtype).repeat(batch, 1, 1, 1)
+        masks, iou, tokens, scores = decoder(
+            image_embeddings=top,
+            image_positional_embeddings=positions,
+            sparse_prompt_embeddings=torch.cat([sparse.to(prompts.dtype), prompts[:, None]], dim=2),
+            dense_prompt_embeddings=dense,
+            multimask_output=True,
+            high_resolution_features=[decoder.conv_s0(maps[0]), decoder.conv_s1(maps[1])],
+        )
+        masks, iou, tokens = masks[:, 0], iou[:, 0], tokens[:, 0]
+        best = torch.arange(batch, device=masks.device), iou.argmax(1)
+        return MaskPrediction(masks[best], masks, iou), tokens[best], scores[:, 0]
+
+    @torch.no_grad()
+    def track(self, frames: Sequence[Tensor], prompts: Mapping[int, Tensor]) -> Tensor:
+        """One object through a clip, by SAM 2's memory.
+
+        Prompted frames come first, each on its own, and are remembered; the others follow in order and see them and
+        the frames just before.
+
+        Args:
+            frames: F pictures [3, G, G]; each is encoded once, when its turn comes.
+            prompts: language prompts [C] by frame.
+
+        Returns:
+            mask logits [F, h, w].
+
+        Raises:
+            ConfigError: no frame is prompted.
+        """
+        if not prompts:
+            raise ConfigError("track: no frame has a prompt; SAM 2 needs one to know its object")
+        session = Sam2VideoInferenceSession(inference_device=self._device, inference_state_device=self._device)
+        session.obj_id_to_idx(0)
+        masks = {i: self._track_frame(session, frames, i, prompts[i]) for i in sorted(prompts)}
+        masks |= {i: self._track_frame(session, frames, i, None) for i in range(len(frames)) if i not in prompts}
+        return torch.stack([masks[i] for i in range(len(frames))])
+
+    def _track_frame(
+        self, session: Sam2VideoInferenceSession, frames: Sequence[Tensor], index: int, prompt: Tensor | None
+    ) -> Tensor:
+        """Mask logits [h, w] of one frame, which is then remembered."""
+        output = self.sam2.vision_encoder(frames[index][None])
+        maps = tuple(output.fpn_hidden_states)
+        features = maps[2].flatten(2).permute(2, 0, 1)
+        top = self.sam2._prepare_memory_conditioned_features(
+            inference_session=session,
+            frame_idx=index,
+            obj_idx=0,
+            is_initial_conditioning_frame=prompt is not None,
+            current_vision_features=features,
+            current_vision_positional_embeddings=output.fpn_position_encoding[2].flatten(2).permute(2, 0, 1),
+            num_total_frames=len(frames),
+        )
+        prompts = features.new_zeros(1, 0, self.prompt_size) if prompt is None else prompt[None, None]
+        prediction, token, score = self._decode(maps, top.to(features.dtype), prompts)
+        is_there = (score > 0).to(token.dtype)
+        pointer = is_there * self.sam2.object_pointer_proj(token) + (1 - is_there) * self.sam2.no_object_pointer
+        full = F.interpolate(prediction.mask_logits[None].float(), (self.sam2.image_size,) * 2, mode="bilinear")
+        memory, position = self.sam2._encode_new_memory(
+            features, full.to(features.dtype), score, is_mask_from_pts=False
+        )
+        session.store_output(
+            0,
+            index,
+            output_value={"object_pointer": pointer, "maskmem_features": memory, "maskmem_pos_enc": position},
+            is_conditioning_frame=prompt is not None,
+        )
+        return prediction.mask_logits[0]
+
+    @property
+    def _device(self) -> torch.device:
+        return self.sam2.no_memory_embedding.device

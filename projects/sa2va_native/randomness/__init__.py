@@ -1,0 +1,1 @@
+"""Random draws keyed by seed, step and sample."""

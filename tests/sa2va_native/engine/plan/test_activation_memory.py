@@ -1,0 +1,92 @@
+"""Estimated activations against what autograd keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from sa2va_native.engine.plan.activation_memory import (
+    Shapes,
+    activations,
+    cache_bytes,
+    grounding_bytes,
+    language_bytes,
+    logits_bytes,
+)
+from sa2va_native.engine.plan.model_info import shapes
+from tests.tiny import tiny_sa2va
+
+SHAPES = Shapes(
+    batch=2, layers=3, hidden=8, intermediate=20, key_value_width=4, vocabulary=100, lora_rank=2, lora_dropout=True,
+    map_width=16, map_side=4, caption_prompt=50, caption=10, segment_prompt=30, answer=5,
+)  # fmt: skip
+
+
+def kept_bytes(forward: Callable[[], object], known: Iterable[Tensor]) -> int:
+    """What autograd saves in a forward pass, each storage once, without ``known`` tensors."""
+    spared = {tensor.untyped_storage().data_ptr() for tensor in known}
+    kept: dict[int, Tensor] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        if tensor.untyped_storage().data_ptr() not in spared:
+            kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        result = forward()
+    del result
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
+@pytest.mark.parametrize(("dtype", "dropout"), [("float32", 0.0), ("bfloat16", 0.0), ("bfloat16", 0.05)])
+def test_the_language_model_keeps_what_is_estimated(dtype: str, dropout: float) -> None:
+    """Red when a tensor of a layer is forgotten, or frozen layers are taken to keep their inputs."""
+    model = tiny_sa2va(dtype=dtype, lora=dict(r=16, lora_alpha=32, lora_dropout=dropout)).train()
+    sizes, width = shapes(model, batch=2), model.dtype.itemsize
+    embeds = torch.randn(2, 50, sizes.hidden, dtype=model.dtype, requires_grad=True)
+    mask = torch.ones(2, 50, dtype=torch.long)
+    kept = kept_bytes(
+        lambda: model.language_model(inputs_embeds=embeds, attention_mask=mask, use_cache=False),
+        [*model.parameters(), *model.buffers()],
+    )
+    expected = language_bytes(sizes, [50], width, checkpointing=False)
+    if dropout:  # on the CPU its mask is as wide as an activation, on a GPU one byte
+        expected += 2 * 50 * sizes.layers * (width - 1) * (6 * sizes.hidden + sizes.intermediate)
+    assert kept == pytest.approx(expected, rel=0.05)
+
+
+def test_sam2_keeps_what_is_estimated() -> None:
+    model = tiny_sa2va()
+    maps = tuple(torch.randn(2, 64, side, side) for side in (32, 16, 8))
+    prompts = torch.randn(2, 64, requires_grad=True)
+    known = [*model.parameters(), *model.buffers(), *maps]
+    kept = kept_bytes(lambda: model.grounding(maps, prompts), known) + sum(level.nbytes for level in maps)
+    assert kept == pytest.approx(grounding_bytes(shapes(model, batch=2), 4), rel=0.1)
+
+
+def test_checkpointing_keeps_inputs_and_one_layer() -> None:
+    """c D for each token and layer, and a whole layer of the longest pass."""
+    whole = language_bytes(replace(SHAPES, layers=1), [30], 2, checkpointing=False)
+    assert language_bytes(SHAPES, [20, 30], 2, checkpointing=True) == 2 * 50 * 3 * 2 * 8 + whole
+
+
+def test_closed_forms() -> None:
+    assert logits_bytes(SHAPES, 10, 2) == 2 * 10 * 100 * (2 + 4) * 2
+    assert logits_bytes(SHAPES, 10, 4) == 2 * 10 * 100 * 4 * 2
+    assert cache_bytes(SHAPES, 2) == 2 * 60 * 3 * (4 + 4) * 2
+
+
+def test_a_cycle_keeps_both_of_its_passes() -> None:
+    """Red when the graph from the mask to the caption is taken for two steps of one pass each."""
+    sizes = {
+        kind: {item.name: item.size for item in activations(SHAPES, kind, 2, False)}  # type: ignore[arg-type]
+        for kind in ("cycle", "refer", "caption")
+    }
+    one, other = sizes["refer"]["language model"], sizes["caption"]["language model"]
+    assert sizes["cycle"]["language model"] == one + other
+    assert "SAM 2" not in sizes["caption"]
+    assert "key-value cache" not in sizes["refer"]

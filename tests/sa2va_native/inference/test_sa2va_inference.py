@@ -1,0 +1,85 @@
+"""Masks and captions at the pictures' own sizes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from sa2va_native.errors import PromptError
+from sa2va_native.inference.sa2va_inference import SHOWN_FRAMES, Sa2VAInference
+from tests.tiny import tiny_sa2va
+
+WIDE = (90, 150)
+
+
+@pytest.fixture(scope="module")
+def sa2va():
+    return Sa2VAInference(tiny_sa2va())
+
+
+@pytest.fixture(scope="module")
+def picture():
+    """A red disc on grey."""
+    y, x = np.mgrid[: WIDE[0], : WIDE[1]]
+    disc = (x - 100) ** 2 + (y - 40) ** 2 < 25**2
+    image = np.full((*WIDE, 3), 128, np.uint8)
+    image[disc] = (220, 30, 30)
+    return image, disc
+
+
+def test_an_object_is_found_in_a_picture_that_is_not_square(sa2va, picture):
+    """Red when height and width are exchanged on the way back to the picture's size."""
+    image, disc = picture
+    mask, again = sa2va.segment_image(image, ["the large red circle", "the large red circle"])
+    assert mask.shape == WIDE
+    assert mask.dtype == bool
+    assert np.array_equal(mask, again)
+    assert (mask & disc).sum() / (mask | disc).sum() > 0.5
+
+
+def test_a_clip_of_one_frame_is_a_picture(sa2va, picture):
+    """Red when a prompted frame of a clip takes another way than a picture."""
+    image, _ = picture
+    (still,) = sa2va.segment_image(image, ["the large red circle"])
+    assert np.array_equal(sa2va.segment_video([image], "the large red circle")[0], still)
+
+
+def test_a_question_about_a_clip_shows_each_frame(sa2va, picture):
+    """Red when the slots of the prompt are those of one picture: embedding them refuses."""
+    prompts, image_tokens = sa2va.model.prompts, sa2va.model.prompts.image_tokens
+    ids = prompts.ask_segment("the circle", pictures=SHOWN_FRAMES)
+    assert int((ids == prompts.image_id).sum()) == SHOWN_FRAMES * image_tokens
+    sa2va.segment_video([picture[0]] * (SHOWN_FRAMES + 1), "the large red circle")
+
+
+def test_only_frames_without_prompt_see_the_memory(sa2va):
+    """Prompted frames do not depend on the others; later ones depend on what is remembered, in any order of prompts."""
+    grounding, draw = sa2va.model.grounding, torch.Generator().manual_seed(0)
+    frames = list(torch.randn(4, 3, 128, 128, generator=draw))
+    one, other = torch.randn(2, grounding.prompt_size, generator=draw)
+    masks = grounding.track(frames, {0: one, 1: one})
+    assert torch.equal(masks[:2], grounding.track(frames[:2], {1: one, 0: one}))
+    changed = grounding.track(frames, {0: other, 1: one})
+    assert torch.equal(changed[1], masks[1])
+    assert not torch.allclose(changed[2], masks[2])
+    assert not torch.allclose(changed[3], masks[3])
+
+
+def test_each_region_is_described(sa2va, picture):
+    """The shipped captioner is sure of sizes. Red when all regions are told from one mask."""
+    image, disc = picture
+    small = np.zeros(WIDE, bool)
+    small[70:82, 10:30] = True
+    large, little = sa2va.caption_regions(image, [disc, small])
+    assert "large" in large
+    assert "small" in little
+    with pytest.raises(PromptError, match="0 cells"):
+        sa2va.caption_regions(image, [np.zeros(WIDE, bool)])
+
+
+def test_the_mode_of_the_model_is_left_alone(sa2va, picture):
+    sa2va.model.train()
+    sa2va.segment_image(picture[0], ["the large red circle"])
+    assert sa2va.model.training
+    sa2va.model.eval()
