@@ -9,6 +9,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import NamedTuple
@@ -120,8 +121,13 @@ def python_files(root: Path, where: tuple[str, ...] = SOURCES) -> list[Path]:
     return sorted(path for place in places for path in ([place] if place.is_file() else place.rglob("*.py")))
 
 
-def imports_of(path: Path, root: Path) -> Iterator[Import]:
+@cache
+def imports_of(path: Path, root: Path) -> tuple[Import, ...]:
     """Every import statement of a file, also inside functions, with relative names resolved."""
+    return tuple(_imports(path, root))
+
+
+def _imports(path: Path, root: Path) -> Iterator[Import]:
     package = path.relative_to(root).parent.parts
     if package[:1] == ("projects",):
         package = package[1:]
@@ -138,15 +144,40 @@ def is_under(name: str, prefixes: tuple[str, ...]) -> bool:
     return any(name == prefix or name.startswith(prefix + ".") for prefix in prefixes)
 
 
+def first_party_closure(path: Path, root: Path = ROOT) -> list[Path]:
+    """``path`` and all project files that importing it loads, parent packages included."""
+    library = root / "projects"
+    seen: dict[Path, None] = {}
+    todo = [path]
+    while todo:
+        current = todo.pop()
+        if current in seen:
+            continue
+        seen[current] = None
+        names = [i.name for i in imports_of(current, root) if is_under(i.name, PACKAGES)]
+        if current.is_relative_to(library):
+            names.append(".".join(current.relative_to(library).with_suffix("").parts))
+        for name in names:
+            parts = name.split(".")
+            for depth in range(1, len(parts) + 1):
+                stem = library.joinpath(*parts[:depth])
+                todo += [p for p in (stem.with_suffix(".py"), stem / "__init__.py") if p.is_file()]
+    return list(seen)
+
+
 def violations(rule: Rule, root: Path = ROOT) -> list[str]:
-    """``file:line: imports what: why not`` for each import that breaks the rule."""
+    """``file:line: imports what: why not`` for each import that breaks the rule, in the files or in what they load."""
     spared = set(python_files(root, rule.but_not))
-    found = [i for path in python_files(root, rule.where) if path not in spared for i in imports_of(path, root)]
-    return [
-        f"{i.path.relative_to(root)}:{i.line}: imports {i.name}: {rule.why}"
-        for i in found
-        if is_under(i.name, rule.forbidden)
-    ]
+    found: dict[str, None] = {}
+    for path in python_files(root, rule.where):
+        for loaded in first_party_closure(path, root) if path not in spared else ():
+            if loaded in spared:
+                continue
+            through = "" if loaded == path else f" (loaded by {path.relative_to(root)})"
+            for i in imports_of(loaded, root):
+                if is_under(i.name, rule.forbidden):
+                    found[f"{i.path.relative_to(root)}:{i.line}: imports {i.name}{through}: {rule.why}"] = None
+    return list(found)
 
 
 def report(lines: list[str]) -> str:
@@ -187,23 +218,17 @@ def test_every_form_of_import_is_seen(tmp_path: Path, statement: str) -> None:
     assert found.startswith(f"projects/sa2va_native/models/planted.py:{line}: imports pseudo_gumbel")
 
 
-def first_party_closure(path: Path) -> list[Path]:
-    """``path`` and all project files that importing it loads, parent packages included."""
-    seen: dict[Path, None] = {}
-    todo = [path]
-    while todo:
-        current = todo.pop()
-        if current in seen:
-            continue
-        seen[current] = None
-        names = [".".join(current.relative_to(ROOT / "projects").with_suffix("").parts)]
-        names += [i.name for i in imports_of(current, ROOT) if is_under(i.name, PACKAGES)]
-        for name in names:
-            parts = name.split(".")
-            for depth in range(1, len(parts) + 1):
-                stem = ROOT.joinpath("projects", *parts[:depth])
-                todo += [p for p in (stem.with_suffix(".py"), stem / "__init__.py") if p.is_file()]
-    return list(seen)
+def test_an_import_through_another_module_is_seen(tmp_path: Path) -> None:
+    """Red when the model loads the engine by way of a module between them."""
+    library = tmp_path / "projects"
+    for name, text in {
+        "sa2va_native/models/planted.py": "import sa2va_native.between",
+        "sa2va_native/between.py": "import sa2va_native.engine.run.launch",
+    }.items():
+        (library / name).parent.mkdir(parents=True, exist_ok=True)
+        (library / name).write_text(text + "\n", encoding="utf-8")
+    (found,) = violations(RULES["models-know-no-runner"], tmp_path)
+    assert found.startswith("projects/sa2va_native/between.py:1: imports sa2va_native.engine.run.launch (loaded by")
 
 
 @pytest.mark.parametrize("name", PURE)
