@@ -11,6 +11,7 @@ import torch
 torch.set_num_threads(1)  # tiny tensors: threads cost more than they bring, and ranks share the cores
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+os.environ.setdefault("PSEUDO_GUMBEL_CACHE", str(REPOSITORY / "data"))  # tests write nothing outside the checkout
 
 
 @pytest.fixture(scope="session")

@@ -8,10 +8,10 @@ with read_base():
 from sa2va_native.datasets.adapters.photos import ImgvizPhotos
 from sa2va_native.datasets.adapters.scenes import SceneExpressions
 
-_scenes = dict(type=SceneExpressions, root="data/scenes")
+_scenes = dict(type=SceneExpressions)
 
 _refer_sources = [dict(kind="refer", dataset=dict(**_scenes, split="labelled"))]
-_cycle_sources = [dict(kind="cycle", dataset=dict(type=ImgvizPhotos, root="data/photos"))]
+_cycle_sources = [dict(kind="cycle", dataset=dict(type=ImgvizPhotos))]
 
 train_dataloader.update(num_workers=0, pin_memory=False)
 train_dataloader["dataset"]["sources"] = _refer_sources
@@ -19,6 +19,6 @@ train_dataloader["dataset"]["sources"] = _refer_sources
 test_dataloader.update(num_workers=0)
 test_dataloader["dataset"]["sources"] = [
     dict(kind="refer", name="scenes", max_samples=20, dataset=dict(**_scenes, split="test")),
-    dict(kind="cycle", name="photos", dataset=dict(type=ImgvizPhotos, root="data/photos")),
+    dict(kind="cycle", name="photos", dataset=dict(type=ImgvizPhotos)),
 ]
 test_evaluator = [dict(type=ReferringMetric, source="scenes"), dict(type=CycleMetric, source="photos")]

@@ -1,4 +1,4 @@
-"""Generated scenes, written to data/scenes at first use: expressions for a few, masks alone for many."""
+"""Generated scenes, written to the cache folder at first use: expressions for a few, masks alone for many."""
 
 from mmengine.config import read_base
 
@@ -11,12 +11,10 @@ from sa2va_native.evaluation.cycle_metric import CycleMetric
 from sa2va_native.evaluation.referring_metric import ReferringMetric
 from sa2va_native.evaluation.scene_caption_metric import SceneCaptionMetric
 
-_data_root = "data/scenes"
-
 _transform = dict(type=SampleTransform, image_size=128, grounding_size=128, grid_size=8, mask_size=32)
 
-_refer_sources = [dict(kind="refer", dataset=dict(type=SceneExpressions, root=_data_root, split="labelled"))]
-_cycle_sources = [dict(kind="cycle", dataset=dict(type=SceneMasks, root=_data_root, split="mask_only"))]
+_refer_sources = [dict(kind="refer", dataset=dict(type=SceneExpressions, split="labelled"))]
+_cycle_sources = [dict(kind="cycle", dataset=dict(type=SceneMasks, split="mask_only"))]
 
 train_dataloader.update(batch_size=8, num_workers=0)
 train_dataloader["dataset"].update(sources=_refer_sources, transform=_transform)
@@ -24,7 +22,7 @@ train_dataloader["dataset"].update(sources=_refer_sources, transform=_transform)
 test_dataloader.update(batch_size=50, num_workers=0)
 test_dataloader["dataset"].update(
     sources=[
-        dict(kind=kind, name=name, max_samples=300, dataset=dict(type=adapter, root=_data_root, split=name))
+        dict(kind=kind, name=name, max_samples=300, dataset=dict(type=adapter, split=name))
         for name in ("test", "test_heldout")
         for kind, adapter in (("refer", SceneExpressions), ("cycle", SceneMasks))
     ],

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mmengine.logging import print_log
+
 from sa2va_native.errors import DataError
 
 MARKER = "complete.json"
@@ -56,6 +58,7 @@ def write_once(root: str | Path, settings: dict[str, Any], write: Callable[[Path
             return _same_settings(root, settings)
     finally:
         shutil.rmtree(workshop, ignore_errors=True)
+    print_log(f"{root}: generated, for this and all later runs", logger="current")
     return root
 
 

@@ -1,14 +1,28 @@
-"""Where files named in configs are looked for."""
+"""Where files named in configs are looked for, and where generated ones go."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-#: The checkout: configs name shipped files relative to it, so that they work from any working directory.
-ROOT = Path(__file__).resolve().parents[3]
+_PACKAGES = Path(__file__).resolve().parents[2]
+_CHECKOUT = _PACKAGES.parent
+#: Where ``configs/`` and ``assets/`` are: the checkout, or the package in which a wheel brings them.
+ROOT = _CHECKOUT if (_CHECKOUT / "configs" / "deepspeed").is_dir() else _PACKAGES / "pseudo_gumbel"
 
 
 def resolve(path: str | Path) -> Path:
-    """``path`` as given if it is absolute or exists from here, else relative to the checkout."""
+    """``path`` as given if it exists from here, else the shipped file of that name where there is one."""
     path = Path(path).expanduser()
-    return path if path.is_absolute() or path.exists() else ROOT / path
+    shipped = ROOT / path
+    return shipped if not path.exists() and shipped.exists() else path
+
+
+def cache_folder() -> Path:
+    """Where generated data go that were given no other folder.
+
+    ``$PSEUDO_GUMBEL_CACHE``, else ``pseudo-gumbel`` in ``$XDG_CACHE_HOME`` or ``~/.cache``.
+    """
+    if own := os.environ.get("PSEUDO_GUMBEL_CACHE"):
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "pseudo-gumbel"

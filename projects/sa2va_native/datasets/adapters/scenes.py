@@ -17,16 +17,16 @@ class SceneMasks(CocoInstances):
     """Masks of one split, with two frames where the split has them.
 
     Args:
-        root: folder of the whole set.
         split: ``labelled``, ``mask_only``, ``test`` or ``test_heldout``.
-        settings: keywords of :func:`write_scene_set`.
+        root: folder of the whole set (default: see :func:`write_scene_set`).
+        settings: further keywords of :func:`write_scene_set`.
         text_key, min_area: see :class:`CocoInstances`.
     """
 
     def __init__(
         self,
-        root: str | Path,
         split: str,
+        root: str | Path | None = None,
         settings: dict[str, Any] | None = None,
         text_key: str | None = None,
         min_area: float = 0.0,
@@ -40,11 +40,11 @@ class SceneExpressions(ReferExpressions):
     """Referring expressions of one split, every sentence an item.
 
     Args:
-        root: folder of the whole set.
         split: ``labelled``, ``test`` or ``test_heldout``.
-        settings: keywords of :func:`write_scene_set`.
+        root: folder of the whole set (default: see :func:`write_scene_set`).
+        settings: further keywords of :func:`write_scene_set`.
     """
 
-    def __init__(self, root: str | Path, split: str, settings: dict[str, Any] | None = None) -> None:
+    def __init__(self, split: str, root: str | Path | None = None, settings: dict[str, Any] | None = None) -> None:
         folder = write_scene_set(root, **(settings or {})) / split
         super().__init__(folder, "train" if split == "labelled" else "test")

@@ -25,6 +25,7 @@ from sa2va_native.datasets.reading.mask_codec import encode_mask
 from sa2va_native.datasets.scenes.language import COLOURS, SHAPES
 from sa2va_native.datasets.scenes.scene import SPLITS, Frame, Scene, make_scene
 from sa2va_native.errors import ConfigError, did_you_mean
+from sa2va_native.files.paths import cache_folder
 
 DEFAULT_SIZES = {"labelled": 500, "mask_only": 1500, "test": 100, "test_heldout": 100}
 
@@ -33,7 +34,7 @@ _FORMAT = 1
 
 
 def write_scene_set(
-    root: str | Path,
+    root: str | Path | None = None,
     seed: int = 0,
     sizes: Mapping[str, int] = DEFAULT_SIZES,
     *,
@@ -53,7 +54,7 @@ def write_scene_set(
     * ``test_heldout``: only objects of held-out pairs are annotated; their distractors may be anything.
 
     Args:
-        root: folder to write to.
+        root: folder to write to (default: ``scenes`` in the cache folder, see :func:`cache_folder`).
         seed: of the scenes.
         sizes: scenes per split.
         side, min_objects, max_objects: see ``make_scene``.
@@ -63,7 +64,7 @@ def write_scene_set(
             Metrics always compare with the true attributes.
 
     Returns:
-        ``root``.
+        the folder.
 
     Raises:
         ConfigError: an unknown split or a noise outside 0..1.
@@ -90,7 +91,7 @@ def write_scene_set(
                 writer.add(index, make_scene(seed, split, index, **shape))
             writer.close()
 
-    return write_once(root, settings, write)
+    return write_once(root or cache_folder() / "scenes", settings, write)
 
 
 @dataclasses.dataclass

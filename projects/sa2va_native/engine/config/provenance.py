@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sa2va_native.engine.config.find_config import find_config
+
 #: Where a value is in a config: keys of dicts and indices of lists.
 Place = tuple[str | int, ...]
 
@@ -28,7 +30,7 @@ def provenance(path: str | Path) -> dict[Place, Path]:
     """
     names: dict[str, Any] = {}
     origins = _Origins()
-    _run(Path(path), names, origins)
+    _run(find_config(path), names, origins)
     return {place: origins.of(names, place) for place, _ in leaves(names)}
 
 

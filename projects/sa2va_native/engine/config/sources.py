@@ -6,6 +6,7 @@ from typing import Any
 
 from sa2va_native.datasets.check import Region
 from sa2va_native.datasets.finding.find_sets import find_sets
+from sa2va_native.engine.config.find_config import is_config
 from sa2va_native.engine.run.launch import load_config
 
 
@@ -18,7 +19,7 @@ def sources_of(what: str) -> list[tuple[str, dict[str, Any]]]:
     Raises:
         ConfigError, DataError: see ``load_config`` and ``find_sets``.
     """
-    if not what.endswith(".py"):
+    if not is_config(what):
         return [(found.name, dict(found.config)) for found in find_sets(what)]
     dataset = load_config(what).train_dataloader.dataset
     return [(source["kind"], dict(source["dataset"])) for source in dataset.sources]
@@ -26,7 +27,7 @@ def sources_of(what: str) -> list[tuple[str, dict[str, Any]]]:
 
 def region_of(what: str) -> Region:
     """The region grid that a config makes, and the fewest cells that it takes; the usual one of a path."""
-    if not what.endswith(".py"):
+    if not is_config(what):
         return Region()
     dataset = load_config(what).train_dataloader.dataset
     return Region(

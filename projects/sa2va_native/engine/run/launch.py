@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sa2va_native.engine.config.config_check import check_config, require_weights, require_whole_towers, sa2va_config
+from sa2va_native.engine.config.find_config import find_config
 from sa2va_native.errors import ConfigError, Sa2VAError, did_you_mean
 from sa2va_native.files.paths import ROOT
 
@@ -36,14 +37,15 @@ def read_config(path: str, options: dict[str, Any] | None = None, work_dir: str 
     The work dir is, in this order: the argument, the config's ``work_dir``, ``work_dirs/<name of the config>``.
     A relative ``train_dataloader.dataset.report_file`` is put into it.
 
+    Args:
+        path: of a config, or the name of a shipped one, see :func:`find_config`.
+
     Raises:
-        ConfigError: the file is missing.
+        ConfigError: there is none.
     """
     from mmengine.config import Config
 
-    if not Path(path).is_file():
-        raise ConfigError(f"config {path} does not exist. Give a file of configs/, e.g. configs/sa2va_tiny.py.")
-    cfg = Config.fromfile(path)
+    cfg = Config.fromfile(find_config(path))
     if options:
         cfg.merge_from_dict(options)
     cfg.work_dir = work_dir or cfg.get("work_dir") or str(Path("work_dirs") / Path(path).stem)
