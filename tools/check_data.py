@@ -3,82 +3,12 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "projects"))
 
-EXAMPLES = """\
-examples:
-  own masks, or a COCO or REFER folder   tools/check_data.py /data/mine
-  a sample of a large set                tools/check_data.py /data/coco --limit 1000
-  what a config trains on, as it does    tools/check_data.py configs/pseudo_gumbel_4b.py --limit 1000
-  each bad sample as a JSON line         tools/check_data.py /data/mine --report bad_samples.jsonl
-"""
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "what", metavar="CONFIG|PATH", help="a config, an own data.jsonl, or the folder of a set as in docs/data.md"
-    )
-    parser.add_argument("--limit", type=int, metavar="N", help="look at N samples of each set, evenly spread")
-    parser.add_argument(
-        "--region-grid", type=int, metavar="G", help="cells a side of the ViT's grid (default: the config's, or 16)"
-    )
-    parser.add_argument("--report", type=Path, metavar="FILE", help="write each bad sample as a JSON line")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    args = parser.parse_args()
-    from sa2va_native.engine.run.launch import run_tool
-
-    run_tool(lambda: check(args), args.debug)
-
-
-def check(args: argparse.Namespace) -> None:
-    from mmengine.registry import DATASETS
-    from rich.console import Console
-    from rich.progress import track
-
-    from sa2va_native.datasets.check import check_set, format_report, spread
-    from sa2va_native.engine.config.sources import region_of, sources_of
-    from sa2va_native.errors import BadSample, ConfigError, DataError
-    from sa2va_native.files.atomic import make_room
-
-    for name in ("limit", "region_grid"):
-        value = getattr(args, name)
-        if value is not None and value < 1:
-            raise ConfigError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
-    sources, region = sources_of(args.what), region_of(args.what)
-    if args.region_grid:
-        region = region._replace(grid_size=args.region_grid)
-    wrong = False
-    if args.report:
-        make_room(args.report, "--report")
-        args.report.write_text("", encoding="utf-8")
-
-    def on_bad(bad: BadSample) -> None:
-        if args.report:
-            with args.report.open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps(bad.report()) + "\n")
-
-    for name, config in sources:
-        print(f"{name}: ", end="", flush=True)
-        try:
-            dataset = DATASETS.build(config)
-        except DataError as error:
-            wrong = True
-            print(f"cannot be used\n  {error}")
-            continue
-        indices = track(spread(len(dataset), args.limit), "looking", console=Console(stderr=True))
-        report = check_set(dataset, indices, region, on_bad)
-        print(f"{type(dataset).__name__}, " + format_report(report, len(dataset), region))
-        wrong |= report.bad > 0
-    sys.exit(1 if wrong else 0)
-
-
 if __name__ == "__main__":
-    main()
+    from pseudo_gumbel.cli.check_data import main
+
+    main(prog="tools/check_data.py")

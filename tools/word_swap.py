@@ -3,78 +3,12 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "projects"))
 
-EXAMPLES = """\
-A group is a list of words that exclude each other. For each expression of the config's test set that holds one of
-them, the word is swapped for each other one. The cycle can teach a word only where the true one gives the lowest loss
-clearly more often than chance.
-
-examples:
-  the tiny model      tools/word_swap.py configs/sa2va_tiny.py
-  own words           tools/word_swap.py CONFIG CHECKPOINT --group man,woman,boy,girl --group left,right
-"""
-SCENE_GROUPS = (
-    "red,orange,yellow,green,cyan,blue,purple,pink",
-    "circle,square,triangle,star,cross,ring",
-    "small,large",
-)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("config")
-    parser.add_argument("checkpoint", nargs="?", help="iter_*.pth or a work dir (default: the config's own weights)")
-    parser.add_argument(
-        "--weights",
-        nargs="+",
-        metavar="PATH",
-        help="base weights, or 'none' for random ones (default: the config's, else $SA2VA_WEIGHTS)",
-    )
-    parser.add_argument("--group", action="append", metavar="WORD,WORD,...", help="default: words of the scenes")
-    parser.add_argument("--batches", type=int, default=20, help="of 10 expressions each (default: %(default)s)")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    args = parser.parse_args()
-    from sa2va_native.engine.run.launch import run_tool
-
-    run_tool(lambda: swap(args), args.debug)
-
-
-def swap(args: argparse.Namespace) -> None:
-    from itertools import islice
-
-    from mmengine.registry import MODELS
-    from mmengine.runner import Runner
-    from rich.progress import track
-
-    from sa2va_native.engine.checkpoints.weights import load_weights, require_path
-    from sa2va_native.engine.run import launch
-    from sa2va_native.inference.word_swap import word_swaps
-
-    cfg = launch.load_config(args.config)
-    launch.use_weights(cfg, args.weights)
-    model = MODELS.build(cfg.model)
-    if args.checkpoint:
-        load_weights(model, require_path(args.checkpoint))
-    loader = cfg.test_dataloader
-    loader.batch_size = 10
-    loader.dataset.sources = [source for source in loader.dataset.sources if source.kind == "refer"][:1]
-    batches = (data["batch"] for data in islice(Runner.build_dataloader(loader, seed=0), args.batches))
-    groups = [group.split(",") for group in args.group or SCENE_GROUPS]
-    results = word_swaps(getattr(model, "student", model), track(batches, "swapping", args.batches), groups)
-    print(f"{'group':<40} {'expressions':>11} {'true is best':>13} {'chance':>7} {'gap':>7}")
-    for result in results:
-        name = ", ".join(result.words)
-        name = name if len(name) <= 40 else f"{name[:37]}..."
-        chance = f"{1 / len(result.words):.2f}"
-        print(f"{name:<40} {len(result.losses):>11} {result.true_is_best:>13.2f} {chance:>7} {result.gap:>7.2f}")
-
-
 if __name__ == "__main__":
-    main()
+    from pseudo_gumbel.cli.word_swap import main
+
+    main(prog="tools/word_swap.py")

@@ -1,0 +1,70 @@
+"""The command ``pseudo-gumbel``: one module a subcommand, each with a ``main``; ``tools/`` calls the same ones."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sa2va_native.errors import did_you_mean
+
+
+class Command(NamedTuple):
+    """A subcommand."""
+
+    help: str  #: one line
+    tool: str  #: the script of a checkout that does the same
+
+
+COMMANDS = {
+    "train": Command("train a config in this process", "tools/train.py"),
+    "dist-train": Command("train a config on N ranks of this machine", "tools/dist_train.sh"),
+    "slurm-train": Command("train a config on N GPUs of a Slurm partition", "tools/slurm_train.sh"),
+    "test": Command("evaluate a checkpoint on the config's test set", "tools/test.py"),
+    "infer": Command("masks of expressions, captions of masks, in a picture of your own", "tools/infer.py"),
+    "check-data": Command("look at every sample of a data set: what is wrong, and where", "tools/check_data.py"),
+    "browse-data": Command("draw samples of a data set as training sees them", "tools/browse_data.py"),
+    "index-data": Command("build the indices of large sets before training", "tools/prepare_data/index.py"),
+    "convert-data": Command("convert LabelMe, COCO or PASCAL VOC masks to own data", "tools/prepare_data/own_data.py"),
+    "convert-sav": Command("convert raw SA-V videos to pair files", "tools/prepare_data/sav_to_pairs.py"),
+    "print-config": Command("every value of a config, and the file that set it", "tools/print_config.py"),
+    "model-info": Command("parameters by part, memory on each GPU", "tools/model_info.py"),
+    "convert-checkpoint": Command("published checkpoints and runs into any layout", "tools/convert_checkpoint.py"),
+    "word-swap": Command("which words the referrer can tell apart", "tools/word_swap.py"),
+}
+
+_EPILOG = """\
+pseudo-gumbel COMMAND --help has the options and examples of each.
+
+start here:
+  train the tiny model, two steps    pseudo-gumbel train pseudo_gumbel_tiny --max-steps 2
+  on two ranks, ZeRO-2               pseudo-gumbel dist-train pseudo_gumbel_tiny 2
+  your masks                         pseudo-gumbel train pseudo_gumbel_tiny --data-root /data/mine
+  evaluate                           pseudo-gumbel test pseudo_gumbel_tiny work_dirs/pseudo_gumbel_tiny
+
+A config is a file, or the name of a shipped one from any folder, as pseudo_gumbel_tiny or ablations/soft_words.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The console script.
+
+    Args:
+        arguments: of the command line, the subcommand first (default: those of this process).
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    listed = "\n".join(f"  {name:<20} {command.help}" for name, command in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="pseudo-gumbel",
+        description="Teach a grounded multimodal model from masks without captions.\n\ncommands:\n" + listed,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", metavar="COMMAND", help="one of the above")
+    name = parser.parse_args(arguments[:1]).command
+    if name not in COMMANDS:
+        parser.error(f"no command '{name}'. {did_you_mean(name, COMMANDS)}")
+    module = importlib.import_module(f"pseudo_gumbel.cli.{name.replace('-', '_')}")
+    module.main(arguments[1:], f"pseudo-gumbel {name}")

@@ -1,0 +1,74 @@
+"""Convert checkpoints: published ones and those of runs, into any layout, without a GPU."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from pseudo_gumbel.cli.options import add_debug, make_parser
+
+EXAMPLES = """\
+Layouts are found out by themselves: InternVL (remote code or transformers), SAM 2 (.pt), Sa2VA (Hugging Face
+directory), MMEngine/XTuner runs of Sa2VA (.pth), runs of this project (file, or folder of DeepSpeed), and its own
+safetensors. Where several are given, a later one goes over an earlier one: base weights first, then what a run trained.
+
+examples:
+  a run, ready for Sa2VA's published code
+      pseudo-gumbel convert-checkpoint Sa2VA-4B work_dirs/pseudo_gumbel_4b/iter_8000.pth out/Sa2VA-4B --check
+  its EMA teacher instead
+      pseudo-gumbel convert-checkpoint Sa2VA-4B work_dirs/pseudo_gumbel_4b/iter_8000.pth out/teacher --teacher
+  only what was trained, to share or to start from with --weights Sa2VA-4B trained.safetensors
+      pseudo-gumbel convert-checkpoint work_dirs/pseudo_gumbel_4b/iter_8000.pth trained.safetensors --to trained
+  one compact file
+      pseudo-gumbel convert-checkpoint Sa2VA-4B sa2va_4b.safetensors --to own --dtype bfloat16
+"""
+
+
+def parse_args(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
+    from sa2va_native.engine.checkpoints.conversion import TARGETS
+
+    parser = make_parser(prog, __doc__, EXAMPLES)
+    parser.add_argument("sources", nargs="+", metavar="SRC", help="checkpoints, base weights first")
+    parser.add_argument("destination", metavar="DST", help="directory (internvl*, sa2va_hf) or .safetensors file")
+    parser.add_argument("--to", choices=TARGETS, default="sa2va_hf", help="layout of DST (default: sa2va_hf)")
+    parser.add_argument("--config", default="pseudo_gumbel_4b", help="of the model (default: %(default)s)")
+    parser.add_argument("--teacher", action="store_true", help="of the last SRC take the EMA teacher")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], help="default: as in SRC")
+    parser.add_argument("--max-shard-size", default="5GB", help="of one file of a directory (default: 5GB)")
+    parser.add_argument("--check", action="store_true", help="read DST back and compare bit for bit")
+    add_debug(parser)
+    return parser.parse_args(arguments)
+
+
+def convert(args: argparse.Namespace) -> None:
+    import torch
+
+    from sa2va_native.engine.checkpoints import conversion
+    from sa2va_native.engine.config.config_check import sa2va_config
+    from sa2va_native.engine.run.launch import load_config
+    from sa2va_native.errors import ConfigError
+
+    model = sa2va_config(load_config(args.config))
+    if model is None:
+        raise ConfigError(f"--config {args.config}: its model is no Sa2VA and holds none. Use a config of configs/.")
+    opened = [conversion.open_any(path, teacher=args.teacher and path == args.sources[-1]) for path in args.sources]
+    for source in opened:
+        print(f"{source.path}: {source.layout.title}, {len(source.tensors)} tensors")
+    conversion.convert(
+        opened,
+        model,
+        args.to,
+        Path(args.destination),
+        dtype=args.dtype and getattr(torch, args.dtype),
+        max_shard_size=args.max_shard_size,
+        check=args.check,
+    )
+    print(f"{args.destination}: {args.to}{', equal to what was read, bit for bit' if args.check else ''}")
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = "pseudo-gumbel convert-checkpoint") -> None:
+    args = parse_args(arguments, prog)
+    from sa2va_native.engine.run.launch import run_tool
+
+    run_tool(lambda: convert(args), args.debug)

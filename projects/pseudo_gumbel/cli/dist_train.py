@@ -1,0 +1,60 @@
+"""Train a config on N ranks of this machine (one per GPU; without GPUs, N CPU processes)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from pseudo_gumbel.cli.ranks import fail, read_command_line, train_command
+
+USAGE = """\
+usage: pseudo-gumbel dist-train CONFIG N [options of pseudo-gumbel train]
+
+  Ranks use DeepSpeed ZeRO-2 unless --deepspeed names another json.
+
+examples:
+  pseudo-gumbel dist-train pseudo_gumbel_tiny 2
+  pseudo-gumbel dist-train pseudo_gumbel_tiny 2 --resume
+  pseudo-gumbel dist-train sa2va_tiny 4 --deepspeed zero3 --precision fp32
+  pseudo-gumbel dist-train pseudo_gumbel_4b 4 --dry-run       could it start? one process, no GPU
+  MASTER_PORT=29511 pseudo-gumbel dist-train CONFIG N         fixed port (default: a free one)
+"""
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = "pseudo-gumbel dist-train") -> None:
+    launch = read_command_line(arguments, prog, USAGE)
+    gpus = visible_gpus()
+    if 0 < gpus < launch.ranks:
+        fail(prog, f"{launch.ranks} ranks were asked for and only {gpus} GPU(s) are visible")
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // launch.ranks)))
+    port = os.environ.get("MASTER_PORT") or str(free_port())
+
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import main as torchrun
+
+    where = ["--nproc-per-node", str(launch.ranks), "--master-addr", "127.0.0.1", "--master-port", port]
+    try:
+        torchrun([*where, "--no-python", *train_command(launch, "pytorch")])
+    except ChildFailedError:
+        sys.exit(1)  # without a traceback of torchrun's own after what the failed rank has said
+
+
+def visible_gpus() -> int:
+    """GPUs that ranks may use; 0 where there is none. Asked of the driver, as CUDA need not be loaded for it."""
+    if shutil.which("nvidia-smi") is None:
+        return 0
+    listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True)
+    gpus = len(listed.stdout.splitlines()) if listed.returncode == 0 else 0
+    chosen = [gpu for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]
+    return len(chosen) if gpus and chosen else gpus
+
+
+def free_port() -> int:
+    """One that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,38 @@
+"""Build the indices of large sets before training, or bring them up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pseudo_gumbel.cli.options import add_debug, make_parser
+
+EXAMPLES = """\
+A run builds what it needs by itself while all of its GPUs wait. A killed build goes on; of a set that has grown, the
+new files alone are read. All cores take part; to spare some: taskset -c 0-3 pseudo-gumbel index-data ...
+
+examples:
+  all sets of a config, with its limits   pseudo-gumbel index-data pseudo_gumbel_4b
+  the set in a folder                     pseudo-gumbel index-data /data/sa1b
+"""
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = "pseudo-gumbel index-data") -> None:
+    parser = make_parser(prog, __doc__, EXAMPLES)
+    parser.add_argument("what", metavar="CONFIG|PATH", help="a config, or data as check-data takes it")
+    add_debug(parser)
+    args = parser.parse_args(arguments)
+    from sa2va_native.engine.run.launch import run_tool
+
+    run_tool(lambda: build(args.what), args.debug)
+
+
+def build(what: str) -> None:
+    from mmengine.registry import DATASETS
+
+    from sa2va_native.engine.config.sources import sources_of
+
+    for name, config in sources_of(what):
+        dataset = DATASETS.build(config)
+        index = getattr(dataset, "index", None)
+        where = index.folder if index is not None else "needs no index"
+        print(f"{name}: {type(dataset).__name__}, {len(dataset):,} records: {where}")

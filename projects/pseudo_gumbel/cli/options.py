@@ -1,0 +1,74 @@
+"""What the commands share: how a parser is made, and the options that several have."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from pseudo_gumbel.cli import COMMANDS
+
+
+def make_parser(prog: str, description: str | None, examples: str) -> argparse.ArgumentParser:
+    """A parser with examples below its options.
+
+    Args:
+        prog: ``pseudo-gumbel COMMAND``, or the script of ``tools/`` that was called.
+        examples: of the console command; a script shows them with the names of scripts.
+    """
+    return argparse.ArgumentParser(
+        prog=prog,
+        description=in_words_of(prog, description or ""),
+        epilog=in_words_of(prog, examples),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def in_words_of(prog: str, text: str) -> str:
+    """``text`` with its console commands as scripts where a script was called, as a checkout need not be installed."""
+    if not prog.startswith("tools/"):
+        return text
+    return re.sub(
+        r"pseudo-gumbel ([a-z-]+)", lambda call: COMMANDS[call[1]].tool if call[1] in COMMANDS else call[0], text
+    )
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """The config, by path or by name."""
+    parser.add_argument("config", help="a file, or the name of a shipped config, e.g. pseudo_gumbel_tiny")
+
+
+def add_weights(parser: argparse.ArgumentParser) -> None:
+    """The base weights."""
+    parser.add_argument(
+        "--weights",
+        nargs="+",
+        metavar="PATH",
+        help="base weights, or 'none' for random ones (default: the config's, else $SA2VA_WEIGHTS)",
+    )
+
+
+def add_cfg_options(parser: argparse.ArgumentParser) -> None:
+    """Changes of single values of the config."""
+    parser.add_argument("--cfg-options", nargs="+", action=_CfgOptions, metavar="KEY=VALUE", help="override the config")
+
+
+def add_debug(parser: argparse.ArgumentParser) -> None:
+    """Errors with their traceback."""
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+class _CfgOptions(argparse.Action):
+    """MMEngine's ``DictAction``, imported when it is used: ``--help`` should not wait for it."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        from mmengine.config import DictAction
+
+        DictAction(self.option_strings, self.dest, nargs=self.nargs)(parser, namespace, values, option_string)

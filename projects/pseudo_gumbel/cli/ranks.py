@@ -1,0 +1,76 @@
+"""What the commands that start several ranks share."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple, NoReturn
+
+from pseudo_gumbel.cli.options import in_words_of
+from sa2va_native.engine.config.find_config import find_config
+from sa2va_native.errors import ConfigError
+
+#: Unless an option says otherwise.
+_DEEPSPEED = "zero2"
+
+
+class Launch(NamedTuple):
+    """The command line of a launcher, understood."""
+
+    before: list[str]  #: positional arguments before the config
+    config: str  #: path of the config
+    ranks: int
+    options: list[str]  #: of ``train``
+
+
+def read_command_line(arguments: Sequence[str] | None, prog: str, usage: str, before: int = 0) -> Launch:
+    """``[...] CONFIG N [options of train]``; ``--dry-run`` among the options ends here, in one process.
+
+    Args:
+        arguments: of the command line (default: those of this process).
+        usage: shown on ``--help``, and with exit status 2 where something is missing.
+        before: how many positional arguments come before the config.
+    """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given[:1] in (["-h"], ["--help"]):
+        print(in_words_of(prog, usage), end="")
+        sys.exit(0)
+    if len(given) < before + 2:
+        print(in_words_of(prog, usage), end="", file=sys.stderr)
+        sys.exit(2)
+    config, ranks, *options = given[before:]
+    try:
+        config = str(find_config(config))
+    except ConfigError as error:
+        fail(prog, str(error))
+    if not re.fullmatch("[1-9][0-9]*", ranks):
+        fail(prog, f"number of ranks '{ranks}' is not a positive integer")
+    options = with_deepspeed(options)
+    if "--dry-run" in options:
+        from pseudo_gumbel.cli.train import main
+
+        main([config, "--ranks", ranks, *options])
+    return Launch(given[:before], config, int(ranks), options)
+
+
+def with_deepspeed(options: list[str]) -> list[str]:
+    """Ranks use ZeRO-2 unless ``--deepspeed`` says otherwise."""
+    return (
+        options
+        if any(option.startswith("--deepspeed") for option in options)
+        else [*options, "--deepspeed", _DEEPSPEED]
+    )
+
+
+def train_command(launch: Launch, launcher: str) -> list[str]:
+    """What a rank runs. ``-P``: the folder it is started from must not shadow packages."""
+    train = [sys.executable, "-u", "-P", "-m", "pseudo_gumbel", "train", launch.config]
+    return [*train, "--launcher", launcher, "--ranks", str(launch.ranks), *launch.options]
+
+
+def fail(prog: str, message: str) -> NoReturn:
+    """One line, and exit status 1."""
+    print(f"{os.path.basename(prog)}: {message}", file=sys.stderr)
+    sys.exit(1)

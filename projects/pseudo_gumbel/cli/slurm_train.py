@@ -1,0 +1,43 @@
+"""Train a config on N GPUs of a Slurm partition."""
+
+from __future__ import annotations
+
+import os
+import random
+import shlex
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from pseudo_gumbel.cli.options import in_words_of
+from pseudo_gumbel.cli.ranks import fail, read_command_line, train_command
+
+USAGE = """\
+usage: pseudo-gumbel slurm-train PARTITION CONFIG N [options of pseudo-gumbel train]
+
+  Ranks use DeepSpeed ZeRO-2 unless --deepspeed names another json.
+
+environment:
+  GPUS_PER_NODE   GPUs of a node to use (default: N, at most 8)
+  CPUS_PER_TASK   cores of a rank (default: 8)
+  SRUN_ARGS       more arguments for srun, e.g. "--time 12:00:00"
+
+example:
+  pseudo-gumbel slurm-train gpu pseudo_gumbel_4b 8
+"""
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = "pseudo-gumbel slurm-train") -> None:
+    launch = read_command_line(arguments, prog, USAGE, before=1)
+    if shutil.which("srun") is None:
+        fail(prog, in_words_of(prog, "srun is not installed here; on one machine use pseudo-gumbel dist-train"))
+    per_node = int(os.environ.get("GPUS_PER_NODE") or min(launch.ranks, 8))
+    if launch.ranks % per_node:
+        fail(prog, f"{launch.ranks} ranks do not fill nodes of {per_node} GPUs; set GPUS_PER_NODE")
+    cores = os.environ.get("CPUS_PER_TASK") or "8"
+    os.environ.setdefault("OMP_NUM_THREADS", cores)
+    os.environ.setdefault("MASTER_PORT", str(random.randrange(20_000, 40_000)))
+    srun = ["srun", "--partition", *launch.before, "--job-name", Path(launch.config).stem]
+    srun += ["--ntasks", str(launch.ranks), "--ntasks-per-node", str(per_node), "--gres", f"gpu:{per_node}"]
+    srun += ["--cpus-per-task", cores, "--kill-on-bad-exit=1", *shlex.split(os.environ.get("SRUN_ARGS", ""))]
+    os.execvp("srun", [*srun, *train_command(launch, "slurm")])

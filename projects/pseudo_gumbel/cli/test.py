@@ -1,0 +1,81 @@
+"""Evaluate a checkpoint on the config's test set."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pseudo_gumbel.cli.options import add_cfg_options, add_config, add_debug, add_weights, make_parser
+
+EXAMPLES = """\
+examples:
+  newest checkpoint of a run   pseudo-gumbel test sa2va_tiny work_dirs/sa2va_tiny
+  the config's own weights     pseudo-gumbel test sa2va_tiny
+  keep the numbers             pseudo-gumbel test sa2va_tiny CHECKPOINT --out metrics.json
+"""
+
+
+def parse_args(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
+    parser = make_parser(prog, __doc__, EXAMPLES)
+    add_config(parser)
+    parser.add_argument("checkpoint", nargs="?", help="iter_*.pth, or a work dir for its newest one")
+    add_weights(parser)
+    parser.add_argument("--work-dir", help="where the log goes (default: work_dirs/<config>)")
+    parser.add_argument("--out", metavar="JSON", help="write the metrics to this file")
+    parser.add_argument(
+        "--predictions", metavar="JSONL", help="write captions and masks, one sample a line, to this file"
+    )
+    parser.add_argument("--teacher", action="store_true", help="evaluate the EMA teacher instead of the student")
+    add_cfg_options(parser)
+    add_debug(parser)
+    return parser.parse_args(arguments)
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    from sa2va_native.engine.checkpoints.weights import load_weights, require_path
+    from sa2va_native.engine.run import launch
+
+    path = None if args.checkpoint is None else require_path(args.checkpoint)
+    cfg = launch.load_config(args.config, args.cfg_options, args.work_dir)
+    launch.use_weights(cfg, args.weights)
+    launch.require_writable(cfg.work_dir)
+    cfg.launcher, cfg.load_from, cfg.resume = "none", None, False
+    for key in ("train_dataloader", "train_cfg", "optim_wrapper", "param_scheduler"):
+        cfg.pop(key, None)
+    for key in ("val_dataloader", "val_cfg", "val_evaluator"):
+        cfg.pop(key, None)
+    if args.predictions:
+        import sa2va_native.evaluation.prediction_writer  # noqa: F401  registers PredictionWriter
+
+        cfg.test_evaluator.append(dict(type="PredictionWriter", path=args.predictions))
+    runner = launch.build_runner(cfg)
+    if path is not None:
+        load_weights(runner.model, path, teacher=args.teacher)
+    metrics = {name: _plain(value) for name, value in runner.test().items()}
+    print(table(metrics))
+    if args.out:
+        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+        Path(args.out).write_text(json.dumps({"checkpoint": path, **metrics}, indent=2) + "\n")
+
+
+def table(metrics: dict[str, Any]) -> str:
+    """The metrics as two aligned columns."""
+    width = max((len(name) for name in metrics), default=0)
+    return "\n".join(
+        f"  {name:<{width}}  {value:.4f}" if isinstance(value, float) else f"  {name:<{width}}  {value}"
+        for name, value in metrics.items()
+    )
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = "pseudo-gumbel test") -> None:
+    args = parse_args(arguments, prog)
+    from sa2va_native.engine.run.launch import run_tool
+
+    run_tool(lambda: evaluate(args), args.debug)

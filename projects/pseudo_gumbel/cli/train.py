@@ -1,0 +1,108 @@
+"""Train a config in this process, or as one of several ranks."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pseudo_gumbel.cli.options import add_cfg_options, add_config, add_debug, add_weights, make_parser
+
+EXAMPLES = """\
+examples:
+  one process                        pseudo-gumbel train sa2va_tiny
+  two ranks, ZeRO-2, bf16            pseudo-gumbel dist-train pseudo_gumbel_tiny 2
+  the 4B model on 4 GPUs             pseudo-gumbel dist-train pseudo_gumbel_4b 4 \\
+                                         --weights InternVL2_5-4B sam2_hiera_large.pt
+  own masks (docs/data.md)           pseudo-gumbel train pseudo_gumbel_tiny --data-root /data/mine
+  go on after a stop                 pseudo-gumbel train pseudo_gumbel_tiny --resume
+  change a value of the config       pseudo-gumbel train CONFIG --cfg-options optim_wrapper.optimizer.lr=1e-4
+  could it run on 4 GPUs?            pseudo-gumbel dist-train pseudo_gumbel_4b 4 --dry-run
+"""
+
+
+def parse_args(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
+    parser = make_parser(prog, __doc__, EXAMPLES)
+    add_config(parser)
+    parser.add_argument("--work-dir", help="where logs and checkpoints go (default: work_dirs/<config>)")
+    parser.add_argument(
+        "--deepspeed", metavar="NAME", help="zero1, zero2, zero3, zero2_offload, zero3_offload, or a DeepSpeed json"
+    )
+    parser.add_argument("--precision", choices=["fp32", "bf16"], help="default: what config or json say")
+    parser.add_argument(
+        "--resume", nargs="?", const="", metavar="PATH", help="go on from PATH, or from the newest checkpoint"
+    )
+    parser.add_argument("--load-from", metavar="PATH", help="begin a new run with the weights of a checkpoint")
+    add_weights(parser)
+    parser.add_argument("--seed", type=int, help="seed of the run (default: the config's)")
+    parser.add_argument("--max-steps", type=int, help="optimizer steps (default: the config's)")
+    parser.add_argument(
+        "--data-root", metavar="PATH", help="masks for the cycle: own data.jsonl, or a set as docs/data.md lays it out"
+    )
+    parser.add_argument(
+        "--ranks", type=int, help="fail unless exactly so many ranks run; with --dry-run, plan for them"
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="start nothing: check config, data, weights, disk and memory, print the plan and all problems",
+    )
+    parser.add_argument(
+        "--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="who started the ranks"
+    )
+    add_cfg_options(parser)
+    add_debug(parser)
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+    return parser.parse_args(arguments)
+
+
+def settings(args: argparse.Namespace) -> list[Callable[[Any], None]]:
+    """What the options do to the config, in order; each refuses what cannot work."""
+    from sa2va_native.engine.config.data_root import use_data_root
+    from sa2va_native.engine.run import launch
+
+    given: list[Callable[[Any], None]] = [lambda cfg: cfg.merge_from_dict({"launcher": args.launcher})]
+    if args.seed is not None:
+        given.append(lambda cfg: cfg.merge_from_dict({"randomness.seed": args.seed}))
+    if args.max_steps is not None:
+        given.append(lambda cfg: cfg.merge_from_dict({"train_cfg.max_steps": args.max_steps}))
+    if args.data_root is not None:
+        given.append(lambda cfg: use_data_root(cfg, args.data_root))
+    given.append(lambda cfg: launch.use_weights(cfg, args.weights))
+    given.append(lambda cfg: launch.use_checkpoint(cfg, args.resume, args.load_from))
+    if args.deepspeed is not None:
+        given.append(lambda cfg: launch.use_deepspeed(cfg, args.deepspeed, args.precision))
+    elif args.precision is not None:
+        given.append(lambda cfg: launch.use_precision(cfg, args.precision))
+    return given
+
+
+def train(args: argparse.Namespace) -> None:
+    from sa2va_native.engine.run import launch
+
+    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    launch.require_ranks(args.ranks)
+    cfg = launch.load_config(args.config, args.cfg_options, args.work_dir)
+    launch.require_writable(cfg.work_dir)
+    for apply in settings(args):
+        apply(cfg)
+    launch.build_runner(cfg).train()
+
+
+def plan(args: argparse.Namespace) -> None:
+    from sa2va_native.engine.plan.dry_run import dry_run
+    from sa2va_native.engine.run import launch
+
+    cfg = launch.read_config(args.config, args.cfg_options, args.work_dir)
+    report = dry_run(cfg, settings(args), args.ranks or 1)
+    print(report)
+    sys.exit(1 if report.problems else 0)
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = "pseudo-gumbel train") -> None:
+    args = parse_args(arguments, prog)
+    from sa2va_native.engine.run.launch import run_tool
+
+    run_tool(lambda: plan(args) if args.dry_run else train(args), args.debug)

@@ -1,0 +1,102 @@
+"""The console command and the scripts of tools/ that share its functions."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pseudo_gumbel import cli
+from pseudo_gumbel.cli import infer, ranks
+from pseudo_gumbel.cli.dist_train import visible_gpus
+from sa2va_native.datasets.scenes.scene import make_scene
+from sa2va_native.files.paths import ROOT
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_each_command_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Red when a command of the list has no module, or its script is gone; both show examples in their own words."""
+    tool = cli.COMMANDS[name].tool
+    assert tool in (ROOT / tool).read_text()
+    main = importlib.import_module(f"pseudo_gumbel.cli.{name.replace('-', '_')}").main
+    for prog, other in ((f"pseudo-gumbel {name}", "tools/"), (tool, "pseudo-gumbel ")):
+        with pytest.raises(SystemExit, match="0"):
+            main(["--help"], prog)
+        shown = capsys.readouterr().out
+        assert shown.startswith(f"usage: {prog} ")
+        assert f"  {prog} " in shown
+        assert other not in shown
+
+
+def test_the_list_of_commands_comes_at_once() -> None:
+    """Red when the help waits for torch."""
+    code = "import sys, pseudo_gumbel.cli as c\ntry: c.main(['--help'])\nfinally: assert 'torch' not in sys.modules"
+    shown = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT / "projects", capture_output=True, text=True, check=True
+    )
+    assert all(f"  {name} " in shown.stdout for name in cli.COMMANDS)
+
+
+def test_a_misspelt_command_tells_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    """Red when `trian` is answered by a traceback."""
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["trian", "pseudo_gumbel_tiny"])
+    assert "no command 'trian'. Did you mean 'train'?" in capsys.readouterr().err
+
+
+def test_what_a_rank_runs() -> None:
+    """Red when ZeRO-2 overrides a choice, an option gets lost, or the current folder comes before packages."""
+    launch = ranks.read_command_line(["gpu", "sa2va_tiny", "3", "--seed", "1"], "slurm_train.sh", "", before=1)
+    assert (launch.before, launch.ranks) == (["gpu"], 3)
+    command = ranks.train_command(launch, "slurm")
+    assert command[:5] == [sys.executable, "-u", "-P", "-m", "pseudo_gumbel"]
+    assert command[5:] == [
+        "train", str(ROOT / "configs/sa2va_tiny.py"), "--launcher", "slurm", "--ranks", "3", "--seed", "1",
+        "--deepspeed", "zero2",
+    ]  # fmt: skip
+    for chosen in (["--deepspeed", "zero3"], ["--deepspeed=none"]):
+        assert ranks.with_deepspeed(chosen) == chosen
+
+
+def test_gpus_are_those_of_the_driver_that_the_environment_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Red when hidden GPUs are counted, or a machine without any is refused."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert visible_gpus() == 0
+    driver = tmp_path / "nvidia-smi"
+    driver.write_text("#!/bin/sh\necho GPU 0\necho GPU 1\necho GPU 2\n")
+    driver.chmod(0o755)
+    assert visible_gpus() == 3
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,2")
+    assert visible_gpus() == 2
+
+
+def test_masks_and_captions_of_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Red when mask and caption are not of the object asked for, or an overlay is missing."""
+    scene = make_scene(0, "test", 4)
+    frame = scene.render()
+    picture, region = tmp_path / "scene.png", tmp_path / "region.png"
+    Image.fromarray(frame.image).save(picture)
+    Image.fromarray(frame.masks[0]).save(region)
+    expression = scene.expressions[0][0]
+    infer.main(["sa2va_tiny", str(picture), expression, "--mask", str(region), "--out", str(tmp_path / "out")])
+    printed = capsys.readouterr().out
+    assert scene.objects[0].shape in printed.partition(f"{region}: ")[2].splitlines()[0]
+    assert f"{expression}: {tmp_path / 'out/scene_1.png'}" in printed
+    mask = np.asarray(Image.open(tmp_path / "out/scene_1.png")) > 0
+    assert (mask & frame.masks[0]).sum() / (mask | frame.masks[0]).sum() > 0.8
+    assert Image.open(tmp_path / "out/scene_1_overlay.png").size == (128, 128)
+
+
+def test_infer_asks_for_a_question(capsys: pytest.CaptureFixture[str]) -> None:
+    """Red when a model is built for nothing."""
+    with pytest.raises(SystemExit, match="2"):
+        infer.main(["sa2va_tiny", "scene.png"])
+    assert "give an EXPRESSION to find, or a --mask to describe" in capsys.readouterr().err

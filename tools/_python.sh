@@ -1,0 +1,13 @@
+# shellcheck shell=bash
+# Sourced by the launchers: `run MODULE NAME ARGUMENTS...` calls a command of this checkout, installed or not, with the
+# active environment's Python, else that of .venv.
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+python=python
+[[ -z "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" && -x "$root/.venv/bin/python" ]] && python=$root/.venv/bin/python
+export PYTHONPATH="$root/projects${PYTHONPATH:+:$PYTHONPATH}"
+
+run() {
+    local module=$1 name=$2
+    shift 2
+    exec "$python" -P -c "from pseudo_gumbel.cli.$module import main; main(prog='$name')" "$@"
+}
