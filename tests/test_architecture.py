@@ -6,6 +6,7 @@ Every violation is printed as ``file:line: imports what: why not``.
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ("projects", "tools", "configs", "benchmarks", "demo")
@@ -97,6 +99,12 @@ RULES = {
         tuple(f"{METHOD}/{name}.py" for name in PURE),
         ("pseudo_gumbel.teacher",),
         "the leaves are shared by the parts",
+    ),
+    "method-knows-no-commands": Rule(
+        (METHOD,),
+        ("pseudo_gumbel.cli",),
+        "commands use the library, never the reverse",
+        but_not=(f"{METHOD}/cli", f"{METHOD}/__main__.py"),
     ),
     "structures-are-the-bottom": Rule(
         ("projects/sa2va_native/structures.py",),
@@ -245,22 +253,47 @@ def test_pure_modules_load_torch_only(name: str) -> None:
     assert not found, report(found)
 
 
-def test_third_party_imports_are_required() -> None:
-    """Red when code imports a package that only happens to be installed, as something else's dependency."""
+def pins() -> dict[str, str]:
+    """What requirements/ pins for running, by name."""
     listed = "\n".join(
         (ROOT / f"requirements/{name}.txt").read_text() for name in ("runtime", "xtuner", "flash", "video")
     )
-    required = {name.lower().replace("_", "-") for name in re.findall(r"^([\w.-]+)==", listed, re.MULTILINE)}
+    return {name.lower().replace("_", "-"): version for name, version in re.findall(r"(?m)^([\w.-]+)==(\S+)", listed)}
+
+
+def ranges() -> dict[str, Requirement]:
+    """What setup.py requires of whoever installs the package, extras included, by name."""
+    values = {
+        node.targets[0].id: node.value
+        for node in ast.parse((ROOT / "setup.py").read_text()).body
+        if isinstance(node, ast.Assign)
+    }
+    extras = ast.literal_eval(values["EXTRAS"]).values()
+    listed = itertools.chain(ast.literal_eval(values["REQUIRES"]), *extras)
+    return {requirement.name: requirement for requirement in map(Requirement, listed)}
+
+
+def test_what_was_tried_is_within_what_the_package_requires() -> None:
+    """Red when a pin is moved out of its range, or a range is of a package that nobody tried."""
+    tried = pins()
+    assert not [str(range_) for name, range_ in ranges().items() if tried[name] not in range_.specifier]
+
+
+@pytest.mark.parametrize("where", ["requirements", "setup.py"])
+def test_third_party_imports_are_required(where: str) -> None:
+    """Red when code imports a package that only happens to be installed, as something else's dependency."""
+    # XTuner's own pins keep it out of what the package requires.
+    required, places = (pins().keys(), SOURCES) if where == "requirements" else ({*ranges(), "xtuner"}, SOURCES[:1])
     distributions = packages_distributions()
     found = []
-    for path in python_files(ROOT):
+    for path in python_files(ROOT, places):
         for i in imports_of(path, ROOT):
             top = i.name.partition(".")[0]
             if top in {*sys.stdlib_module_names, *SOURCES, *PACKAGES} or (path.parent / f"{top}.py").exists():
                 continue
             names = {name.lower().replace("_", "-") for name in distributions.get(top, [top])}
             if not names & required:
-                found.append(f"{path.relative_to(ROOT)}:{i.line}: imports {i.name}, not in requirements/")
+                found.append(f"{path.relative_to(ROOT)}:{i.line}: imports {i.name}, not in {where}")
     assert not found, report(found)
 
 
