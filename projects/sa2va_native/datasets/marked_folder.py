@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 from mmengine.logging import print_log
 
 from sa2va_native.errors import DataError
+from sa2va_native.files.atomic import discard, publish, unfinished_name
 
 MARKER = "complete.json"
 
@@ -38,26 +37,25 @@ def write_once(root: str | Path, settings: dict[str, Any], write: Callable[[Path
         return _same_settings(root, settings)
     if root.exists() and any(root.iterdir()) and not (root / ".generated").exists():
         raise DataError(f"{root}: holds files that this project did not write. Choose an empty or a new folder.")
+    workshop = unfinished_name(root)
     try:
-        root.parent.mkdir(parents=True, exist_ok=True)
-        workshop = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
+        workshop.mkdir(parents=True)
     except OSError as error:
         raise DataError(f"{root}: cannot be written ({error}). Choose a folder that you may write to.") from error
     try:
-        workshop.chmod(0o755)
         (workshop / ".generated").touch()
         write(workshop)
         (workshop / MARKER).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
         if root.exists() and not (root / MARKER).is_file():
             shutil.rmtree(root)
         try:
-            os.rename(workshop, root)
+            publish(workshop, root, replace=False)
         except OSError as error:
             if not (root / MARKER).is_file():  # not the rank beside us, which was faster
                 raise DataError(f"{root}: cannot be written ({error}). Choose another folder.") from error
             return _same_settings(root, settings)
     finally:
-        shutil.rmtree(workshop, ignore_errors=True)
+        discard(workshop)
     print_log(f"{root}: generated, for this and all later runs", logger="current")
     return root
 

@@ -1,9 +1,14 @@
-"""Files that are there when they are complete, or not at all; and room for them before the work begins."""
+"""Files and folders that are there when they are complete, or not at all; and room for them before the work begins.
+
+What is written goes under a name that nobody reads and is renamed when all of it is there. A process killed at any
+moment leaves something ending in :data:`INCOMPLETE` and no half-written result.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,19 +16,77 @@ from uuid import uuid4
 
 from sa2va_native.errors import ConfigError
 
+#: Suffix of what is being written. Whoever looks for results passes it over.
+INCOMPLETE = ".incomplete"
+
 
 @contextlib.contextmanager
-def atomic_write(file: Path) -> Iterator[Path]:
-    """A hidden path beside ``file`` to write to, that gets the name ``file`` when all is written.
+def atomic_write(final: Path, durable: bool = False, replace: bool = True) -> Iterator[Path]:
+    """A path beside ``final`` to write a file to, or to make a folder at; named ``final`` when all is written.
 
-    No two writers have the same one, on whichever machines that share the folder.
+    After an error it is deleted.
+
+    Args:
+        final: the file or folder.
+        durable, replace: see :func:`publish`.
     """
-    unfinished = file.with_name(f".{file.name}.{uuid4().hex}.tmp")
+    unfinished = unfinished_name(final)
     try:
         yield unfinished
-        os.replace(unfinished, file)
+        publish(unfinished, final, durable, replace)
     finally:
-        unfinished.unlink(missing_ok=True)
+        discard(unfinished)
+
+
+def unfinished_name(final: Path) -> Path:
+    """A hidden name beside ``final``. No two writers get the same, on whichever machines that share the folder."""
+    return final.with_name(f".{final.name}.{uuid4().hex}{INCOMPLETE}")
+
+
+def publish(unfinished: Path, final: Path, durable: bool = False, replace: bool = True) -> None:
+    """Gives a fully written file or folder its final name, in one rename.
+
+    Args:
+        unfinished: beside ``final``, i.e. on the same file system.
+        final: where it belongs.
+        durable: flush to disk before the rename and the rename after it, so that a power failure cannot leave an empty
+            file under the final name.
+        replace: whether a folder takes the place of another one that is not empty. A file always replaces a file.
+
+    Raises:
+        OSError: not ``replace``, and the folder is there; or the file system refuses.
+    """
+    if durable:
+        for path in [*sorted(unfinished.rglob("*")), unfinished] if unfinished.is_dir() else [unfinished]:
+            _flush(path)
+    if replace and final.is_dir():  # a folder cannot be renamed onto another one
+        replaced = Path(f"{final}.replaced{INCOMPLETE}")
+        final.rename(replaced)
+        unfinished.rename(final)
+        shutil.rmtree(replaced)
+    else:
+        os.replace(unfinished, final)
+    if durable:
+        _flush(final.parent)
+
+
+def discard(path: Path) -> None:
+    """Deletes a file, or a folder with all it holds, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def discard_incomplete(folder: Path, pattern: str = "*") -> None:
+    """Deletes what killed processes left half-written in a folder.
+
+    Args:
+        folder: may be missing.
+        pattern: of the names, as :meth:`pathlib.Path.glob` takes it, without the suffix.
+    """
+    for leftover in folder.glob(f"{pattern}{INCOMPLETE}"):
+        discard(leftover)
 
 
 def make_room(file: Path, option: str) -> None:
@@ -43,3 +106,11 @@ def make_room(file: Path, option: str) -> None:
             tempfile.TemporaryFile(dir=file.parent).close()
     except OSError as error:
         raise ConfigError(f"{option} {file} cannot be written ({error.strerror}). Give another file.") from error
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from sa2va_native.errors import BadSample, DataError
-from sa2va_native.files.atomic import atomic_write
+from sa2va_native.files.atomic import atomic_write, publish
 from sa2va_native.parallel.ordered_map import cores, ordered_map
 
 #: Sources between two notes of how far it is.
@@ -100,7 +100,7 @@ def write_own_data(converter: Converter, out: Path, track: Callable[[Iterable[st
     if not state["records"]:
         part.unlink()
         raise DataError(f"{converter.root}: none of {state['bad']} objects can be used; each is named in {report}.")
-    part.rename(out)
+    publish(part, out)
     if not state["bad"]:
         report.unlink()
     return Total(state["records"], state["bad"], report)

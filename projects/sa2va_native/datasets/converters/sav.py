@@ -24,7 +24,7 @@ from sa2va_native.datasets.reading.sav_file import FramePair, SavFile, video_of
 from sa2va_native.datasets.reading.unchanged import stamp
 from sa2va_native.datasets.reading.video_frames import require_av
 from sa2va_native.errors import BadSample, ConfigError, DataError
-from sa2va_native.files.atomic import atomic_write
+from sa2va_native.files.atomic import atomic_write, discard_incomplete
 from sa2va_native.parallel.ordered_map import ordered_map
 
 #: Hidden folder of the output: what each annotation file gave, and the state of the files that it followed from. While
@@ -169,8 +169,7 @@ def _write_pairs(conversion: Conversion, file: SavFile, folder: Path) -> Convert
     if len(usable) > len(chosen):
         dropped[f"pairs beyond pairs_per_masklet={conversion.pairs_per_masklet}"] = len(usable) - len(chosen)
     folder.mkdir(parents=True, exist_ok=True)
-    for unfinished in folder.glob(".*.tmp"):  # of a killed conversion
-        unfinished.unlink()
+    discard_incomplete(folder)  # of a killed conversion
     count = 0
     # two frames at a time: a damaged place costs its own pairs, and memory does not grow with the video
     for _, same_frames in itertools.groupby(sorted(chosen, key=lambda pair: pair[1:]), key=lambda pair: pair[1:]):

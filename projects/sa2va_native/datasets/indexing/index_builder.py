@@ -28,7 +28,7 @@ from sa2va_native.datasets.indexing.index import BATCH_ROWS, FAULT, Index, Index
 from sa2va_native.datasets.reading.object_limits import Dropped
 from sa2va_native.datasets.reading.unchanged import Stamp, stamp
 from sa2va_native.errors import BadSample, ConfigError
-from sa2va_native.files.atomic import atomic_write
+from sa2va_native.files.atomic import atomic_write, discard_incomplete
 from sa2va_native.parallel.ordered_map import cores, ordered_map
 
 #: Part of what an index follows from: raise it when the files or the meaning of their columns change.
@@ -148,8 +148,7 @@ def _build(folder: Path, key: str, root: Path, schema: pa.Schema, parts: Iterabl
     content = {"root": root.name, "stamps": stamps, "parts": [part for part in indexed if part.rows or part.dropped]}
     with atomic_write(listing) as unfinished:
         unfinished.write_text(json.dumps(content), encoding="utf-8")
-    for path in folder.glob(f".{key}*.tmp"):  # of builds that were killed
-        path.unlink(missing_ok=True)
+    discard_incomplete(folder, f".{key}*")  # of builds that were killed
     open_part.cache_clear()
     current = {part.file for part in indexed}
     for path in folder.glob(f"{key}-*"):

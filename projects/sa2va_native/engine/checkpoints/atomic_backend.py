@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmengine.fileio import LocalBackend, register_backend
 
-from sa2va_native.engine.checkpoints import checkpointing
+from sa2va_native.files import atomic
 
 
 @register_backend("atomic", force=True)
@@ -16,8 +16,6 @@ class AtomicBackend(LocalBackend):
     def put(self, obj: bytes, filepath: str | Path) -> None:
         final = Path(filepath)
         final.parent.mkdir(parents=True, exist_ok=True)
-        checkpointing.discard_temporary(final)
-        temporary = checkpointing.temporary_name(final)
-        with open(temporary, "wb") as file:
-            file.write(obj)
-        checkpointing.commit(temporary, final)
+        atomic.discard_incomplete(final.parent)
+        with atomic.atomic_write(final, durable=True) as unfinished:
+            unfinished.write_bytes(obj)

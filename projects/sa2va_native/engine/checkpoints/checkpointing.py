@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
-import shutil
 import zipfile
 from pathlib import Path
 
@@ -18,9 +16,8 @@ from mmengine.logging import print_log
 
 from sa2va_native.engine.checkpoints.safe_load import require_known_globals
 from sa2va_native.errors import CheckpointError
+from sa2va_native.files import atomic
 
-#: Suffix of what is being written; never looked at when resuming.
-TEMPORARY = ".incomplete"
 #: Lists the files of a checkpoint folder with their sizes in bytes.
 MANIFEST = "manifest.json"
 _NAME = re.compile(r"iter_(\d+)\.pth")
@@ -86,8 +83,7 @@ def require_same_engine(path: str | Path, deepspeed: bool) -> None:
 
 
 def checkpoint_damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint file or folder; None if it is complete. Reads sizes and tables "
-    "only, not tensors."""
+    """What is wrong with a checkpoint file or folder; None if it is complete. Reads sizes and tables, no tensors."""
     if path.is_file():
         return None if zipfile.is_zipfile(path) else f"{path.name} is truncated or not a torch file"
     manifest = path / MANIFEST
@@ -110,46 +106,22 @@ def checkpoint_damage(path: Path) -> str | None:
     )
 
 
-def temporary_name(path: str | Path) -> Path:
-    """Where a checkpoint is written before it gets its final name."""
-    return Path(f"{path}{TEMPORARY}")
+def unfinished_folder(path: str | Path) -> Path:
+    """Where the ranks of a DeepSpeed run write a checkpoint folder together before it gets its final name."""
+    return Path(f"{path}{atomic.INCOMPLETE}")
 
 
-def discard_temporary(path: str | Path) -> None:
-    """Deletes what a killed process left next to ``path``: every half-written checkpoint of that work dir."""
-    for leftover in Path(path).parent.glob(f"*{TEMPORARY}"):
-        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+def commit_folder(unfinished: Path, final: Path) -> None:
+    """Lists the files of a fully written checkpoint folder and gives it its final name, durably.
 
-
-def commit(temporary: Path, final: Path) -> None:
-    """Gives a fully written checkpoint its final name, durably. A checkpoint of that name is replaced."""
-    if temporary.is_dir():
-        files = [file for file in sorted(temporary.rglob("*")) if file.is_file()]
-        sizes = {str(file.relative_to(temporary)): file.stat().st_size for file in files}
-        (temporary / MANIFEST).write_text(json.dumps(sizes, indent=1))
-        for file in [*files, temporary / MANIFEST, temporary]:
-            _flush(file)
-        if final.is_dir():  # a folder cannot be renamed onto another one
-            replaced = Path(f"{final}.replaced{TEMPORARY}")
-            final.rename(replaced)
-            temporary.rename(final)
-            shutil.rmtree(replaced)
-        else:
-            temporary.rename(final)
-    else:
-        _flush(temporary)
-        os.replace(temporary, final)
-    _flush(final.parent)
+    A checkpoint of that name is replaced.
+    """
+    files = [file for file in sorted(unfinished.rglob("*")) if file.is_file()]
+    sizes = {str(file.relative_to(unfinished)): file.stat().st_size for file in files}
+    (unfinished / MANIFEST).write_text(json.dumps(sizes, indent=1))
+    atomic.publish(unfinished, final, durable=True)
 
 
 def _by_age(work_dir: Path, up_to: float) -> list[Path]:
     found = [(int(match[1]), path) for path in work_dir.glob("iter_*.pth") if (match := _NAME.fullmatch(path.name))]
     return [path for iteration, path in sorted(found, reverse=True) if iteration <= up_to]
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

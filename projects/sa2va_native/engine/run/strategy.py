@@ -18,6 +18,7 @@ from sa2va_native.engine.checkpoints.safe_load import load_file
 from sa2va_native.engine.checkpoints.weights import load_weights
 from sa2va_native.engine.checkpoints.zero_shards import ZeroShards
 from sa2va_native.errors import CheckpointError
+from sa2va_native.files.atomic import discard_incomplete
 from sa2va_native.parallel.process_group import describe_single_rank, has_cuda, init_cpu_process_group
 
 
@@ -87,14 +88,14 @@ class Sa2VADeepSpeedStrategy(DeepSpeedStrategy):
         extra_ckpt = {} if extra_ckpt is None else extra_ckpt
         if callback is not None:
             callback(extra_ckpt)
-        final, temporary = Path(filename), checkpointing.temporary_name(filename)
+        final, temporary = Path(filename), checkpointing.unfinished_folder(filename)
         if is_main_process():
-            checkpointing.discard_temporary(final)
+            discard_incomplete(final.parent)
         barrier()
         super().save_checkpoint(filename=str(temporary), extra_ckpt=extra_ckpt, **kwargs)
         barrier()  # all ranks have written their part
         if is_main_process():
-            checkpointing.commit(temporary, final)
+            checkpointing.commit_folder(temporary, final)
         barrier()
 
     def resume(self, filename: str, *, callback: Callable | None = None, **kwargs: Any) -> dict:

@@ -58,11 +58,11 @@ def test_a_killed_conversion_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyP
         convert(conversion)
     first = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.npz")}
     assert first
-    (tmp_path / "out/sav_000/sav_000002_manual/.masklet_data_0_0_6.npz.1.tmp").write_bytes(b"half")
+    (tmp_path / "out/sav_000/sav_000002_manual/.masklet_data_0_0_6.npz.1.incomplete").write_bytes(b"half")
     monkeypatch.setattr(SavFile, "read", read)
     assert convert(conversion).pairs == len(SavPairs(tmp_path / "out")) == 3
     assert all(path.stat().st_mtime_ns == written for path, written in first.items())
-    assert not list((tmp_path / "out").rglob("*.tmp"))
+    assert not list((tmp_path / "out").rglob("*.incomplete"))
 
 
 def test_what_changed_since_is_converted_again(tmp_path: Path):

@@ -201,7 +201,7 @@ def test_a_build_that_dies_goes_on_where_it_was(folder: Folder):
         folder.open()
     assert folder.read == ["a"]
     finished = next((folder.root / ".index").glob("*.arrow"))
-    half = finished.with_name(f".{finished.name}.0.tmp")
+    half = finished.with_name(f".{finished.name}.0.incomplete")
     half.touch()
     folder._lines = whole
     assert len(folder.open()) == 15

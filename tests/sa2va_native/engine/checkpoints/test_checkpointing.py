@@ -16,6 +16,7 @@ from sa2va_native.engine.checkpoints import checkpointing
 from sa2va_native.engine.checkpoints.checkpointing import find_latest_checkpoint, require_checkpoint
 from sa2va_native.engine.run import launch
 from sa2va_native.errors import CheckpointError, ConfigError
+from sa2va_native.files import atomic
 from sa2va_native.hooks.checkpoint_hook import StepCheckpointHook
 from tests.ranks import run_ranks
 from tests.toy import toy_config
@@ -55,25 +56,25 @@ def _kill_in_the_middle_of_a_file(runner: Any) -> None:
 
 
 def _kill_before_the_rename(runner: Any) -> None:
-    original = checkpointing.commit
+    original = atomic.publish
 
-    def commit(temporary: Path, final: Path) -> None:
+    def publish(*args: Any, **kwargs: Any) -> None:
         if runner.iter >= 2:
             _die()
-        original(temporary, final)
+        original(*args, **kwargs)
 
-    checkpointing.commit = commit
+    atomic.publish = publish
 
 
 def _kill_in_the_flush(runner: Any) -> None:
-    original = checkpointing._flush
+    original = atomic._flush
 
     def flush(path: Path) -> None:
         if runner.iter >= 2:
             _die()
         original(path)
 
-    checkpointing._flush = flush
+    atomic._flush = flush
 
 
 @pytest.mark.parametrize("kill", [_kill_in_the_middle_of_a_file, _kill_before_the_rename, _kill_in_the_flush])
@@ -120,7 +121,7 @@ def test_folder_with_a_damaged_part_is_refused(tmp_path: Path, damage: str) -> N
     _torch_file(temporary / "zero_pp_rank_0_mp_rank_00_optim_states.pt")
     assert find_latest_checkpoint(tmp_path) is None, "a temporary folder is not a checkpoint"
     final = tmp_path / "iter_5.pth"
-    checkpointing.commit(temporary, final)
+    checkpointing.commit_folder(temporary, final)
     assert find_latest_checkpoint(tmp_path) == str(final)
     os.truncate(final / part.name, 10) if damage == "truncate" else (final / part.name).unlink()
     assert find_latest_checkpoint(tmp_path) is None
@@ -137,10 +138,10 @@ def test_folder_of_another_strategy_is_accepted(tmp_path: Path) -> None:
 
 def test_saving_again_replaces_a_folder(tmp_path: Path) -> None:
     for content in (1, 2):
-        temporary = checkpointing.temporary_name(tmp_path / "iter_1.pth")
+        temporary = checkpointing.unfinished_folder(tmp_path / "iter_1.pth")
         temporary.mkdir()
         torch.save(content, temporary / "mp_rank_00_model_states.pt")
-        checkpointing.commit(temporary, tmp_path / "iter_1.pth")
+        checkpointing.commit_folder(temporary, tmp_path / "iter_1.pth")
     assert torch.load(tmp_path / "iter_1.pth" / "mp_rank_00_model_states.pt") == 2
     assert [path.name for path in tmp_path.iterdir()] == ["iter_1.pth"]
 
