@@ -12,12 +12,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from torch import nn
 
-from sa2va_native.engine.run.before_step import (
-    accumulation_steps,
-    before_optimizer_step,
-    deepspeed_engine,
-    upcoming_step,
-)
+from sa2va_native.engine.run.before_step import accumulation_steps, deepspeed_engine, upcoming_step
 from sa2va_native.errors import ConfigError, TrainingError
 from sa2va_native.parallel.parameters import full_gradient
 from sa2va_native.parallel.unwrap import unwrap_model
@@ -46,10 +41,7 @@ class GradientFlowHook(Hook):
             raise ConfigError(f"GradientFlowHook.on_dead={on_dead!r}: use 'warn' or 'raise'.")
         self.interval, self.on_dead = interval, on_dead
 
-    def before_train(self, runner: Any) -> None:
-        before_optimizer_step(runner, self.measure)
-
-    def measure(self, runner: Any) -> None:
+    def before_optimizer_step(self, runner: Any) -> None:
         """Called on all ranks before every optimizer step; they run the same collectives."""
         model: Any = unwrap_model(runner.model)
         local, model.text_embeds_grad_norm = getattr(model, "text_embeds_grad_norm", None), None

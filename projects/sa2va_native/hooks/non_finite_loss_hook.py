@@ -10,12 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
 from sa2va_native.engine.checkpoints.checkpointing import find_latest_checkpoint
-from sa2va_native.engine.run.before_step import (
-    accumulation_steps,
-    before_optimizer_step,
-    deepspeed_engine,
-    upcoming_step,
-)
+from sa2va_native.engine.run.before_step import accumulation_steps, deepspeed_engine, upcoming_step
 from sa2va_native.errors import TrainingError
 
 
@@ -36,33 +31,20 @@ class NonFiniteLossHook(Hook):
         TrainingError: while training, after ``patience`` skipped steps; names step, loss and last good checkpoint.
     """
 
-    priority = "LOWEST"  # the last to register its step function is the first to be called
+    priority = "VERY_HIGH"  # asked before any other hook acts on the gradients
 
     def __init__(self, patience: int = 3) -> None:
         self.patience = patience
         self.consecutive = self.total = 0
-        self.losses: list[torch.Tensor] = []  #: of the current accumulation window, on this rank
 
     @property
     def weights_in_doubt(self) -> bool:
         """Whether the last optimizer step was skipped: perhaps the weights are to blame."""
         return self.consecutive > 0
 
-    def before_train(self, runner: Any) -> None:
-        wrapper = runner.optim_wrapper
-        update_params = wrapper.update_params
-
-        def remember_loss(loss: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-            self.losses.append(loss.detach().float())
-            return update_params(loss, *args, **kwargs)
-
-        wrapper.update_params = remember_loss
-        before_optimizer_step(runner, self.allow_step)
-
-    def allow_step(self, runner: Any) -> bool:
+    def before_optimizer_step(self, runner: Any) -> bool:
         """Whether the update may happen; the same answer on all ranks."""
-        losses = torch.stack(self.losses)
-        self.losses = []
+        losses = torch.stack(runner.train_loop.optimizer_steps.losses)
         bad = ~torch.isfinite(losses).all()
         bad = (bad | _non_finite_gradients(runner)).float()
         if dist.is_initialized() and dist.get_world_size() > 1:
@@ -92,9 +74,8 @@ class NonFiniteLossHook(Hook):
         else:
             kept = "No checkpoint was written yet"
         raise TrainingError(
-            f"{what}, {self.patience} steps in a row. {kept}. Lower the learning rate, look at the "
-            f"samples of these steps, or "
-            "raise `patience` of NonFiniteLossHook."
+            f"{what}, {self.patience} steps in a row. {kept}. Lower the learning rate, look at the samples of these "
+            "steps, or raise `patience` of NonFiniteLossHook."
         )
 
 

@@ -1,4 +1,4 @@
-"""Counting in optimizer steps, and acting between backward and the optimizer step.
+"""Counting in optimizer steps, and the event before each of them.
 
 MMEngine counts iterations, one per micro-batch. With gradient accumulation an optimizer step happens only every
 ``accumulation_steps`` iterations, inside MMEngine's ``OptimWrapper`` or inside the DeepSpeed engine.
@@ -6,9 +6,11 @@ MMEngine counts iterations, one per micro-batch. With gradient accumulation an o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+import torch
 
 
 def deepspeed_engine(runner: Any) -> Any | None:
@@ -41,7 +43,7 @@ def optimizer_steps(runner: Any) -> int:
 
 
 def upcoming_step(runner: Any) -> int:
-    """Inside :func:`before_optimizer_step`: the number of the step about to be taken, from 1."""
+    """In ``before_optimizer_step`` of a hook: the number of the step about to be taken, from 1."""
     # MMEngine counts a micro-batch at its backward, DeepSpeed after its step.
     return optimizer_steps(runner) + (deepspeed_engine(runner) is not None)
 
@@ -54,32 +56,58 @@ def just_stepped(runner: Any) -> bool:
     return bool(runner.optim_wrapper.should_update())
 
 
-def before_optimizer_step(runner: Any, fn: Callable[[Any], Any]) -> None:
-    """Calls ``fn(runner)`` after backward and before the optimizer step, once per optimizer step.
+class OptimizerSteps:
+    """What a train loop hands to the model in the place of its optimizer wrapper: the wrapper, and an event.
 
-    Gradients are then complete: accumulated, averaged over ranks, not yet clipped. Call it once, in ``before_train``.
-    Functions run in reverse order of registration. All ranks call ``fn`` at the same steps, so it may use collectives.
+    Before every optimizer step the hooks that have a method ``before_optimizer_step(runner)`` are called, in the order
+    of their priority. Gradients are then complete: accumulated, averaged over ranks, not yet clipped. A hook that
+    returns False (not None) has them dropped: weights and optimizer stay as they are, and the hooks after it are not
+    called. All ranks call the same hooks at the same steps, so these may use collectives, and must answer alike.
+    As ``pre_optim_step`` of OLMo-core's callbacks.
 
     Args:
         runner: MMEngine Runner or FlexibleRunner, with its optimizer wrapper built.
-        fn: what to call; returning False (not None) drops the gradients and leaves weights and optimizer as they are.
     """
-    wrapper, engine = runner.optim_wrapper, deepspeed_engine(runner)
-    original = wrapper.step
 
-    def step(**kwargs: Any) -> None:
-        if engine is not None and not engine.is_gradient_accumulation_boundary():
-            return original(**kwargs)  # the engine only counts the micro-batch
-        if fn(runner) is not False:
-            return original(**kwargs)
-        if (
-            engine is not None
-        ):  # the engine must step to count and to free the gradients; overflow makes it skip the rest
+    def __init__(self, runner: Any) -> None:
+        self.runner = runner
+        self.losses: list[torch.Tensor] = []  #: of the micro-batches of this optimizer step so far, on this rank
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.runner.optim_wrapper, name)
+
+    def update_params(self, loss: torch.Tensor) -> None:
+        """Backward, and at the end of an accumulation window the step: MMEngine's ``update_params`` with the event."""
+        self.losses.append(loss.detach().float())
+        engine = deepspeed_engine(self.runner)
+        if engine is None:
+            self._update(loss)
+        else:
+            self._update_by_deepspeed(loss, engine)
+
+    def _update(self, loss: torch.Tensor) -> None:
+        wrapper = self.runner.optim_wrapper
+        wrapper.backward(wrapper.scale_loss(loss))
+        if wrapper.should_update():
+            if self._allowed():
+                wrapper.step()
+            wrapper.zero_grad()
+
+    def _update_by_deepspeed(self, loss: torch.Tensor, engine: Any) -> None:
+        wrapper = self.runner.optim_wrapper
+        wrapper.backward(loss)
+        if engine.is_gradient_accumulation_boundary() and not self._allowed():
+            # The engine must step to count and to free the gradients; overflow makes it skip the rest.
             with _forced_overflow(engine.optimizer):
-                return original(**kwargs)
-        return None
+                wrapper.step()
+        else:
+            wrapper.step()  # within a window the engine only counts the micro-batch
 
-    wrapper.step = step
+    def _allowed(self) -> bool:
+        hooks = [hook for hook in self.runner.hooks if hasattr(hook, "before_optimizer_step")]
+        allowed = all(hook.before_optimizer_step(self.runner) is not False for hook in hooks)
+        self.losses = []
+        return allowed
 
 
 @contextmanager

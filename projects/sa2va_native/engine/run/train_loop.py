@@ -9,7 +9,7 @@ from mmengine.registry import LOOPS
 from mmengine.runner.loops import _InfiniteDataloaderIterator
 from xtuner.engine import TrainLoop as XTunerTrainLoop
 
-from sa2va_native.engine.run.before_step import accumulation_steps
+from sa2va_native.engine.run.before_step import OptimizerSteps, accumulation_steps
 from sa2va_native.engine.run.strategy import adopt_strategy
 from sa2va_native.errors import ConfigError, DataError
 from sa2va_native.parallel.parameters import is_partitioned
@@ -23,6 +23,8 @@ class TrainLoop(XTunerTrainLoop):
     On resume MMEngine loads and throws away every batch that was already trained on. Here the batch sampler
     is told where to start (its attribute ``start``, in micro-batches of the whole run), which gives the same
     next batch at once.
+
+    Before each optimizer step the hooks' ``before_optimizer_step(runner)`` is called, see :class:`OptimizerSteps`.
 
     A learning-rate schedule without ``end`` ends with the run, whatever ``max_steps`` says.
 
@@ -47,7 +49,7 @@ class TrainLoop(XTunerTrainLoop):
     ) -> None:
         if min(max_steps, val_interval) < 1:
             raise ConfigError(f"train_cfg: max_steps={max_steps}, val_interval={val_interval}: at least 1 each.")
-        # The first code of ours that runs under `xtuner train --deepspeed`, where XTuner chooses the strategy.
+        # Under `xtuner train --deepspeed` XTuner chooses the strategy, and no code of ours runs before this.
         adopt_strategy(getattr(runner, "strategy", None))
         _end_with_the_run(runner.param_schedulers, max_steps)
         counts = accumulation_steps(runner)
@@ -58,6 +60,7 @@ class TrainLoop(XTunerTrainLoop):
             val_begin=val_begin * counts,
             val_interval=val_interval * counts,
         )
+        self.optimizer_steps = OptimizerSteps(runner)
 
     def run(self) -> Any:
         """Trains to the end, from where the run was resumed."""
@@ -88,6 +91,13 @@ class TrainLoop(XTunerTrainLoop):
         self.runner.call_hook("after_train_epoch")
         self.runner.call_hook("after_train")
         return self.runner.model
+
+    def run_iter(self, data_batch: Any) -> None:
+        """One micro-batch, with the optimizer step where it ends an accumulation window."""
+        self.runner.call_hook("before_train_iter", batch_idx=self._iter, data_batch=data_batch)
+        outputs = self.runner.model.train_step(data_batch, optim_wrapper=self.optimizer_steps)
+        self.runner.call_hook("after_train_iter", batch_idx=self._iter, data_batch=data_batch, outputs=outputs)
+        self._iter += 1
 
     def _start_at(self, iteration: int, seed: int) -> None:
         sampler = self.dataloader.batch_sampler

@@ -13,7 +13,6 @@ from torch import nn
 from sa2va_native.engine.run import launch
 from sa2va_native.engine.run.before_step import (
     accumulation_steps,
-    before_optimizer_step,
     just_stepped,
     optimizer_steps,
     upcoming_step,
@@ -48,7 +47,9 @@ def _count(work_dir: Path, stage: int) -> dict[str, Any]:
 
         def before_train(self, runner: Any) -> None:
             seen["accumulation"] = accumulation_steps(runner)
-            before_optimizer_step(runner, lambda runner: seen["upcoming"].append(upcoming_step(runner)))
+
+        def before_optimizer_step(self, runner: Any) -> None:
+            seen["upcoming"].append(upcoming_step(runner))
 
         def after_train_iter(self, runner: Any, batch_idx: int, **_: Any) -> None:
             seen["after"].append((optimizer_steps(runner), just_stepped(runner)))
