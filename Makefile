@@ -8,10 +8,13 @@ PYTHON ?= python3.11
 # Test processes side by side.
 JOBS   ?= 2
 # One thread each: on few cores, threads that wait for one another cost more than they bring.
-PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+PYTEST_OPTIONS := -m pytest -n $(JOBS) --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python $(PYTEST_OPTIONS)
+# The newest of everything, without XTuner.
+NEXT   := .venv-next
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check lint format types clean
+.PHONY: help install demo test test-slow test-next check lint format types clean
 .DELETE_ON_ERROR:
 
 help:  ## show this list
@@ -36,6 +39,12 @@ test: $(STAMP)  ## the tests, without the slow ones and those that need a GPU
 test-slow: $(STAMP)  ## the slow tests: several processes, ZeRO, whole runs
 	$(PYTEST) -m "slow and not gpu"
 
+test-next:  ## the tests with the newest of everything, without XTuner, in .venv-next
+	test -x $(NEXT)/bin/python || $(PYTHON) -m venv $(NEXT)
+	$(NEXT)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade --upgrade-strategy eager -r requirements/next.txt
+	$(NEXT)/bin/python -m pip list --disable-pip-version-check
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(NEXT)/bin/python $(PYTEST_OPTIONS)
+
 check: lint types test  ## format, lint, types and tests
 
 lint: $(STAMP)  ## check format and lint
@@ -49,6 +58,6 @@ format: $(STAMP)  ## format the code and apply the safe lint fixes
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean:  ## remove .venv and the caches; work_dirs and data stay
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build *.egg-info
+clean:  ## remove .venv, .venv-next and the caches; work_dirs and data stay
+	rm -rf $(VENV) $(NEXT) .mypy_cache .pytest_cache .ruff_cache build *.egg-info
 	find projects tools tests benchmarks configs -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -11,7 +11,11 @@ import pytest
 import torch
 
 from sa2va_native.datasets.scenes.scene_set import write_scene_set
+from sa2va_native.engine.run.xtuner_guest import missing_for_xtuner
 from sa2va_native.files.paths import ROOT
+
+_missing = missing_for_xtuner()
+pytestmark = pytest.mark.skipif(_missing is not None, reason=f"`xtuner train` cannot start: {_missing}")
 
 SIZES = {"labelled": 6, "mask_only": 8, "test": 2, "test_heldout": 2}
 

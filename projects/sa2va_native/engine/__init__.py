@@ -1,2 +1,2 @@
-"""How a run is driven: strategy, train loop, checkpoints, config check. The only place that imports "
-"XTuner and DeepSpeed."""
+"""How a run is driven: strategy, train loop, checkpoints, config check. The only place that imports DeepSpeed, and, in
+one module, XTuner."""

@@ -39,9 +39,14 @@ def test_an_error_leaves_what_was_there(tmp_path: Path, folder: bool) -> None:
     """Red when a failed write is published, or its remains stay."""
     final = tmp_path / "result"
     _fill(final, folder, "old")
-    with pytest.raises(OSError, match="full"), atomic_write(final) as unfinished:
-        _fill(unfinished, folder, "half")
-        raise OSError("full")
+
+    def write() -> None:
+        with atomic_write(final) as unfinished:
+            _fill(unfinished, folder, "half")
+            raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        write()
     assert _content(final) == "old"
     assert list(tmp_path.iterdir()) == [final]
 

@@ -96,7 +96,7 @@ def require_ranks(expected: int | None) -> None:
 
 
 def use_deepspeed(cfg: Any, name: str, precision: str | None = None) -> None:
-    """Turns the config of a plain run into one under DeepSpeed, as XTuner's ``train`` does, with our strategy.
+    """Turns the config of a plain run into one under DeepSpeed.
 
     Accumulation, gradient clipping and batch size come from ``optim_wrapper`` and ``train_dataloader``.
 
@@ -116,10 +116,8 @@ def use_deepspeed(cfg: Any, name: str, precision: str | None = None) -> None:
     if precision is not None:
         settings["bf16"] = {"enabled": precision == "bf16"}
         settings.pop("fp16", None)
-    elif "auto" in [settings.get(key, {}).get("enabled") for key in ("bf16", "fp16")]:
-        from xtuner.tools.utils import auto_dtype_of_deepspeed_config
-
-        settings = auto_dtype_of_deepspeed_config(settings)
+    else:
+        _settle_auto_precision(settings)
     clip = cfg.optim_wrapper.get("clip_grad") or {}
     if clip.get("type", "norm") != "norm" or clip.get("norm_type", 2) != 2:
         raise ConfigError(f"optim_wrapper.clip_grad = {dict(clip)}: DeepSpeed clips the norm of order 2 alone.")
@@ -141,6 +139,20 @@ def use_deepspeed(cfg: Any, name: str, precision: str | None = None) -> None:
     cfg.optim_wrapper = dict(type="DeepSpeedOptimWrapper", **optimizer_settings(cfg))
     cfg.runner_type = "FlexibleRunner"
     require_whole_towers(cfg)
+
+
+def _settle_auto_precision(settings: dict[str, Any]) -> None:
+    """Decides what ``"enabled": "auto"`` of ``bf16`` and ``fp16`` means here: bf16 if the machine has it, else fp16."""
+    import torch
+
+    from sa2va_native.parallel.process_group import has_cuda
+
+    able = {"bf16": not has_cuda() or torch.cuda.is_bf16_supported(), "fp16": has_cuda()}
+    for name in able.keys() & settings.keys():
+        if settings[name].get("enabled") == "auto":
+            settings[name]["enabled"] = able[name]
+    if settings.get("bf16", {}).get("enabled") and "fp16" in settings:
+        settings["fp16"]["enabled"] = False
 
 
 def optimizer_settings(cfg: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""XTuner's DeepSpeed strategy, made safe to kill and able to run without a GPU."""
+"""MMEngine's DeepSpeed strategy, made safe to kill and able to run without a GPU."""
 
 from __future__ import annotations
 
@@ -6,33 +6,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mmengine._strategy import DeepSpeedStrategy
 from mmengine.config import ConfigDict
+from mmengine.device import get_device
 from mmengine.dist import barrier, is_main_process
 from mmengine.registry import STRATEGIES
-from xtuner.engine import DeepSpeedStrategy
-from xtuner.parallel.sequence import init_sequence_parallel
 
 from sa2va_native.engine.checkpoints import checkpointing
 from sa2va_native.engine.checkpoints.resharding import load_resharded
 from sa2va_native.engine.checkpoints.safe_load import load_file
 from sa2va_native.engine.checkpoints.weights import load_weights
 from sa2va_native.engine.checkpoints.zero_shards import ZeroShards
+from sa2va_native.engine.run.deepspeed_compat import supply_onebit
 from sa2va_native.errors import CheckpointError
 from sa2va_native.files.atomic import discard_incomplete
 from sa2va_native.parallel.process_group import describe_single_rank, has_cuda, init_cpu_process_group
-
-
-def adopt_strategy(strategy: Any) -> None:
-    """Makes the strategy that ``xtuner train --deepspeed`` sets up this project's; before the model is built."""
-    if type(strategy) is DeepSpeedStrategy:
-        strategy.__class__ = Sa2VADeepSpeedStrategy
-        strategy.load_from = None
-        del strategy.hf_deepspeed_config
+from sa2va_native.parallel.unwrap import unwrap_model
 
 
 @STRATEGIES.register_module()
 class Sa2VADeepSpeedStrategy(DeepSpeedStrategy):
-    """DeepSpeed ZeRO-1, 2 and 3 with five differences to XTuner's strategy.
+    """DeepSpeed ZeRO-1, 2 and 3 with five differences to MMEngine's strategy.
 
     - Ranks without a GPU talk over gloo.
     - A checkpoint folder is written under a temporary name and renamed when all ranks are done.
@@ -49,18 +43,15 @@ class Sa2VADeepSpeedStrategy(DeepSpeedStrategy):
     config: Any  #: settings of DeepSpeed
 
     def __init__(self, *, load_from: str | None = None, **kwargs: Any) -> None:
+        supply_onebit()
         super().__init__(**kwargs)
         self.load_from = load_from
-        # While XTuner's object lives, transformers builds models already sliced under ZeRO-3, and weights loaded
-        # afterwards would meet empty tensors. DeepSpeed slices the finished model instead.
-        del self.hf_deepspeed_config
 
     def _setup_distributed(self, launcher: str | None = None, backend: str = "nccl", **kwargs: Any) -> None:
         if has_cuda():
             super()._setup_distributed(launcher, backend, **kwargs)
         else:
             init_cpu_process_group()
-            init_sequence_parallel(self.sequence_parallel_size)
 
     def _init_model_weights(self, model: Any) -> Any:
         model = super()._init_model_weights(model)
@@ -78,6 +69,8 @@ class Sa2VADeepSpeedStrategy(DeepSpeedStrategy):
             # does not: now and then a forward would read weights that are still on their way.
             self.config.setdefault("zero_optimization", {})["stage3_allgather_sequential"] = True
         wrapper = super()._wrap_model(model)
+        # The engine moves the model there except under ZeRO-3, which moves parameters alone.
+        unwrap_model(wrapper).data_preprocessor.to(get_device())
         wrapper.model.checkpoint_engine.load = lambda path, map_location=None: load_file(path)
         return wrapper
 

@@ -1,4 +1,4 @@
-"""XTuner's train loop, counted in optimizer steps and resumed without reading old data."""
+"""MMEngine's train loop, counted in optimizer steps and resumed without reading old data."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from typing import Any
 
 from mmengine.dist import all_gather_object, broadcast_object_list, get_world_size
 from mmengine.registry import LOOPS
+from mmengine.runner import IterBasedTrainLoop
 from mmengine.runner.loops import _InfiniteDataloaderIterator
-from xtuner.engine import TrainLoop as XTunerTrainLoop
 
 from sa2va_native.engine.run.before_step import OptimizerSteps, accumulation_steps
-from sa2va_native.engine.run.strategy import adopt_strategy
+from sa2va_native.engine.run.xtuner_guest import adopt_strategy
 from sa2va_native.errors import ConfigError, DataError
 from sa2va_native.parallel.parameters import is_partitioned
 from sa2va_native.parallel.unwrap import unwrap_model
 
 
 @LOOPS.register_module()
-class TrainLoop(XTunerTrainLoop):
+class TrainLoop(IterBasedTrainLoop):
     """Trains for ``max_steps`` optimizer steps.
 
     On resume MMEngine loads and throws away every batch that was already trained on. Here the batch sampler
