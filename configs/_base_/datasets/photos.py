@@ -1,20 +1,17 @@
-"""Masks of two photographs and expressions for generated scenes, at the 4B model's sizes; nothing is downloaded."""
+"""Expressions for generated scenes and masks of two photographs, at the 4B model's sizes; nothing is downloaded."""
 
 from mmengine.config import read_base
 
 with read_base():
-    from .four_sets import *
+    from .refcoco import *
 
 from sa2va_native.datasets.adapters.photos import ImgvizPhotos
 from sa2va_native.datasets.adapters.scenes import SceneExpressions
 
 _scenes = dict(type=SceneExpressions)
 
-_refer_sources = [dict(kind="refer", dataset=dict(**_scenes, split="labelled"))]
-_cycle_sources = [dict(kind="cycle", dataset=dict(type=ImgvizPhotos))]
-
 train_dataloader.update(num_workers=0, pin_memory=False)
-train_dataloader["dataset"]["sources"] = _refer_sources
+train_dataloader["dataset"]["sources"] = [dict(kind="refer", dataset=dict(**_scenes, split="labelled"))]
 
 test_dataloader.update(num_workers=0)
 test_dataloader["dataset"]["sources"] = [

@@ -1,4 +1,4 @@
-"""Generated scenes, written to the cache folder at first use: expressions for a few, masks alone for many."""
+"""Generated scenes with expressions, written to the cache folder at first use."""
 
 from mmengine.config import read_base
 
@@ -11,13 +11,13 @@ from sa2va_native.evaluation.cycle_metric import CycleMetric
 from sa2va_native.evaluation.referring_metric import ReferringMetric
 from sa2va_native.evaluation.scene_caption_metric import SceneCaptionMetric
 
-_transform = dict(type=SampleTransform, image_size=128, grounding_size=128, grid_size=8, mask_size=32)
-
-_refer_sources = [dict(kind="refer", dataset=dict(type=SceneExpressions, split="labelled"))]
-_cycle_sources = [dict(kind="cycle", dataset=dict(type=SceneMasks, split="mask_only"))]
+_sizes = dict(image_size=128, grounding_size=128, grid_size=8, mask_size=32)  # as the model makes them
 
 train_dataloader.update(batch_size=8, num_workers=0)
-train_dataloader["dataset"].update(sources=_refer_sources, transform=_transform)
+train_dataloader["dataset"].update(
+    sources=[dict(kind="refer", dataset=dict(type=SceneExpressions, split="labelled"))],
+    transform=dict(type=SampleTransform, **_sizes),
+)
 
 test_dataloader.update(batch_size=50, num_workers=0)
 test_dataloader["dataset"].update(
@@ -26,7 +26,7 @@ test_dataloader["dataset"].update(
         for name in ("test", "test_heldout")
         for kind, adapter in (("refer", SceneExpressions), ("cycle", SceneMasks))
     ],
-    transform=_transform,
+    transform=dict(type=SampleTransform, **_sizes),
 )
 test_evaluator = [
     dict(type=metric, source=name)

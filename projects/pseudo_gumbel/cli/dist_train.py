@@ -14,7 +14,7 @@ from pseudo_gumbel.cli.ranks import fail, read_command_line, train_command
 USAGE = """\
 usage: pseudo-gumbel dist-train CONFIG N [options of pseudo-gumbel train]
 
-  Ranks use DeepSpeed ZeRO-2 unless --deepspeed names another json.
+  Ranks use DeepSpeed as the config or --deepspeed say, else ZeRO-2.
 
 examples:
   pseudo-gumbel dist-train pseudo_gumbel_tiny 2

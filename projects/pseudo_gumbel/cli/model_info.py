@@ -24,7 +24,7 @@ def parse_args(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace
     add_config(parser)
     parser.add_argument("--json", action="store_true", help="print JSON; sizes in bytes")
     parser.add_argument("--ranks", type=int, default=1, metavar="N", help="GPUs to plan for (default: 1)")
-    parser.add_argument("--deepspeed", metavar="NAME", default="zero2", help="as for train (default: zero2)")
+    parser.add_argument("--deepspeed", metavar="NAME", help="as for train (default: the config's, else zero2)")
     parser.add_argument("--batch-size", type=int, metavar="N", help="samples a rank (default: the config's)")
     parser.add_argument("--precision", choices=["fp32", "bf16"], help="default: what the json says")
     add_cfg_options(parser)
@@ -43,7 +43,7 @@ def show(args: argparse.Namespace) -> None:
         cfg = launch.load_config(args.config, args.cfg_options)
         if args.batch_size is not None:
             cfg.train_dataloader.batch_size = args.batch_size
-        launch.use_deepspeed(cfg, args.deepspeed, args.precision)
+        engine = launch.use_engine(cfg, args.deepspeed, args.precision, default="zero2")
         model = build_skeleton(cfg)
     parts, number, plan = components(model), counts(model), memory_plan(cfg, model, args.ranks)
     if args.json:
@@ -74,8 +74,7 @@ def show(args: argparse.Namespace) -> None:
     tensors, trained = (sum(part[i] for part in parts.values()) for i in (1, 3))
     print(f"{'total':<16}{number.total:>15,}{1:>8.2%}{tensors:>9,}{number.trained:>15,}{trained:>9,}")
     print(f"trained share {number.trained / number.total:.2%}\n")
-    zero = cfg.strategy.config.zero_optimization.stage
-    print(f"memory on each of {args.ranks} GPUs, ZeRO-{zero}, {cfg.train_dataloader.batch_size} samples")
+    print(f"memory on each of {args.ranks} GPUs, {cfg.train_dataloader.batch_size} samples, {engine}")
     print("\n".join(f"  {line}" for line in describe_memory(cfg, model, args.ranks, plan)))
 
 

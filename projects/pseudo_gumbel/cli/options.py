@@ -60,7 +60,7 @@ def add_debug(parser: argparse.ArgumentParser) -> None:
 
 
 class _CfgOptions(argparse.Action):
-    """MMEngine's ``DictAction``, imported when it is used: ``--help`` should not wait for it."""
+    """Our ``DictAction``, imported when it is used: ``--help`` should not wait for MMEngine."""
 
     def __call__(
         self,
@@ -69,6 +69,6 @@ class _CfgOptions(argparse.Action):
         values: str | Sequence[Any] | None,
         option_string: str | None = None,
     ) -> None:
-        from mmengine.config import DictAction
+        from sa2va_native.engine.config.options import DictAction
 
         DictAction(self.option_strings, self.dest, nargs=self.nargs)(parser, namespace, values, option_string)

@@ -12,7 +12,7 @@ from pseudo_gumbel.cli.options import in_words_of
 from sa2va_native.engine.config.find_config import find_config
 from sa2va_native.errors import ConfigError
 
-#: Unless an option says otherwise.
+#: What ranks use where neither an option nor the config says anything.
 _DEEPSPEED = "zero2"
 
 
@@ -47,21 +47,12 @@ def read_command_line(arguments: Sequence[str] | None, prog: str, usage: str, be
         fail(prog, str(error))
     if not re.fullmatch("[1-9][0-9]*", ranks):
         fail(prog, f"number of ranks '{ranks}' is not a positive integer")
-    options = with_deepspeed(options)
+    options += ["--deepspeed-default", _DEEPSPEED]
     if "--dry-run" in options:
         from pseudo_gumbel.cli.train import main
 
         main([config, "--ranks", ranks, *options])
     return Launch(given[:before], config, int(ranks), options)
-
-
-def with_deepspeed(options: list[str]) -> list[str]:
-    """Ranks use ZeRO-2 unless ``--deepspeed`` says otherwise."""
-    return (
-        options
-        if any(option.startswith("--deepspeed") for option in options)
-        else [*options, "--deepspeed", _DEEPSPEED]
-    )
 
 
 def train_command(launch: Launch, launcher: str) -> list[str]:

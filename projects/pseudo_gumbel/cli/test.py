@@ -42,6 +42,7 @@ def evaluate(args: argparse.Namespace) -> None:
     cfg = launch.load_config(args.config, args.cfg_options, args.work_dir)
     launch.use_weights(cfg, args.weights)
     launch.require_writable(cfg.work_dir)
+    launch.without_deepspeed(cfg)
     cfg.launcher, cfg.load_from, cfg.resume = "none", None, False
     for key in ("train_dataloader", "train_cfg", "optim_wrapper", "param_scheduler"):
         cfg.pop(key, None)

@@ -28,8 +28,11 @@ def parse_args(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace
     add_config(parser)
     parser.add_argument("--work-dir", help="where logs and checkpoints go (default: work_dirs/<config>)")
     parser.add_argument(
-        "--deepspeed", metavar="NAME", help="zero1, zero2, zero3, zero2_offload, zero3_offload, or a DeepSpeed json"
+        "--deepspeed",
+        metavar="NAME",
+        help="zero1, zero2, zero3, zero2_offload, zero3_offload, a DeepSpeed json, or none (default: the config's)",
     )
+    parser.add_argument("--deepspeed-default", metavar="NAME", help=argparse.SUPPRESS)  # of the launchers
     parser.add_argument("--precision", choices=["fp32", "bf16"], help="default: what config or json say")
     parser.add_argument(
         "--resume", nargs="?", const="", metavar="PATH", help="go on from PATH, or from the newest checkpoint"
@@ -58,12 +61,12 @@ def parse_args(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace
     return parser.parse_args(arguments)
 
 
-def settings(args: argparse.Namespace) -> list[Callable[[Any], None]]:
+def settings(args: argparse.Namespace) -> list[Callable[[Any], str | None]]:
     """What the options do to the config, in order; each refuses what cannot work."""
     from sa2va_native.engine.config.data_root import use_data_root
     from sa2va_native.engine.run import launch
 
-    given: list[Callable[[Any], None]] = [lambda cfg: cfg.merge_from_dict({"launcher": args.launcher})]
+    given: list[Callable[[Any], str | None]] = [lambda cfg: cfg.merge_from_dict({"launcher": args.launcher})]
     if args.seed is not None:
         given.append(lambda cfg: cfg.merge_from_dict({"randomness.seed": args.seed}))
     if args.max_steps is not None:
@@ -72,10 +75,7 @@ def settings(args: argparse.Namespace) -> list[Callable[[Any], None]]:
         given.append(lambda cfg: use_data_root(cfg, args.data_root))
     given.append(lambda cfg: launch.use_weights(cfg, args.weights))
     given.append(lambda cfg: launch.use_checkpoint(cfg, args.resume, args.load_from))
-    if args.deepspeed is not None:
-        given.append(lambda cfg: launch.use_deepspeed(cfg, args.deepspeed, args.precision))
-    elif args.precision is not None:
-        given.append(lambda cfg: launch.use_precision(cfg, args.precision))
+    given.append(lambda cfg: launch.use_engine(cfg, args.deepspeed, args.precision, args.deepspeed_default))
     return given
 
 

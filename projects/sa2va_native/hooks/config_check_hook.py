@@ -15,7 +15,8 @@ class ConfigCheckHook(Hook):
     """Runs the checks that the command line runs, before the first iteration, e.g. under ``xtuner train``.
 
     Raises:
-        ConfigError: naming the first unknown key; or nobody chose the base weights; or a feature cache under ZeRO-3.
+        ConfigError: naming the first unknown key, or size of the data that is not the model's; or nobody chose the base
+            weights; or a feature cache under ZeRO-3.
     """
 
     priority = "HIGHEST"

@@ -50,17 +50,15 @@ def test_a_misspelt_command_tells_the_nearest(capsys: pytest.CaptureFixture[str]
 
 
 def test_what_a_rank_runs() -> None:
-    """Red when ZeRO-2 overrides a choice, an option gets lost, or the current folder comes before packages."""
+    """Red when an option gets lost, ZeRO-2 overrides a choice, or the current folder shadows packages."""
     launch = ranks.read_command_line(["gpu", "sa2va_tiny", "3", "--seed", "1"], "slurm_train.sh", "", before=1)
     assert (launch.before, launch.ranks) == (["gpu"], 3)
     command = ranks.train_command(launch, "slurm")
     assert command[:5] == [sys.executable, "-u", "-P", "-m", "pseudo_gumbel"]
     assert command[5:] == [
         "train", str(ROOT / "configs/sa2va_tiny.py"), "--launcher", "slurm", "--ranks", "3", "--seed", "1",
-        "--deepspeed", "zero2",
+        "--deepspeed-default", "zero2",
     ]  # fmt: skip
-    for chosen in (["--deepspeed", "zero3"], ["--deepspeed=none"]):
-        assert ranks.with_deepspeed(chosen) == chosen
 
 
 def test_gpus_are_those_of_the_driver_that_the_environment_leaves(

@@ -75,7 +75,7 @@ def require_same_engine(path: str | Path, deepspeed: bool) -> None:
         CheckpointError: it was the other one.
     """
     if Path(path).is_dir() != deepspeed:
-        wrote, remedy = ("without", "Leave --deepspeed out") if deepspeed else ("with", "Add --deepspeed")
+        wrote, remedy = ("without", "Add --deepspeed none") if deepspeed else ("with", "Add --deepspeed")
         raise CheckpointError(
             f"{path} was written {wrote} DeepSpeed. {remedy} to resume it, or begin a new run from its weights with "
             "--load-from."

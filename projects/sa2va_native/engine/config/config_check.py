@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import sys
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from mmengine import registry
 from mmengine.registry import Registry
 
+from sa2va_native.engine.config.sizes import size_problems
 from sa2va_native.errors import ConfigError, did_you_mean
 
 #: Top-level keys that XTuner's tools or ours read, besides the arguments of MMEngine's runners.
@@ -27,6 +29,7 @@ _TOOL_KEYS = {
     "efficient_conv_bn_eval",
     "compile",
     "sync_bn",
+    "custom_imports",
 }
 #: Keys that a builder takes out of a dict before its class sees them.
 _BUILDER_KEYS = {"type", "_scope_", "_delete_"}
@@ -38,7 +41,7 @@ _OPTIM_WRAPPER_KEYS = {"optimizer", "constructor", "paramwise_cfg"}
 
 
 def check_config(cfg: Any) -> None:
-    """Refuses unknown keys anywhere in a config.
+    """Refuses unknown keys anywhere in a config, and sizes of the data that are not the model's.
 
     Top-level keys are those of MMEngine's runners and XTuner; a variable that only helps to write the config
     starts with an underscore. In every dict with a ``type``, each key must be a parameter of that class or function.
@@ -54,7 +57,15 @@ def check_config(cfg: Any) -> None:
 
 
 def config_problems(cfg: Any) -> Iterator[str]:
-    """Every unknown key of a config; see :func:`check_config`."""
+    """Every unknown key of a config and every size that does not fit; see :func:`check_config`."""
+    unknown = [*_unknown_keys(cfg)]
+    yield from unknown
+    model = None if unknown else sa2va_config(cfg)
+    if model is not None:
+        yield from size_problems(cfg, model, "model" if model is cfg["model"] else "model.sa2va")
+
+
+def _unknown_keys(cfg: Any) -> Iterator[str]:
     cfg = cfg.to_dict() if hasattr(cfg, "to_dict") else dict(cfg)
     known = _top_level_keys()
     for key, value in cfg.items():
@@ -124,9 +135,10 @@ def require_whole_towers(cfg: Any) -> None:
     Raises:
         ConfigError: the config has both.
     """
-    settings = (cfg.get("strategy") or {}).get("config") or {}
+    settings = (cfg.get("strategy") or {}).get("config")
+    stage = settings.get("zero_optimization", {}).get("stage") if isinstance(settings, dict) else None
     model = sa2va_config(cfg)
-    if model and model.get("feature_cache") and settings.get("zero_optimization", {}).get("stage") == 3:
+    if model and model.get("feature_cache") and stage == 3:
         raise ConfigError(
             f"feature_cache = {_short(dict(model['feature_cache']))} under ZeRO-3: ranks that find their pictures "
             "would not take part in gathering the towers' weights. Take --deepspeed zero2, or feature_cache=None."
@@ -134,7 +146,14 @@ def require_whole_towers(cfg: Any) -> None:
 
 
 def _problems_of_dict(path: str, entry: dict) -> Iterator[str]:
-    target = resolve_type(entry["type"])
+    try:
+        target = resolve_type(entry["type"])
+    except Exception as error:  # whatever the module that holds it does
+        yield (
+            f"{path}.type = {entry['type']!r} cannot be imported ({type(error).__name__}: {error}). Its module lies "
+            "beside the config, or its folder is on PYTHONPATH."
+        )
+        return
     if target is None:
         yield (
             f"{path}.type = {entry['type']!r} is not registered and cannot be imported. Import the class "
@@ -214,21 +233,25 @@ def _top_level_keys() -> frozenset[str]:
 
 
 def resolve_type(type_: Any) -> Callable | None:
-    """The class or function behind a ``type``: itself, a lazy import, a dotted path, or a registered name."""
+    """The class or function behind a ``type``: itself, a lazy import, a dotted path, or a registered name.
+
+    Raises:
+        Exception: of the module that holds it, e.g. that there is none.
+    """
     if type(type_).__name__ in ("LazyObject", "LazyAttr"):
         type_ = type_.build()
     if not isinstance(type_, str):
         return type_
     if "." in type_:
         module, _, name = type_.rpartition(".")
-        try:
-            return getattr(importlib.import_module(module), name, None)
-        except ImportError:
-            return None
-    for root in vars(registry).values():
-        if isinstance(root, Registry) and (found := root.get(type_)) is not None:
-            return found
-    return None
+        return getattr(importlib.import_module(module), name, None)
+    return next((found for one in _registries() if (found := one.get(type_)) is not None), None)
+
+
+def _registries() -> list[Registry]:
+    """MMEngine's own, then those of every module called ``registry``, as its projects have them."""
+    modules = [registry, *(module for name, module in list(sys.modules.items()) if name.endswith(".registry"))]
+    return [one for module in modules for one in vars(module).values() if isinstance(one, Registry)]
 
 
 def _short(value: Any) -> str:

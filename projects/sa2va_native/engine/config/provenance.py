@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sa2va_native.engine.config.find_config import find_config
+from sa2va_native.engine.config.reading import base_file, base_statements, parse_config
 
 #: Where a value is in a config: keys of dicts and indices of lists.
 Place = tuple[str | int, ...]
@@ -27,11 +28,22 @@ def provenance(path: str | Path) -> dict[Place, Path]:
 
     The file and its bases are run as Python. A dict of a base that a child only puts elsewhere, as the method does with
     the base model, keeps the origins of its values; a value that a child sets to what it was keeps its origin too.
+
+    Raises:
+        ConfigError: see :func:`sa2va_native.engine.config.reading.base_file`.
     """
-    names: dict[str, Any] = {}
     origins = _Origins()
-    _run(find_config(path), names, origins)
+    names = _run(find_config(path), origins)
     return {place: origins.of(names, place) for place, _ in leaves(names)}
+
+
+def run_config(path: str | Path) -> dict[str, Any]:
+    """The names of a config, private ones included, with the dicts that Python made.
+
+    Raises:
+        ConfigError: see :func:`sa2va_native.engine.config.reading.base_file`.
+    """
+    return _run(find_config(path), _Origins())
 
 
 class _Origins:
@@ -51,6 +63,12 @@ class _Origins:
             self.note(value, file)
         self._seen[id(container)] = (container, now)
 
+    def carry(self, source: dict[str, Any], name: str, target: dict[str, Any], new_name: str) -> None:
+        """A name of a base becomes one of a child, and its origin with it."""
+        target[new_name] = source[name]
+        _, entries = self._seen.setdefault(id(target), (target, {}))
+        entries[new_name] = self._seen[id(source)][1][name]
+
     def of(self, container: Any, place: Place) -> Path:
         """The file that put in the innermost entry of a place."""
         for key in place[:-1]:
@@ -58,19 +76,20 @@ class _Origins:
         return self._seen[id(container)][1][place[-1]][1]
 
 
-def _run(path: Path, names: dict[str, Any], origins: _Origins) -> None:
-    own = []
-    for statement in ast.parse(path.read_text("utf-8")).body:
-        if not isinstance(statement, ast.With):  # MMEngine takes no other `with` than that of read_base
-            own.append(statement)
-            continue
-        for base in statement.body:
-            assert isinstance(base, ast.ImportFrom), "MMEngine takes nothing else under read_base"
-            parts = (base.module or "").split(".")
-            _run(path.resolve().parents[base.level - 1].joinpath(*parts).with_suffix(".py"), names, origins)
+def _run(path: Path, origins: _Origins) -> dict[str, Any]:
+    """The names of a config. As in MMEngine each file runs its bases anew, and ``*`` takes private names too."""
+    tree = parse_config(path)
+    names: dict[str, Any] = {}
+    for base in base_statements(path, tree):
+        inherited = _run(base_file(path, base), origins)
+        for alias in base.names:
+            for name in inherited if alias.name == "*" else [alias.name]:
+                origins.carry(inherited, name, names, alias.asname or name)
+    own = [statement for statement in tree.body if not isinstance(statement, ast.With)]
     exec(compile(ast.Module(own, []), str(path), "exec"), names)  # a config is code; MMEngine runs it as well
     del names["__builtins__"]
     origins.note(names, path)
+    return names
 
 
 def _entries(value: Any) -> dict[Any, Any]:

@@ -32,7 +32,8 @@ from sa2va_native.engine.run.launch import optimizer_settings
 from sa2va_native.errors import BadSample, DataError, Sa2VAError
 from sa2va_native.parallel.process_group import has_cuda
 
-Settings = Sequence[Callable[[Any], None]]
+#: What the command line does to a config; each may say what it settled.
+Settings = Sequence[Callable[[Any], str | None]]
 
 _TRIED = 16  # samples of a set; where none of them can be used a run would soon meet ``max_bad_samples``
 
@@ -118,7 +119,8 @@ def check_config_and_options(cfg: Any, settings: Settings) -> Found:
         found.problems += config_problems(cfg)
     for apply in settings:
         with found.noting():
-            apply(cfg)
+            if settled := apply(cfg):
+                found.facts.append(settled)
     return found
 
 
@@ -135,8 +137,8 @@ def describe_steps(cfg: Any, ranks: int) -> Found:
 
 def accumulation(cfg: Any) -> int:
     """Micro-batches of a step, with DeepSpeed or without."""
-    settings = cfg.get("strategy") or cfg.optim_wrapper
-    return int(settings.get("gradient_accumulation_steps", settings.get("accumulative_counts", 1)))
+    plain = cfg.optim_wrapper.get("accumulative_counts", 1)
+    return int((cfg.get("strategy") or {}).get("gradient_accumulation_steps", plain))
 
 
 def samples_per_step(cfg: Any, ranks: int) -> int:
@@ -260,7 +262,7 @@ def check_start(cfg: Any) -> Found:
     else:
         found.facts.append(f"goes on from {path}")
         with found.noting():
-            require_same_engine(path, deepspeed="strategy" in cfg)
+            require_same_engine(path, deepspeed=bool(cfg.get("strategy")))
     return found
 
 

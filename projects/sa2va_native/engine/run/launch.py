@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import sys
@@ -11,10 +12,14 @@ from typing import Any
 
 from sa2va_native.engine.config.config_check import check_config, require_weights, require_whole_towers, sa2va_config
 from sa2va_native.engine.config.find_config import find_config
+from sa2va_native.engine.config.options import merge_options
+from sa2va_native.engine.config.reading import read_file
 from sa2va_native.errors import ConfigError, Sa2VAError, did_you_mean
-from sa2va_native.files.paths import ROOT
+from sa2va_native.files.paths import ROOT, resolve
 
 _DEEPSPEED_CONFIGS = ROOT / "configs" / "deepspeed"
+#: Settings of DeepSpeed that stand elsewhere in a config.
+_FROM_THE_CONFIG = ("gradient_accumulation_steps", "train_micro_batch_size_per_gpu", "gradient_clipping")
 _WEIGHTS_VARIABLE = "SA2VA_WEIGHTS"
 #: What gloo says in a rank that waits for one that has ended.
 _PEER_IS_GONE = ("Connection closed by peer", "Connection reset by peer")
@@ -24,7 +29,7 @@ def load_config(path: str, options: dict[str, Any] | None = None, work_dir: str 
     """:func:`read_config`, with its keys checked.
 
     Raises:
-        ConfigError: the file is missing or a key is unknown.
+        ConfigError: the file is missing or cannot be read, or a key is unknown, or sizes of data and model differ.
     """
     cfg = read_config(path, options, work_dir)
     check_config(cfg)
@@ -41,17 +46,19 @@ def read_config(path: str, options: dict[str, Any] | None = None, work_dir: str 
         path: of a config, or the name of a shipped one, see :func:`find_config`.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is none, it cannot be read, or an option does not fit it.
     """
-    from mmengine.config import Config
-
-    cfg = Config.fromfile(find_config(path))
-    if options:
-        cfg.merge_from_dict(options)
+    cfg = read_file(find_config(path))
+    merge_options(cfg, options or {})
     cfg.work_dir = work_dir or cfg.get("work_dir") or str(Path("work_dirs") / Path(path).stem)
     dataset = cfg.get("train_dataloader", {}).get("dataset", {})
-    if dataset.get("report_file"):
-        dataset.report_file = str(Path(cfg.work_dir) / dataset.report_file)
+    if report_file := dataset.get("report_file"):
+        if not isinstance(report_file, str):
+            raise ConfigError(
+                f"train_dataloader.dataset.report_file = {report_file}: expected one path. On the command line a comma "
+                """makes a list; quotes inside keep it: --cfg-options 'KEY="a,b"'."""
+            )
+        dataset.report_file = str(Path(cfg.work_dir) / report_file)
     return cfg
 
 
@@ -95,15 +102,49 @@ def require_ranks(expected: int | None) -> None:
         )
 
 
-def use_deepspeed(cfg: Any, name: str, precision: str | None = None) -> None:
-    """Turns the config of a plain run into one under DeepSpeed.
+def use_engine(cfg: Any, name: str | None = None, precision: str | None = None, default: str | None = None) -> str:
+    """Settles whether a run uses DeepSpeed, how, and in which precision.
 
-    Accumulation, gradient clipping and batch size come from ``optim_wrapper`` and ``train_dataloader``.
+    Args:
+        cfg: MMEngine config, changed in place.
+        name: what ``--deepspeed`` says, ``"none"`` for a run without; None where the command line says nothing.
+        precision: see :func:`use_deepspeed` and :func:`use_precision`; None for what config and json say.
+        default: used where neither command line nor config say anything.
+
+    Returns:
+        what was settled and where it came from, for a person.
+
+    Raises:
+        ConfigError: see both.
+    """
+    own = None if name else (cfg.get("strategy") or {}).get("config")
+    if name == "none":
+        without_deepspeed(cfg)
+    if name == "none" or not (name or own or default):
+        if precision is not None:
+            use_precision(cfg, precision)
+        return f"without DeepSpeed, {'bf16 autocast' if precision == 'bf16' else 'float32'}"
+    use_deepspeed(cfg, name or own or str(default), precision)
+    source = f"--deepspeed {name}" if name else "strategy of the config" if own else "default of several ranks"
+    return f"DeepSpeed {_zero(cfg.strategy.config)} ({source})"
+
+
+def without_deepspeed(cfg: Any) -> None:
+    """Takes the strategy out of a config, so that MMEngine's plain runner runs it."""
+    for key in ("strategy", "runner_type"):
+        cfg.pop(key, None)
+
+
+def use_deepspeed(cfg: Any, name: str | dict[str, Any], precision: str | None = None) -> None:
+    """Turns a config into that of a run under DeepSpeed, with our strategy.
+
+    Accumulation, gradient clipping and batch size come from ``optim_wrapper`` and ``train_dataloader``, all else of the
+    strategy but its ``config`` from the config's own strategy if it has one.
 
     Args:
         cfg: MMEngine config, changed in place.
         name: ``zero1``, ``zero2``, ``zero3``, ``zero2_offload`` or ``zero3_offload`` of configs/deepspeed, or a json
-            file.
+            file, or DeepSpeed's settings themselves.
         precision: ``"bf16"`` (with float32 master weights) or ``"fp32"``; None for what the json says.
 
     Raises:
@@ -112,7 +153,7 @@ def use_deepspeed(cfg: Any, name: str, precision: str | None = None) -> None:
     """
     import sa2va_native.engine.run.strategy  # noqa: F401  registers it
 
-    settings = json.loads(_deepspeed_file(name).read_text())
+    settings = json.loads(deepspeed_file(name).read_text()) if isinstance(name, str) else copy.deepcopy(dict(name))
     if precision is not None:
         settings["bf16"] = {"enabled": precision == "bf16"}
         settings.pop("fp16", None)
@@ -126,16 +167,20 @@ def use_deepspeed(cfg: Any, name: str, precision: str | None = None) -> None:
         "train_micro_batch_size_per_gpu": cfg.train_dataloader.get("batch_size", 1),
         "gradient_clipping": clip.get("max_norm", 0.0),  # 0 is off
     }
+    where = name if isinstance(name, str) else "strategy.config"
     for key, value in ours.items():
         if settings.get(key, "auto") not in ("auto", value):
             raise ConfigError(
-                f"{name}: {key} is {settings[key]} and the config says {value}. "
-                'Write "auto" in the json; the config decides.'
+                f"{where}: {key} is {settings[key]} and the config says {value}. "
+                'Write "auto" there; the config decides.'
             )
     model = sa2va_config(cfg)
     if model is not None and settings.get("bf16", {}).get("enabled"):
         model.dtype = "bfloat16"  # what DeepSpeed would make of it, without float32 copies of everything first
-    cfg.strategy = dict(type="Sa2VADeepSpeedStrategy", config=settings, exclude_frozen_parameters=True, **ours)
+    more = {key: value for key, value in (cfg.get("strategy") or {}).items() if key not in (*ours, "type", "config")}
+    cfg.strategy = dict(
+        type="Sa2VADeepSpeedStrategy", config=settings, **{"exclude_frozen_parameters": True, **more, **ours}
+    )
     cfg.optim_wrapper = dict(type="DeepSpeedOptimWrapper", **optimizer_settings(cfg))
     cfg.runner_type = "FlexibleRunner"
     require_whole_towers(cfg)
@@ -153,6 +198,30 @@ def _settle_auto_precision(settings: dict[str, Any]) -> None:
             settings[name]["enabled"] = able[name]
     if settings.get("bf16", {}).get("enabled") and "fp16" in settings:
         settings["fp16"]["enabled"] = False
+
+
+def settle_runner(runner: Any) -> None:
+    """Settles DeepSpeed for a runner that was built from a config as it stands, e.g. by ``xtuner train``.
+
+    Before the model is built: its type under bf16 is settled too.
+    """
+    cfg = runner.cfg
+    if cfg.get("strategy") and not is_settled(cfg):
+        use_deepspeed(cfg, cfg.strategy.config)
+        ours = {key: value for key, value in cfg.strategy.items() if key in _FROM_THE_CONFIG}
+        runner.strategy.config.update({**cfg.strategy.config.to_dict(), **ours})
+        runner.optim_wrapper, runner.model = cfg.optim_wrapper, cfg.model
+
+
+def _zero(settings: Any) -> str:
+    kind = next((kind for kind in ("bf16", "fp16") if settings.get(kind, {}).get("enabled")), None)
+    precision = f"{kind} over float32 master weights" if kind else "float32"
+    return f"ZeRO-{settings.get('zero_optimization', {}).get('stage', 0)}, {precision}"
+
+
+def is_settled(cfg: Any) -> bool:
+    """Whether DeepSpeed's wrapper stands in the place of the schedule's."""
+    return getattr(cfg.optim_wrapper.type, "__name__", cfg.optim_wrapper.type) == "DeepSpeedOptimWrapper"
 
 
 def optimizer_settings(cfg: Any) -> dict[str, Any]:
@@ -242,7 +311,9 @@ def build_runner(cfg: Any) -> Any:
     start_from = None if cfg.get("resume") else cfg.get("load_from")
     if start_from:
         cfg.load_from = None
-    if "runner_type" in cfg:
+    if cfg.get("strategy"):
+        if not is_settled(cfg):
+            use_engine(cfg)
         if start_from:
             cfg.strategy.load_from = start_from
         return RUNNERS.build(cfg)
@@ -292,9 +363,14 @@ def _one_line(error: Exception) -> str | None:
     return None
 
 
-def _deepspeed_file(name: str) -> Path:
-    if Path(name).is_file():
-        return Path(name)
+def deepspeed_file(name: str) -> Path:
+    """The json that a name of configs/deepspeed or a path means.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if (file := resolve(name)).is_file():
+        return file
     ours = {file.stem: file for file in sorted(_DEEPSPEED_CONFIGS.glob("*.json"))}
     if name.removeprefix("deepspeed_") in ours:
         return ours[name.removeprefix("deepspeed_")]

@@ -18,6 +18,7 @@ from sa2va_native.engine.checkpoints.safe_load import load_file
 from sa2va_native.engine.checkpoints.weights import load_weights
 from sa2va_native.engine.checkpoints.zero_shards import ZeroShards
 from sa2va_native.engine.run.deepspeed_compat import supply_onebit
+from sa2va_native.engine.run.launch import deepspeed_file
 from sa2va_native.errors import CheckpointError
 from sa2va_native.files.atomic import discard_incomplete
 from sa2va_native.parallel.process_group import describe_single_rank, has_cuda, init_cpu_process_group
@@ -46,6 +47,10 @@ class Sa2VADeepSpeedStrategy(DeepSpeedStrategy):
         supply_onebit()
         super().__init__(**kwargs)
         self.load_from = load_from
+
+    def _parse_config(self, config: Any) -> Any:
+        """Also a name of configs/deepspeed."""
+        return super()._parse_config(str(deepspeed_file(config)) if isinstance(config, str) else config)
 
     def _setup_distributed(self, launcher: str | None = None, backend: str = "nccl", **kwargs: Any) -> None:
         if has_cuda():

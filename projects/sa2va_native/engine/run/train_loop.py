@@ -10,6 +10,7 @@ from mmengine.runner import IterBasedTrainLoop
 from mmengine.runner.loops import _InfiniteDataloaderIterator
 
 from sa2va_native.engine.run.before_step import OptimizerSteps, accumulation_steps
+from sa2va_native.engine.run.launch import settle_runner
 from sa2va_native.engine.run.xtuner_guest import adopt_strategy
 from sa2va_native.errors import ConfigError, DataError
 from sa2va_native.parallel.parameters import is_partitioned
@@ -51,6 +52,7 @@ class TrainLoop(IterBasedTrainLoop):
             raise ConfigError(f"train_cfg: max_steps={max_steps}, val_interval={val_interval}: at least 1 each.")
         # Under `xtuner train --deepspeed` XTuner chooses the strategy, and no code of ours runs before this.
         adopt_strategy(getattr(runner, "strategy", None))
+        settle_runner(runner)
         _end_with_the_run(runner.param_schedulers, max_steps)
         counts = accumulation_steps(runner)
         super().__init__(

@@ -22,10 +22,11 @@ def test_the_last_file_that_set_a_value_is_named() -> None:
         ("default_hooks", "ema_teacher", "decay"): "ablations/no_ema.py",
         ("default_hooks", "caption_panel", "interval"): "pseudo_gumbel_tiny.py",
         ("default_hooks", "logger", "interval"): "_base_/default_runtime.py",
-        ("model", "words", "temperature"): "_base_/pseudo_gumbel.py",
+        ("model", "words", "temperature"): "pseudo_gumbel_4b.py",
         # `sa2va=model` only puts the base's dict elsewhere
         ("model", "sa2va", "lora", "r"): "_base_/models/sa2va_tiny.py",
-        ("train_dataloader", "dataset", "sources", 0, "dataset", "split"): "_base_/datasets/scenes.py",
+        ("train_dataloader", "dataset", "sources", 0, "dataset", "split"): "pseudo_gumbel_tiny.py",
+        ("train_dataloader", "dataset", "sources", 1, "dataset", "split"): "_base_/datasets/scenes.py",
         ("param_scheduler", 0, "end"): "_base_/schedules/tiny.py",
         ("log_level",): "_base_/default_runtime.py",
     }.items():
@@ -59,7 +60,7 @@ def test_the_tool_shows_values_and_their_files() -> None:
     assert ["lr", "0.5", "command", "line"] in shown
     assert ["weight_decay", "0.05", "_base_/schedules/cosine.py"] in shown
     assert ["r", "128", "_base_/models/sa2va_internvl25_4b.py"] in shown
-    assert ["top_k", "128", "_base_/pseudo_gumbel.py"] in shown
+    assert ["top_k", "128", "pseudo_gumbel_4b.py"] in shown
     assert not [line for line in shown if line[:1] == ["max_steps"]], "outside --only"
 
 

@@ -203,8 +203,9 @@ def test_the_4b_config_is_planned_for(cfg: Any, ranks: int) -> None:
     big = launch.read_config("configs/pseudo_gumbel_4b.py", work_dir=cfg.work_dir)
     big.train_dataloader.dataset.sources = cfg.train_dataloader.dataset.sources
     big.train_dataloader.batch_sampler.pattern = ("cycle",)
-    report = dry_run(big, [lambda cfg: launch.use_weights(cfg, ["none"]), zero2], ranks)
+    report = dry_run(big, [lambda cfg: launch.use_weights(cfg, ["none"]), launch.use_engine], ranks)
     assert not [problem for problem in report.problems if "are free" not in problem]
+    assert "DeepSpeed ZeRO-2, bf16 over float32 master weights (strategy of the config)" in str(report)
     assert f"samples: ranks {ranks} x batch 1 x micro-batches 4" in str(report)
     assert "4,181,278,002 parameters, 882,276,933 trained (21.10%)" in str(report)
 

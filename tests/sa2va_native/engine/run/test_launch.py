@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.registry import RUNNERS
 
 from sa2va_native.engine.run import launch
 from sa2va_native.errors import ConfigError
 from sa2va_native.files.paths import ROOT
 from sa2va_native.hooks.config_check_hook import ConfigCheckHook
+from tests.ranks import run_ranks
 from tests.tiny import tiny_sa2va
-from tests.toy import toy_config
+from tests.toy import toy_config, whole_weights
 
 
 def load(name: str) -> Any:
@@ -65,6 +67,70 @@ def test_bf16_under_deepspeed_builds_the_model_in_bf16(precision: str | None, dt
     cfg = load("pseudo_gumbel_tiny")
     launch.use_deepspeed(cfg, "zero2", precision)
     assert cfg.model.sa2va.get("dtype") == dtype
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "stage", "source"),
+    [
+        ("pseudo_gumbel_4b", {}, 2, "strategy of the config"),
+        ("pseudo_gumbel_4b", {"default": "zero1"}, 2, "strategy of the config"),
+        ("pseudo_gumbel_4b", {"name": "zero3"}, 3, "--deepspeed zero3"),
+        ("pseudo_gumbel_4b", {"name": "none", "default": "zero2"}, None, "without DeepSpeed"),
+        ("pseudo_gumbel_tiny", {}, None, "without DeepSpeed, float32"),
+        ("pseudo_gumbel_tiny", {"default": "zero2"}, 2, "default of several ranks"),
+        ("pseudo_gumbel_tiny", {"default": "zero2", "precision": "fp32"}, 2, "float32"),
+    ],
+)
+def test_deepspeed_is_that_of_the_command_line_the_config_or_the_script(
+    name: str, options: dict[str, Any], stage: int | None, source: str
+) -> None:
+    """In this order. Red when ZeRO-2 of the 4B config is lost or cannot be left out, or tiny needs DeepSpeed."""
+    cfg = load(name)
+    assert source in launch.use_engine(cfg, **options)
+    if stage is None:
+        assert not {"strategy", "runner_type"} & cfg.keys()
+        assert cfg.optim_wrapper.accumulative_counts
+        return
+    assert cfg.strategy.config.zero_optimization.stage == stage
+    assert cfg.strategy.exclude_frozen_parameters
+    assert cfg.optim_wrapper.type == "DeepSpeedOptimWrapper"
+    expected = load(name).optim_wrapper
+    assert cfg.strategy.gradient_accumulation_steps == expected.accumulative_counts
+    assert cfg.strategy.gradient_clipping == expected.clip_grad.max_norm
+
+
+def test_settings_of_deepspeed_may_stand_in_the_config() -> None:
+    """Red when a dict in the place of a json's name is not taken, or may contradict the rest of the config."""
+    cfg = load("pseudo_gumbel_4b")
+    cfg.strategy.config = {"zero_optimization": {"stage": 1}}
+    launch.use_engine(cfg)
+    assert cfg.strategy.config == {"zero_optimization": {"stage": 1}}
+    cfg = load("pseudo_gumbel_4b")
+    cfg.strategy.config = {"gradient_accumulation_steps": 7}
+    with pytest.raises(ConfigError, match=r"strategy.config: gradient_accumulation_steps is 7 and the config says 4"):
+        launch.use_engine(cfg)
+
+
+def _train_with_the_configs_strategy(work_dir: Path, by_mmengine: bool) -> dict[str, torch.Tensor]:
+    cfg = toy_config(work_dir, accumulation=2)
+    cfg.strategy = dict(type="sa2va_native.engine.run.strategy.Sa2VADeepSpeedStrategy", config="zero2")
+    cfg.runner_type = "FlexibleRunner"
+    runner = RUNNERS.build(cfg) if by_mmengine else launch.build_runner(cfg)
+    runner.train()
+    assert runner.model.model.zero_optimization_stage() == 2
+    assert runner.model.model.bfloat16_enabled()
+    assert runner.model.model.gradient_accumulation_steps() == 2
+    assert runner.model.model.global_steps == 4
+    return whole_weights(runner)
+
+
+def test_a_strategy_in_the_config_is_used_whoever_builds_the_runner(tmp_path: Path) -> None:
+    """In one process. Red when ``xtuner train`` of such a config steps without accumulation, or past DeepSpeed."""
+    ours, theirs = (
+        run_ranks(1, _train_with_the_configs_strategy, tmp_path / str(flag), flag)[0] for flag in (False, True)
+    )
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def test_parameter_groups_are_those_of_the_config_under_deepspeed_too() -> None:

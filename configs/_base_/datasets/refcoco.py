@@ -1,34 +1,24 @@
-"""Masks of SA-V, SA-1B and Open Images, human expressions of RefCOCO, below ``data/``; sizes of the 4B model.
-
-docs/data.md says how each is laid out; ``--data-root`` takes masks of your own instead.
-"""
+"""Human expressions of RefCOCO, below ``data/``; sizes of the 4B model. docs/data.md says how it is laid out."""
 
 from mmengine.config import read_base
 
 with read_base():
     from .mixture import *
 
-from sa2va_native.datasets.adapters.open_images import OpenImages
 from sa2va_native.datasets.adapters.refer import ReferExpressions
-from sa2va_native.datasets.adapters.sa1b import Sa1b
-from sa2va_native.datasets.adapters.sav_pairs import SavPairs
 from sa2va_native.datasets.transforms import SampleTransform
 from sa2va_native.evaluation.cycle_metric import CycleMetric
 from sa2va_native.evaluation.referring_metric import ReferringMetric
 
-_transform = dict(type=SampleTransform, image_size=448, grounding_size=1024, grid_size=16, mask_size=256)
+_sizes = dict(image_size=448, grounding_size=1024, grid_size=16, mask_size=256)  # as the model makes them
 
 _refcoco = dict(type=ReferExpressions, root="data/refcoco", split_by="unc", image_root="data/coco2014/train2014")
 
-_refer_sources = [dict(kind="refer", dataset=dict(**_refcoco, split="train"))]
-_cycle_sources = [
-    dict(kind="cycle", max_samples=100, dataset=dict(type=SavPairs, root="data/sav_pairs")),
-    dict(kind="cycle", max_samples=500, dataset=dict(type=Sa1b, root="data/sa1b")),
-    dict(kind="cycle", dataset=dict(type=OpenImages, root="data/openimages")),
-]
-
 train_dataloader.update(batch_size=1, num_workers=4, pin_memory=True)
-train_dataloader["dataset"].update(sources=_refer_sources, transform=_transform)
+train_dataloader["dataset"].update(
+    sources=[dict(kind="refer", dataset=dict(**_refcoco, split="train"))],
+    transform=dict(type=SampleTransform, **_sizes),
+)
 
 test_dataloader.update(batch_size=4, num_workers=4)
 test_dataloader["dataset"].update(
@@ -36,7 +26,7 @@ test_dataloader["dataset"].update(
         *(dict(kind="refer", name=split, dataset=dict(**_refcoco, split=split)) for split in ("val", "testA", "testB")),
         dict(kind="cycle", name="val", max_samples=500, dataset=dict(**_refcoco, split="val")),
     ],
-    transform=_transform,
+    transform=dict(type=SampleTransform, **_sizes),
 )
 test_evaluator = [
     *(dict(type=ReferringMetric, source=split) for split in ("val", "testA", "testB")),

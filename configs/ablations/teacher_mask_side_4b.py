@@ -1,0 +1,8 @@
+"""Variant: the teacher's frozen weights turn the words into a mask, so that only the captioner learns; at 4B."""
+
+from mmengine.config import read_base
+
+with read_base():
+    from ..pseudo_gumbel_4b import *
+
+model["mask_side"] = "teacher"

@@ -1,0 +1,64 @@
+"""``--cfg-options KEY=VALUE``: MMEngine's syntax, and one line for what it cannot do."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import mmengine.config
+
+from sa2va_native.errors import ConfigError
+
+
+class DictAction(mmengine.config.DictAction):
+    """MMEngine's action. A value in quotes stays a string, e.g. ``'KEY="a,b"'``; without them it is a list."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Adds the options to those given so far."""
+        options = dict(getattr(namespace, self.dest, None) or {})
+        for given in values or ():
+            key, equals, text = given.partition("=")
+            if not equals or not key:
+                raise argparse.ArgumentError(self, f"{given}: expected KEY=VALUE")
+            quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
+            if not quoted and any(text.count(left) != text.count(right) for left, right in ("()", "[]")):
+                raise argparse.ArgumentError(self, f"{given}: brackets do not match")
+            options[key] = text[1:-1] if quoted else self._parse_iterable(text)
+        setattr(namespace, self.dest, options)
+
+
+def merge_options(cfg: Any, options: Mapping[str, Any]) -> None:
+    """Puts values into a config; a key that is new in a dict is added, for the config check to judge.
+
+    Raises:
+        ConfigError: a list has no such entry, or a key leads into a value that is no dict or list.
+    """
+    for key, value in options.items():
+        _require_place(cfg, key, value)
+        cfg.merge_from_dict({key: value})
+
+
+def _require_place(cfg: Any, key: str, value: Any) -> None:
+    where, done = cfg, ""
+    for name in key.split("."):
+        option = f"--cfg-options {key}={value}"
+        if isinstance(where, (list, tuple)):
+            if not name.isdecimal() or int(name) >= len(where):
+                raise ConfigError(
+                    f"{option}: {done} is a list of {len(where)} entries, numbered from 0, and has no {name}."
+                )
+            where = where[int(name)]
+        elif hasattr(where, "get"):
+            where = where.get(name)
+            if where is None:
+                return
+        else:
+            raise ConfigError(f"{option}: {done} is {where!r}, which has no entries.")
+        done = f"{done}.{name}" if done else name
