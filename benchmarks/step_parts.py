@@ -73,8 +73,8 @@ def noise(student: Any, batch_size: int, device: str) -> Batch:
     """Two frames of noise a sample, with an object over a quarter of each."""
 
     def side() -> Side:
-        picture, grounding = student.mllm.config.vision_config.image_size[0], student.grounding.sam2.config.image_size
-        grid, mask = int(student.prompts.image_tokens**0.5), student.grounding.mask_size
+        picture, grounding = student.mllm.image_size, student.grounding.image_size
+        grid, mask = student.mllm.grid_size, student.grounding.mask_size
         region, object_mask = torch.zeros(batch_size, grid, grid), torch.zeros(batch_size, mask, mask)
         region[:, : grid // 2, : grid // 2] = 1
         object_mask[:, : mask // 2, : mask // 2] = 1

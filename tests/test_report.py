@@ -13,8 +13,8 @@ from mmengine.registry import MODELS, TRANSFORMS
 from sa2va_native.datasets.region_grid import POOLINGS
 from sa2va_native.errors import PromptError
 from sa2va_native.files.paths import ROOT
-from sa2va_native.models.sa2va import Pictures
-from sa2va_native.models.tokenizer import internvl_tokenizer
+from sa2va_native.models.internvl.tokenizer import internvl_tokenizer
+from sa2va_native.models.pictures import Pictures
 from sa2va_native.structures import Batch, Sample, Side
 from tests.tiny import tiny_batch
 
@@ -25,9 +25,8 @@ def model() -> Any:
     config = Config.fromfile(ROOT / "configs/pseudo_gumbel_tiny.py").model
     config.sa2va.update(tokenizer="internvl2_5", weights=None, max_new_tokens=4, lora=dict(r=2, lora_alpha=4))
     narrow = dict(hidden_size=32, intermediate_size=32, num_hidden_layers=1)
-    config.sa2va.internvl.vision_config.update(**narrow, image_size=[448, 448], patch_size=[14, 14])
-    config.sa2va.internvl.text_config.update(narrow)
-    config.sa2va.internvl.image_seq_length = 256
+    config.sa2va.mllm.vision_config.update(**narrow, image_size=[448, 448], patch_size=[14, 14])
+    config.sa2va.mllm.text_config.update(narrow)
     torch.manual_seed(0)
     return MODELS.build(config)
 

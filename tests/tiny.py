@@ -19,6 +19,19 @@ def tiny_sa2va(**overrides: Any):
     return MODELS.build(config)
 
 
+#: What makes InternVL3.5 of the tiny model: Qwen3, whose heads are wider together than the hidden states.
+QWEN3 = dict(model_type="qwen3", head_dim=48)
+
+
+def tiny_qwen3(**overrides: Any):
+    """The tiny Sa2VA with a Qwen3 language model of random weights."""
+    config = Config.fromfile(ROOT / "configs/_base_/models/sa2va_tiny.py").model
+    config.update(weights=None, **overrides)
+    config.mllm.text_config.update(QWEN3)
+    torch.manual_seed(0)
+    return MODELS.build(config)
+
+
 def tiny_pseudo_gumbel(config: str = "pseudo_gumbel_tiny", sa2va: dict[str, Any] | None = None, **overrides: Any):
     """The method's model as a config of ``configs/`` builds it."""
     model = Config.fromfile(ROOT / f"configs/{config}.py").model

@@ -24,6 +24,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,9 +41,10 @@ from sa2va_native.datasets.scenes.language import COLOURS, SHAPES, SIZES, TEXTUR
 from sa2va_native.datasets.transforms import resize_mask
 from sa2va_native.files.paths import ROOT
 from sa2va_native.models import prompts as P
+from sa2va_native.models.internvl.tokens import PICTURE_TOKENS
 from sa2va_native.models.losses import language_loss, mask_losses
 from sa2va_native.models.normalisation import normalise
-from sa2va_native.models.sa2va import Pictures, Sa2VA
+from sa2va_native.models.pictures import Pictures
 from sa2va_native.models.tokenizer import write_word_tokenizer
 from sa2va_native.randomness.generators import generators
 from sa2va_native.structures import DrawKey, Side
@@ -131,7 +133,7 @@ def fit(
             print(f"{name} {step + 1}: " + ", ".join(f"{k} {np.mean(v[-100:]):.3f}" for k, v in recent.items()))
 
 
-def pretrain_vision(model: Sa2VA, scenes: Scenes, steps: int, batch: int) -> None:
+def pretrain_vision(model: Any, scenes: Scenes, steps: int, batch: int) -> None:
     """Name the attributes of the object under each token; the last class is the background."""
     tower = model.mllm.model.vision_tower
     reinitialise(tower)
@@ -146,7 +148,7 @@ def pretrain_vision(model: Sa2VA, scenes: Scenes, steps: int, batch: int) -> Non
         pixels, regions = scenes.pixels(rows), scenes.regions[rows]
         if flip:
             pixels, regions = pixels.flip(-1), regions.flip(-1)
-        tokens = model.pixel_shuffled(model.mllm.model.vision_tower(pixel_values=normalise(pixels)).last_hidden_state)
+        tokens = model.mllm.encode(normalise(pixels))
         cells = regions.flatten(2)  # [B, O, g*g]
         covered = cells.any(1)
         owner = cells.int().argmax(1)  # where two objects share a cell, the first counts
@@ -162,7 +164,7 @@ def pretrain_vision(model: Sa2VA, scenes: Scenes, steps: int, batch: int) -> Non
     tower.requires_grad_(False)
 
 
-def pretrain_sam2(model: Sa2VA, concepts: nn.ModuleDict, scenes: Scenes, steps: int, batch: int) -> None:
+def pretrain_sam2(model: Any, concepts: nn.ModuleDict, scenes: Scenes, steps: int, batch: int) -> None:
     """Segment the object that a concept prompt names; best of three masks learns, the IoU head learns all three."""
     sam2 = model.grounding.sam2
     reinitialise(sam2)
@@ -198,7 +200,7 @@ def pretrain_sam2(model: Sa2VA, concepts: nn.ModuleDict, scenes: Scenes, steps: 
     sam2.requires_grad_(False)
 
 
-def pretrain_base(model: Sa2VA, concepts: nn.ModuleDict, scenes: Scenes, steps: int, batch: int) -> None:
+def pretrain_base(model: Any, concepts: nn.ModuleDict, scenes: Scenes, steps: int, batch: int) -> None:
     """Referring and captioning from scratch on frozen, cached towers; the decoder joins in for the last third."""
     llm, projector = model.mllm.model.language_model, model.mllm.model.multi_modal_projector
     for module in (llm, projector, model.mllm.lm_head, model.text_hidden_fcs):
@@ -278,11 +280,13 @@ def main() -> None:
     torch.manual_seed(0)
 
     words = {word for text in (*P.SEGMENT_QUESTIONS, *P.SEGMENT_ANSWERS, P.REGION_QUESTION) for word in _words(text)}
-    write_word_tokenizer([*VOCABULARY, *words, *_words(P.USER + P.END + P.ASSISTANT)], args.out / "tokenizer")
+    write_word_tokenizer(
+        [*VOCABULARY, *words, *_words(P.USER + P.END + P.ASSISTANT)], args.out / "tokenizer", PICTURE_TOKENS
+    )
 
     config = Config.fromfile(ROOT / "configs/_base_/models/sa2va_tiny.py")
     config.model.update(tokenizer=str(args.out / "tokenizer"), weights=None, lora=None, trainable=[])
-    model: Sa2VA = MODELS.build(config.model)
+    model: Any = MODELS.build(config.model)
     concepts = concept_table(model.grounding.prompt_size)
     # What each tower stage trains, so that the stages can run side by side and be repeated alone.
     towers = {

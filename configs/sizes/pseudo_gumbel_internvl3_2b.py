@@ -5,6 +5,6 @@ from mmengine.config import read_base
 with read_base():
     from ..pseudo_gumbel_4b import *
 
-model["sa2va"]["internvl"]["text_config"].update(
+model["sa2va"]["mllm"]["text_config"].update(
     hidden_size=1536, num_hidden_layers=28, num_attention_heads=12, num_key_value_heads=2, intermediate_size=8960
 )

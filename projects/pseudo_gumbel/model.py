@@ -28,8 +28,9 @@ from pseudo_gumbel.gumbel import Words
 from pseudo_gumbel.registry import REGULARIZERS, WORDS
 from pseudo_gumbel.teacher import EMATeacher
 from sa2va_native.errors import ConfigError, did_you_mean
+from sa2va_native.models.evaluating import evaluating
 from sa2va_native.models.losses import mask_losses
-from sa2va_native.models.sa2va import Pictures, evaluating
+from sa2va_native.models.pictures import Pictures
 from sa2va_native.randomness.generators import generators
 from sa2va_native.structures import Batch
 

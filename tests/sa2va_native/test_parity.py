@@ -48,7 +48,7 @@ def model(fixture):
 @pytest.fixture(scope="module")
 def vision(model, fixture):
     hidden = model.mllm.model.vision_tower(pixel_values=fixture.inputs.pixel_values).last_hidden_state
-    return SimpleNamespace(hidden=hidden, shuffled=model.pixel_shuffled(hidden))
+    return SimpleNamespace(hidden=hidden, shuffled=model.mllm.pixel_shuffled(hidden))
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,15 @@
 ``weights`` come from the command line or the environment: see docs/checkpoints.md.
 """
 
-from sa2va_native.models import Sa2VA
+from sa2va_native.models.internvl.model import InternVL
+from sa2va_native.models.sa2va import Sa2VA
+from sa2va_native.models.sam2.model import LanguageSam2
 
 model = dict(
     type=Sa2VA,
     tokenizer="internvl2_5",
-    internvl=dict(
+    mllm=dict(
+        type=InternVL,
         vision_config=dict(
             hidden_size=1024,
             intermediate_size=4096,
@@ -27,12 +30,10 @@ model = dict(
             num_key_value_heads=2,
             max_position_embeddings=32768,
             rope_theta=1e6,
-            tie_word_embeddings=False,
         ),
-        image_seq_length=256,
-        tie_word_embeddings=False,
     ),
-    sam2=dict(
+    grounding=dict(
+        type=LanguageSam2,
         vision_config=dict(
             backbone_config=dict(
                 hidden_size=144,

@@ -9,14 +9,12 @@ with read_base():
     from .sa2va_internvl25_4b import *
 
 model["weights"] = None
-model["internvl"]["vision_config"].update(
+model["mllm"]["vision_config"].update(
     hidden_size=192, intermediate_size=768, num_hidden_layers=4, num_attention_heads=3
 )
-model["internvl"]["text_config"].update(
-    hidden_size=512, intermediate_size=1536, num_hidden_layers=8, num_attention_heads=8
-)
+model["mllm"]["text_config"].update(hidden_size=512, intermediate_size=1536, num_hidden_layers=8, num_attention_heads=8)
 # Half as wide and deep as Hiera-Tiny, which took half of a step.
-model["sam2"]["vision_config"] = dict(
+model["grounding"]["vision_config"] = dict(
     backbone_config=dict(
         hidden_size=48,
         blocks_per_stage=[1, 1, 3, 1],

@@ -1,12 +1,15 @@
 """Sa2VA at CPU size: the classes of the 4B model with small numbers (128 px, 2.7 M parameters)."""
 
-from sa2va_native.models import Sa2VA
+from sa2va_native.models.internvl.model import InternVL
+from sa2va_native.models.sa2va import Sa2VA
+from sa2va_native.models.sam2.model import LanguageSam2
 
 model = dict(
     type=Sa2VA,
     tokenizer="assets/tiny/tokenizer",
     weights="assets/tiny/sa2va_tiny.safetensors",
-    internvl=dict(
+    mllm=dict(
+        type=InternVL,
         vision_config=dict(
             hidden_size=128,
             intermediate_size=384,
@@ -24,12 +27,10 @@ model = dict(
             num_attention_heads=4,
             num_key_value_heads=2,
             max_position_embeddings=1024,
-            tie_word_embeddings=False,
         ),
-        image_seq_length=64,
-        tie_word_embeddings=False,
     ),
-    sam2=dict(
+    grounding=dict(
+        type=LanguageSam2,
         image_size=128,
         vision_config=dict(
             backbone_config=dict(

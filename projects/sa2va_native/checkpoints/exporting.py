@@ -16,11 +16,6 @@ from sa2va_native.checkpoints.stored import Stored, StoredTensor, open_checkpoin
 from sa2va_native.checkpoints.translate import flipped, translate
 from sa2va_native.errors import CheckpointError
 
-#: Layouts that are directories of shards; the others are one file.
-DIRECTORIES = ("internvl", "internvl_native", "internvl_native_4_51", "sa2va_hf")
-#: Layouts that have names for LoRA.
-WITH_LORA = ("own", "sa2va_xtuner")
-
 
 def export(
     tensors: Stored, layout: Layout, path: Path, dtype: torch.dtype | None = None, max_shard_size: str = "5GB"
@@ -32,7 +27,7 @@ def export(
     Args:
         tensors: by this project's names; without LoRA unless the layout has names for it.
         layout: one of :data:`sa2va_native.checkpoints.layouts.LAYOUTS`.
-        path: directory or file, see :data:`DIRECTORIES`.
+        path: directory or file, as the layout has it.
         dtype: of floating tensors; None: as they are.
         max_shard_size: of one file of a directory.
 
@@ -41,14 +36,14 @@ def export(
     """
     chosen = _covered(tensors, layout)
     theirs, unexplained = translate(chosen, flipped(layout.rules))
-    if layout.name not in WITH_LORA:
+    if not layout.has_lora:
         unexplained += [name for name in chosen if ".lora_" in name]
     if unexplained or not theirs:
         what = f"e.g. {unexplained[0]!r}" if unexplained else "nothing to write"
         raise CheckpointError(
             f"{layout.title}: has no name for {len(unexplained)} tensors, {what}; choose another --to"
         )
-    if layout.name not in DIRECTORIES:
+    if not layout.is_directory:
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(theirs, theirs, path, dtype)
         return

@@ -10,30 +10,18 @@ import torch
 from mmengine.logging import print_log
 from torch import nn
 
-from sa2va_native.checkpoints.layouts import Layout, detect
+from sa2va_native.checkpoints.layouts import ADVICE, SEG_HEAD, TWINS, Layout, detect
 from sa2va_native.checkpoints.loading import LoadReport, compare, fill, named_tensors, require_complete, without_lora
 from sa2va_native.checkpoints.stored import Stored, open_checkpoint
 from sa2va_native.checkpoints.translate import flipped, plan, translate
+from sa2va_native.errors import CheckpointError
 from sa2va_native.files.paths import resolve
 
 #: Sa2VA's own part, which neither InternVL nor SAM 2 has: it begins untrained where no checkpoint holds it.
-NEW_PARTS = ("text_hidden_fcs.",)
-_STUDENT = "student."
-#: Tensors that SAM 2 in transformers holds twice, and the name under which they are kept.
-TWINS = {
-    "grounding.sam2.prompt_encoder.shared_embedding.positional_embedding": (
-        "grounding.sam2.shared_image_embedding.positional_embedding"
-    )
-}
-#: Tables whose rows are tokens.
-VOCABULARY = ("mllm.model.language_model.embed_tokens.weight", "mllm.lm_head.weight")
+NEW_PARTS = (SEG_HEAD,)
 _REMEDY = (
     "Nothing was loaded. Give weights that belong to the config, base weights of every part (InternVL and SAM 2, or "
     "Sa2VA), or set model.allow_unexplained=True to go on without them."
-)
-_SAM21_REMEDY = (
-    "These are weights of SAM 2.1 for a model of SAM 2.0: take sam2_hiera_*.pt, or set "
-    "model.sam2.enable_temporal_pos_encoding_for_object_pointers and enable_occlusion_spatial_embedding. "
 )
 
 
@@ -64,13 +52,22 @@ def open_source(path: str | Path) -> Source:
 def source_of(stored: Stored, path: str) -> Source:
     """Find out the layout of opened tensors.
 
+    A run of a model that holds this one keeps all of it under one name, which is taken off.
+
     Raises:
         CheckpointError: it is no known one.
     """
-    if all(name.startswith(_STUDENT) for name in stored):  # a run of the method keeps the model under this name
-        stored = {name.removeprefix(_STUDENT): tensor for name, tensor in stored.items()}
     stored = {without_lora(name): tensor for name, tensor in stored.items()}
-    layout = detect(stored, path)
+    try:
+        layout = detect(stored, path)
+    except CheckpointError as unknown:
+        if len({name.partition(".")[0] for name in stored}) > 1:
+            raise
+        stored = {name.partition(".")[2]: tensor for name, tensor in stored.items()}
+        try:
+            layout = detect(stored, path)
+        except CheckpointError:
+            raise unknown from None  # in the names that the file has
     tensors, unexplained = translate(stored, layout.rules)
     tensors = {name: tensor for name, tensor in tensors.items() if TWINS.get(name) not in tensors}
     return Source(path, layout, tensors, unexplained)
@@ -86,14 +83,19 @@ def overlay(sources: Sequence[Source]) -> Stored:
 
 
 def import_base(
-    model: nn.Module, sources: Sequence[Source], new_tokens: int, allow_unexplained: bool = False
+    model: nn.Module,
+    sources: Sequence[Source],
+    vocabulary: Collection[str],
+    new_tokens: int,
+    allow_unexplained: bool = False,
 ) -> LoadReport:
     """Fill a model that has no LoRA yet.
 
     Args:
         model: :class:`sa2va_native.models.Sa2VA`.
         sources: checkpoints that together hold every part; a later one wins.
-        new_tokens: how many tokens the tokenizer was given on top of InternVL's.
+        vocabulary: names of the model's tensors whose rows are tokens.
+        new_tokens: how many tokens the tokenizer was given on top of the base model's.
         allow_unexplained: go on although a tensor is missing, unexpected or of another shape.
 
     Raises:
@@ -102,7 +104,7 @@ def import_base(
     own = named_tensors(model)
     held = tuple(part for source in sources for part in source.layout.covers)
     new = {name for name in own if name.startswith(NEW_PARTS) and not name.startswith(held)}
-    return import_tensors(own, sources, own.keys() - new, new, new_tokens, allow_unexplained)
+    return import_tensors(own, sources, own.keys() - new, new, vocabulary, new_tokens, allow_unexplained)
 
 
 def import_trained(model: nn.Module, sources: Sequence[Source], allow_unexplained: bool = False) -> LoadReport:
@@ -121,24 +123,24 @@ def import_tensors(
     sources: Sequence[Source],
     needed: Collection[str],
     new: Collection[str] = (),
+    vocabulary: Collection[str] = (),
     new_rows: int = 0,
     allow_unexplained: bool = False,
 ) -> LoadReport:
     """Fill ``own`` from checkpoints, which must hold what is ``needed`` and nothing that the model has not.
 
-    Tensors that are ``new`` keep their first values where no checkpoint holds them; of the vocabulary, ``new_rows`` may
-    be missing.
+    Tensors that are ``new`` keep their first values where no checkpoint holds them; of those of the ``vocabulary``,
+    ``new_rows`` may be missing.
     """
     stored = overlay(sources)
-    report = compare(own, stored, new_rows, VOCABULARY)
+    report = compare(own, stored, new_rows, vocabulary)
     report.missing = [_with_names_there(name, sources) for name in sorted(needed - stored.keys())]
     report.fresh = sorted(set(new) - stored.keys())
     report.unexpected = [name for source in sources for name in source.unexplained]
     report.unexpected += [f"{name} (there: {stored[name].name})" for name in sorted(stored.keys() - own.keys())]
     where = ", ".join(source.path for source in sources)
     if not allow_unexplained:
-        is_sam21 = any("temporal_positional_encoding_projection_layer" in name for name in report.unexpected)
-        require_complete(report, where, (_SAM21_REMEDY if is_sam21 else "") + _REMEDY)
+        require_complete(report, where, "".join(advice(report.unexpected) for advice in ADVICE) + _REMEDY)
     fill(own, stored, report)
     titles = ", ".join(f"{source.path} ({source.layout.title})" for source in sources)
     print_log(f"weights from {titles}:\n{report}", logger="current")

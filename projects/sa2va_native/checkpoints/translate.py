@@ -1,4 +1,4 @@
-"""Renames, splits and joins tensors by the rules of :mod:`sa2va_native.checkpoints.key_maps`, in either direction."""
+"""Renames, splits and joins tensors by the rules of :mod:`sa2va_native.checkpoints.rules`, in either direction."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sa2va_native.checkpoints.key_maps import Rule
+from sa2va_native.checkpoints.rules import Rule
 from sa2va_native.checkpoints.stored import Stored, StoredTensor
 
 

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from sa2va_native.datasets.region_grid import Pooling
 from sa2va_native.datasets.transforms import SampleTransform, Side
-from sa2va_native.models.sa2va import Sa2VA, evaluating
+from sa2va_native.models.evaluating import evaluating
+from sa2va_native.models.sa2va import Sa2VA
 from sa2va_native.structures import Sample
 
 #: Frames of a clip that the language model sees, as in Sa2VA.
@@ -29,9 +30,9 @@ class Sa2VAInference:
     def __init__(self, model: Sa2VA, region_pooling: Pooling = "any") -> None:
         self.model = model
         self.transform = SampleTransform(
-            image_size=model.mllm.config.vision_config.image_size[0],
-            grounding_size=model.grounding.sam2.config.image_size,
-            grid_size=int(model.prompts.image_tokens**0.5),
+            image_size=model.mllm.image_size,
+            grounding_size=model.grounding.image_size,
+            grid_size=model.mllm.grid_size,
             mask_size=model.grounding.mask_size,
             region_pooling=region_pooling,
         )

@@ -1,5 +1,19 @@
-"""The base model and its parts."""
+"""The base model and its parts. A folder of this package is a half of it: its class, its key maps, its facts."""
 
-from sa2va_native.models.sa2va import Sa2VA
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sa2va_native.models.sa2va import Sa2VA
 
 __all__ = ["Sa2VA"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports the model when it is asked for: the checkpoints read key maps of this package without it."""
+    if name == "Sa2VA":
+        from sa2va_native.models.sa2va import Sa2VA
+
+        return Sa2VA
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -23,7 +23,7 @@ from sa2va_native.errors import ConfigError
 from sa2va_native.files.atomic import atomic_write
 
 #: Part of every folder's name; to be raised when what is given to a tower, or kept of it, changes in code.
-_LAYOUT = 1
+_LAYOUT = 2
 #: More than a file needs besides its values.
 _HEADER_BYTES = 1024
 

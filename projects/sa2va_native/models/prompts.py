@@ -1,7 +1,8 @@
 """Prompts: the one place where text, special tokens and slots become token ids, and slots meet their embeddings.
 
-A prompt is a 1-D tensor of ids. Visual slots hold the id of ``<IMG_CONTEXT>``; slots for differentiable words hold
-:data:`TEXT_SLOT`. :meth:`Prompts.embed` fills both and refuses any count that does not match.
+A prompt is a 1-D tensor of ids. Visual slots hold the id of ``<IMG_CONTEXT>``, or what the base model has for it; slots
+for differentiable words hold :data:`TEXT_SLOT`. :meth:`Prompts.embed` fills both and refuses any count that does not
+match.
 
 Chat format: phi3_chat as Sa2VA-4B was trained with. Its markers are special tokens for no Qwen tokenizer: ``<|end|>``
 is several tokens there, and may even share one with the full stop before it. A stop word is therefore looked for in
@@ -19,10 +20,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from sa2va_native.errors import ConfigError, PromptError
+from sa2va_native.models.protocols import PictureTokens
 
-IMG_START, IMG_END, IMG_CONTEXT = "<img>", "</img>", "<IMG_CONTEXT>"
 SEG, REGION_START, REGION_END = "[SEG]", "<vp>", "</vp>"
-#: The five tokens that Sa2VA adds to InternVL's vocabulary, in the order of their ids.
+#: The five tokens that Sa2VA adds to the base model's vocabulary, in the order of their ids.
 ADDED_TOKENS = (SEG, "<p>", "</p>", REGION_START, REGION_END)
 
 USER, END, ASSISTANT = "<|user|>\n", "<|end|>", "\n<|assistant|>\n"
@@ -55,20 +56,22 @@ class Prompts:
     """Builds and embeds prompts for one tokenizer.
 
     Args:
-        tokenizer: knows :data:`ADDED_TOKENS` and InternVL's image tokens as one id each.
+        tokenizer: knows :data:`ADDED_TOKENS` and ``picture_tokens`` as one id each.
+        picture_tokens: of the base model.
         image_tokens: visual tokens of a whole picture (256 for 448 px, 64 for the tiny model).
 
     Raises:
         ConfigError: the tokenizer splits one of the special tokens.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, image_tokens: int) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, picture_tokens: PictureTokens, image_tokens: int) -> None:
         self.tokenizer = tokenizer
+        self.picture_tokens = picture_tokens
         self.image_tokens = image_tokens
-        self._special = {t: self._single_id(t) for t in (IMG_START, IMG_END, IMG_CONTEXT, *ADDED_TOKENS)}
+        self._special = {t: self._single_id(t) for t in (*picture_tokens, *ADDED_TOKENS)}
         self._splitter = re.compile("(" + "|".join(map(re.escape, self._special)) + ")")
         self.seg_id = self._special[SEG]
-        self.image_id = self._special[IMG_CONTEXT]
+        self.image_id = self._special[picture_tokens.context]
         self.pad_id = tokenizer.pad_token_id
         #: Ids that are no word: the tokenizer's special tokens, Sa2VA's among them.
         added = tokenizer.get_added_vocab().values()
@@ -109,7 +112,8 @@ class Prompts:
         return self._splitter.sub("", self.tokenizer.decode(ids, skip_special_tokens=True)).strip()
 
     def _pictures(self, count: int = 1) -> str:
-        return USER + f"{IMG_START}{IMG_CONTEXT * self.image_tokens}{IMG_END}\n" * count
+        start, end, context = self.picture_tokens
+        return USER + f"{start}{context * self.image_tokens}{end}\n" * count
 
     def ask_caption(self, region_cells: int) -> Tensor:
         """Prompt that asks for a description of a region of ``region_cells`` >= 1 visual tokens.
@@ -122,7 +126,8 @@ class Prompts:
                 "the region covers 0 cells of the token grid, so there is nothing to describe: drop the sample or "
                 "choose region_pooling='any', which keeps small objects"
             )
-        question = REGION_QUESTION.format(region=f"{REGION_START}{IMG_CONTEXT * region_cells}{REGION_END}")
+        slots = self.picture_tokens.context * region_cells
+        question = REGION_QUESTION.format(region=f"{REGION_START}{slots}{REGION_END}")
         return torch.tensor(self.encode(f"{self._pictures()}{question}{END}{ASSISTANT}"))
 
     def answer_caption(self, caption: str) -> Tensor:

@@ -49,7 +49,7 @@ def source(stored: Stored, name: str = "listed") -> Source:
 
 def sa2va_4b(lora: bool = False, sam2: dict | None = None):
     config = Config.fromfile(ROOT / "configs/_base_/models/sa2va_internvl25_4b.py").model
-    config.sam2.update(sam2 or {})
+    config.grounding.update(sam2 or {})
     if not lora:
         config.lora = None
     with torch.device("meta"):
@@ -69,7 +69,7 @@ class TestTensorListsOfThe4BModel:
         internvl = source(listed(keys / "a_internvl2_5_4b_hf.txt"))
         sam2 = source(listed(keys / "c_sam2_hiera_large_pt.txt"))
         assert (internvl.layout.name, sam2.layout.name) == ("internvl", "sam2")
-        report = import_base(model_4b, [internvl, sam2], new_tokens=5)
+        report = import_base(model_4b, [internvl, sam2], model_4b.vocabulary, new_tokens=5)
         assert report.complete
         assert report.grown == ["mllm.lm_head.weight", "mllm.model.language_model.embed_tokens.weight"]
         assert len(report.fresh) == 4
@@ -78,7 +78,7 @@ class TestTensorListsOfThe4BModel:
     def test_sa2va(self, keys, model_4b):
         """In, and out again under the very names."""
         stored = listed(keys / "b_sa2va_4b_hf_layout.txt")
-        report = import_base(model_4b, [source(stored)], new_tokens=5)
+        report = import_base(model_4b, [source(stored)], model_4b.vocabulary, new_tokens=5)
         out = translate(in_memory(named_tensors(model_4b)), flipped(LAYOUTS["sa2va_hf"].rules))
         assert not out.unexplained
         assert {n: t.shape for n, t in out.tensors.items()} == {n: t.shape for n, t in stored.items()}
@@ -89,9 +89,10 @@ class TestTensorListsOfThe4BModel:
     def test_sam21_belongs_to_a_model_of_sam21(self, keys, model_4b):
         internvl = source(listed(keys / "a_internvl2_5_4b_hf.txt"))
         sam21 = source(listed(keys / "c2_sam2.1_hiera_large_pt.txt"))
-        assert import_base(sa2va_4b(sam2=SAM21), [internvl, sam21], new_tokens=5).complete
+        model = sa2va_4b(sam2=SAM21)
+        assert import_base(model, [internvl, sam21], model.vocabulary, new_tokens=5).complete
         with pytest.raises(CheckpointError, match=r"unexpected 3.*obj_ptr_tpos_proj[\s\S]*weights of SAM 2.1"):
-            import_base(model_4b, [internvl, sam21], new_tokens=5)
+            import_base(model_4b, [internvl, sam21], model_4b.vocabulary, new_tokens=5)
 
     def test_what_a_run_trained(self, keys):
         trained = source(listed(keys / "d_xtuner_trainable_pth.txt"))
@@ -114,7 +115,9 @@ class TestTensorListsOfThe4BModel:
                     group = {n: stored[n] for n in there if n != name} | fault
                     faulty = Source(file, layout, *translate(group, layout.rules))
                     with pytest.raises(CheckpointError) as error:
-                        import_tensors({n: own[n] for n in here}, [faulty], needed=here, new_rows=5)
+                        import_tensors(
+                            {n: own[n] for n in here}, [faulty], needed=here, vocabulary=model_4b.vocabulary, new_rows=5
+                        )
                     assert name in str(error.value)
 
 

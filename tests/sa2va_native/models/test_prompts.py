@@ -12,16 +12,14 @@ from transformers import PreTrainedTokenizerFast
 
 from sa2va_native.datasets.region_grid import region_grid
 from sa2va_native.errors import ConfigError, PromptError
+from sa2va_native.models.internvl.tokens import PICTURE_TOKENS
 from sa2va_native.models.prompts import (
     ADDED_TOKENS,
     EXPRESSION,
-    IMG_CONTEXT,
-    IMG_END,
-    IMG_START,
     TEXT_SLOT,
     Prompts,
 )
-from sa2va_native.models.tokenizer import INTERNVL, load_tokenizer
+from sa2va_native.models.tokenizer import NAMED, load_tokenizer
 from tests.sa2va_native.datasets.faults import TEXTS
 
 TOKENIZER = "assets/tiny/tokenizer"
@@ -29,7 +27,7 @@ TOKENIZER = "assets/tiny/tokenizer"
 
 @pytest.fixture(scope="module")
 def prompts() -> Prompts:
-    return Prompts(load_tokenizer(TOKENIZER), image_tokens=256)
+    return Prompts(load_tokenizer(TOKENIZER), PICTURE_TOKENS, image_tokens=256)
 
 
 def bpe_like() -> PreTrainedTokenizerFast:
@@ -63,9 +61,9 @@ def test_seg_is_one_id_wherever_it_stands(prompts):
 def test_a_tokenizer_that_splits_seg_is_refused():
     """The failure behind a silent zero loss: `` [SEG]`` became ``[``, ``SEG``, ``]``."""
     tokenizer = bpe_like()
-    tokenizer.add_tokens([IMG_START, IMG_END, IMG_CONTEXT], special_tokens=True)
+    tokenizer.add_tokens(list(PICTURE_TOKENS), special_tokens=True)
     with pytest.raises(ConfigError, match=r"\[SEG\]"):
-        Prompts(tokenizer, 4)
+        Prompts(tokenizer, PICTURE_TOKENS, 4)
 
 
 @pytest.mark.parametrize("answer", ["Sure.", "[SEG] and [SEG]."])
@@ -74,21 +72,21 @@ def test_an_answer_needs_exactly_one_seg(prompts, answer):
         prompts.answer_segment(answer)
 
 
-@pytest.mark.parametrize("tokenizer", [TOKENIZER, INTERNVL])
+@pytest.mark.parametrize("tokenizer", [TOKENIZER, *NAMED])
 def test_no_human_text_costs_or_adds_a_seg_or_a_slot(tokenizer: str):
     """One ``[SEG]`` an expression, whatever the data says; red when a special token in it is read as one, or when a
     long text pushes the answer out.
 
     The failure behind "pred_embeddings_list 0 != frames_per_batch 1": the mask of a frame had no ``[SEG]``.
     """
-    prompts = Prompts(load_tokenizer(tokenizer), image_tokens=64)
+    prompts = Prompts(load_tokenizer(tokenizer), PICTURE_TOKENS, image_tokens=64)
     for text in (*TEXTS, EXPRESSION):
         asked, caption = prompts.ask_segment(text), prompts.answer_caption(text)
         ids = torch.cat([asked, prompts.answer_segment()])
         assert int(prompts.seg_positions(ids[None])) > len(asked)
         assert int((ids == prompts.image_id).sum()) == 64
         assert not set(caption.tolist()) & (set(prompts.special_ids) - {prompts.tokenizer.unk_token_id})
-        if tokenizer == INTERNVL:  # the tiny vocabulary is closed
+        if tokenizer in NAMED:  # the tiny vocabulary is closed
             assert prompts.tokenizer.decode(caption) == f"{text}<|end|>"
 
 
@@ -156,8 +154,8 @@ def test_caption_ends_before_the_stop_word(prompts):
 
 def test_a_token_that_straddles_the_stop_word_goes_with_it():
     tokenizer = bpe_like()
-    tokenizer.add_tokens([IMG_START, IMG_END, IMG_CONTEXT, *ADDED_TOKENS], special_tokens=True)
-    kept, stopped = Prompts(tokenizer, 4).until_stop(torch.tensor([2, 3, 4, 5, 6, 5, 7, 0, 0]))
+    tokenizer.add_tokens([*PICTURE_TOKENS, *ADDED_TOKENS], special_tokens=True)
+    kept, stopped = Prompts(tokenizer, PICTURE_TOKENS, 4).until_stop(torch.tensor([2, 3, 4, 5, 6, 5, 7, 0, 0]))
     assert kept.tolist() == [2, 3]
     assert stopped
 

@@ -142,7 +142,7 @@ def test_visual_tokens_are_in_the_order_of_the_regions_cells(model):
     patches = torch.stack(torch.meshgrid(torch.arange(16.0), torch.arange(16.0), indexing="ij"), -1)
     patches = patches.flatten(0, 1)[None]  # [1, 256, 2]: each patch says where it is, in the order of the ViT
     hidden = torch.cat([torch.full((1, 1, 2), -1.0), patches], dim=1)
-    tokens = model.pixel_shuffled(hidden).view(8, 8, 4, 2)
+    tokens = model.mllm.pixel_shuffled(hidden).view(8, 8, 4, 2)
     for row in range(8):
         for column in range(8):
             own = {(2 * row + i, 2 * column + j) for i in (0, 1) for j in (0, 1)}

@@ -12,14 +12,14 @@ import torch
 from mmengine.config import Config
 
 from sa2va_native.checkpoints.exporting import differences, export
-from sa2va_native.checkpoints.importing import VOCABULARY, Source, open_source, overlay, source_of
+from sa2va_native.checkpoints.importing import Source, open_source, overlay, source_of
 from sa2va_native.checkpoints.layouts import LAYOUTS
 from sa2va_native.checkpoints.loading import compare, grow_rows, named_tensors, require_complete
 from sa2va_native.checkpoints.merging import lora_rank, merge_lora
 from sa2va_native.checkpoints.sa2va_config import to_sa2va
 from sa2va_native.checkpoints.stored import Stored, StoredTensor, in_memory
 from sa2va_native.engine.checkpoints.weights import read_weights
-from sa2va_native.engine.plan.skeleton import build_skeleton
+from sa2va_native.engine.plan.skeleton import build_skeleton, find_sa2va
 from sa2va_native.errors import CheckpointError
 from sa2va_native.files.paths import resolve
 from sa2va_native.models.prompts import ADDED_TOKENS
@@ -31,15 +31,15 @@ _TRAINED = ("trained", "sa2va_xtuner")
 _WEIGHT_SUFFIXES = (".safetensors", ".bin", ".index.json")
 
 
-def open_any(path: str, teacher: bool = False) -> Source:
-    """A published checkpoint, or one of a run; ``teacher`` takes the EMA teacher of the latter.
+def open_any(path: str, key: str | None = None) -> Source:
+    """A published checkpoint, or one of a run; ``key`` as in :func:`read_weights`.
 
     Raises:
-        CheckpointError: it cannot be read, or holds no teacher.
+        CheckpointError: it cannot be read, or holds nothing under ``key``.
     """
     folder = resolve(Path(path))
-    if teacher or (folder.is_dir() and any(folder.glob("*model_states.pt"))):
-        return source_of(in_memory(read_weights(folder, teacher)), str(folder))
+    if key or (folder.is_dir() and any(folder.glob("*model_states.pt"))):
+        return source_of(in_memory(read_weights(folder, key)), str(folder))
     return open_source(folder)
 
 
@@ -81,7 +81,8 @@ def convert(
 
 def _wanted(tensors: Stored, model: dict[str, Any], target: str) -> Stored:
     """The tensors of the target, checked against the model."""
-    own = named_tensors(build_skeleton(Config({"model": model})))
+    sa2va = find_sa2va(build_skeleton(Config({"model": model})))
+    own = named_tensors(sa2va)
     if target in _TRAINED:
         wanted = {name for name, tensor in own.items() if tensor.requires_grad}
     else:
@@ -94,7 +95,7 @@ def _wanted(tensors: Stored, model: dict[str, Any], target: str) -> Stored:
             tensors = merge_lora(tensors, lora["lora_alpha"] / rank)
         wanted = {name for name in own if ".lora_" not in name and name.startswith(LAYOUTS[target].covers)}
     chosen = {name: tensor for name, tensor in tensors.items() if name in wanted or name not in own}
-    report = compare({name: own[name] for name in wanted}, chosen, len(ADDED_TOKENS), VOCABULARY)
+    report = compare({name: own[name] for name in wanted}, chosen, len(ADDED_TOKENS), sa2va.vocabulary)
     report.missing = sorted(wanted - chosen.keys())
     report.unexpected = sorted(chosen.keys() - wanted)
     require_complete(report, target, "Give the base weights before those of a run, and the config of that run.")
@@ -117,6 +118,6 @@ def _write_config(sources: Sequence[Source], model: dict[str, Any], path: Path) 
                     shutil.copyfile(file, path / file.name)
             return
     tokenizer = load_tokenizer(model["tokenizer"])
-    config = to_sa2va(model["internvl"], len(tokenizer), tokenizer.eos_token_id, tokenizer.pad_token_id)
+    config = to_sa2va(model["mllm"], len(tokenizer), tokenizer.eos_token_id, tokenizer.pad_token_id)
     (path / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     tokenizer.save_pretrained(path)

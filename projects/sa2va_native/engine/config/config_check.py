@@ -85,11 +85,15 @@ def _unknown_keys(cfg: Any) -> Iterator[str]:
 def parameters_of(target: Callable) -> set[str] | None:
     """The keywords that a class or function takes; None when it takes any.
 
-    ``**kwargs`` of a constructor are followed to the next constructor up the inheritance.
+    ``**kwargs`` of a constructor are followed to the next constructor up the inheritance, or to the config class of
+    transformers that the class names as its ``keywords_of``.
     """
     if not inspect.isclass(target):
         parameters = inspect.signature(target).parameters.values()
         return None if any(p.kind is p.VAR_KEYWORD for p in parameters) else {p.name for p in parameters}
+    if config := getattr(target, "keywords_of", None):
+        # transformers 5 writes its config classes as dataclasses, whose constructors take anything.
+        return {*inspect.signature(config).parameters, *getattr(config, "__dataclass_fields__", ())}
     names: set[str] = set()
     for cls in target.__mro__:
         if "__init__" not in vars(cls):
@@ -104,11 +108,15 @@ def parameters_of(target: Callable) -> set[str] | None:
 
 
 def sa2va_config(cfg: Any) -> Any | None:
-    """The dict in ``cfg.model`` that :class:`sa2va_native.models.Sa2VA` is built from; None if there is none."""
-    model = cfg.get("model") or {}
-    for entry in (model, model.get("sa2va") or {}):
-        classes = getattr(resolve_type(entry["type"]), "__mro__", ()) if "type" in entry else ()
-        if "Sa2VA" in [cls.__name__ for cls in classes]:
+    """The dict in ``cfg.model`` that :class:`sa2va_native.models.Sa2VA` is built from, at any depth; None without one.
+
+    The very dict, so that changes to it are changes to the config.
+    """
+    from sa2va_native.models.sa2va import Sa2VA
+
+    for _, entry in _typed_dicts(cfg.get("model"), "model"):
+        found = resolve_type(entry["type"])
+        if inspect.isclass(found) and issubclass(found, Sa2VA):
             return entry
     return None
 

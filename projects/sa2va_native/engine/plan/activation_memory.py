@@ -1,14 +1,15 @@
 """How much memory a micro-batch needs until its backward pass. Estimates from shapes, in bytes.
 
-The tensors that autograd keeps are counted from the code of transformers' Qwen2 and peft's LoRA, as Korthikanti et al.
-(arXiv:2205.05198, section 4) do for GPT; attention keeps no L x L matrix (``sdpa`` or flash-attn). c is 2 or 4, the
-bytes of an activation. A token in a layer keeps
+The tensors that autograd keeps are counted from the code of transformers' Qwen2 and Qwen3 and peft's LoRA, as
+Korthikanti et al. (arXiv:2205.05198, section 4) do for GPT; attention keeps no L x L matrix (``sdpa`` or flash-attn). c
+is 2 or 4, the bytes of an activation; Q and KV are the widths of queries and of keys and values, all heads together (Q
+is D in Qwen2). A token in a layer keeps
 
-- 2 norms, whose input is cast to float32: 8 D
-- inputs of LoRA, 6 projections of width D and one of width I: with dropout each its own copy and, on a GPU, a mask of
-  one byte, (c + 1)(6 D + I); without, what they share, c (2 D + I)
+- 2 norms, whose input is cast to float32: 8 D; where queries and keys are normalised too, 4 (Q + KV)
+- inputs of LoRA, 5 projections of width D, one of width Q and one of width I: with dropout each its own copy and, on a
+  GPU, a mask of one byte, (c + 1)(5 D + Q + I); without, what they share, c (2 D + I)
 - LoRA's inner activations, 7 of width r: 7 c r
-- attention: queries, keys, values and output, heads repeated: 4 c D
+- attention: queries, keys, values and output, heads repeated: 4 c Q
 - gate, its activation and up: 3 c I
 """
 
@@ -20,11 +21,6 @@ from dataclasses import dataclass
 from sa2va_native.engine.plan.memory_plan import Item
 from sa2va_native.structures import Kind
 
-#: The mask decoder keeps about so many tensors of the size of the top feature map.
-_DECODER_COPIES = 30
-#: Cells of SAM 2's three feature maps, in cells of the top one.
-_MAP_CELLS = 16 + 4 + 1
-
 
 @dataclass(frozen=True)
 class Shapes:
@@ -34,12 +30,15 @@ class Shapes:
     layers: int
     hidden: int  #: D
     intermediate: int  #: I
-    key_value_width: int  #: key-value heads times their width
+    query_width: int  #: Q, query heads times their width
+    key_value_width: int  #: KV, key-value heads times their width
     vocabulary: int  #: V
+    head_norms: bool  #: whether queries and keys are normalised
     lora_rank: int  #: r; 0 without LoRA
     lora_dropout: bool
-    map_width: int  #: channels of SAM 2's feature maps
+    map_width: int  #: channels of the mask model's feature maps
     map_side: int  #: side of the top one
+    kept_maps: int  #: maps of that size that a pass of the mask model keeps, its input maps included
     caption_prompt: int  #: tokens of the question for a caption, with a region as large as the picture
     caption: int  #: T, tokens of a caption at most
     segment_prompt: int  #: tokens of question and answer around an expression of T tokens
@@ -48,12 +47,13 @@ class Shapes:
 
 def layer_bytes(shapes: Shapes, width: int) -> int:
     """What one token keeps in one layer of the language model; ``width`` is c."""
-    d, i, r = shapes.hidden, shapes.intermediate, shapes.lora_rank
+    d, i, q, r = shapes.hidden, shapes.intermediate, shapes.query_width, shapes.lora_rank
+    norms = 8 * d + (4 * (q + shapes.key_value_width) if shapes.head_norms else 0)
     lora = 0
     if r:
-        inputs = (width + 1) * (6 * d + i) if shapes.lora_dropout else width * (2 * d + i)
+        inputs = (width + 1) * (5 * d + q + i) if shapes.lora_dropout else width * (2 * d + i)
         lora = inputs + 7 * width * r
-    return 8 * d + lora + 4 * width * d + 3 * width * i
+    return norms + lora + 4 * width * q + 3 * width * i
 
 
 def language_bytes(shapes: Shapes, tokens: Sequence[int], width: int, checkpointing: bool) -> int:
@@ -70,8 +70,8 @@ def logits_bytes(shapes: Shapes, positions: int, width: int) -> int:
 
 
 def grounding_bytes(shapes: Shapes, width: int) -> int:
-    """SAM 2's feature maps and what its mask decoder keeps."""
-    return shapes.batch * shapes.map_width * shapes.map_side**2 * (_MAP_CELLS + _DECODER_COPIES) * width
+    """The mask model's feature maps and what a pass of it keeps."""
+    return shapes.batch * shapes.map_width * shapes.map_side**2 * shapes.kept_maps * width
 
 
 def cache_bytes(shapes: Shapes, width: int) -> int:

@@ -326,7 +326,7 @@ def check_memory(cfg: Any, model: nn.Module, ranks: int) -> Found:
 
 def describe_memory(cfg: Any, model: nn.Module, ranks: int, plan: MemoryPlan) -> list[str]:
     """The plan, its peak, what gradient checkpointing changes, and which cards are large enough."""
-    now = find_sa2va(model).mllm.is_gradient_checkpointing
+    now = find_sa2va(model).language_model.is_gradient_checkpointing
     other = memory_plan(cfg, model, ranks, checkpointing=not now)
     words = {True: "with", False: "without"}
     cards = ", ".join(f"{card} GB {'fits' if plan.fits(card * GIB) else 'too small'}" for card in CARDS)

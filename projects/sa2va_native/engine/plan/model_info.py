@@ -19,7 +19,7 @@ from sa2va_native.engine.plan.memory_plan import (
     shadow_states,
 )
 from sa2va_native.engine.plan.skeleton import find_sa2va
-from sa2va_native.models.sa2va import PARTS, Sa2VA
+from sa2va_native.models.sa2va import Sa2VA
 
 
 class Component(NamedTuple):
@@ -32,13 +32,14 @@ class Component(NamedTuple):
 
 
 def components(model: nn.Module) -> dict[str, Component]:
-    """Each parameter under the first of ``PARTS`` that names it, so that the parts add up to the whole.
+    """Each parameter of the Sa2VA that a model is or holds under one part, so that the parts add up to the whole.
 
     ``sam2`` is therefore SAM 2 without its mask decoder, and ``language_model`` is without LoRA and embeddings.
     """
-    members: dict[str, list[nn.Parameter]] = {part: [] for part in PARTS}
-    for name, parameter in model.named_parameters():
-        members[next(part for part, keys in PARTS.items() if any(key in name for key in keys))].append(parameter)
+    sa2va = find_sa2va(model)
+    members: dict[str, list[nn.Parameter]] = {part: [] for part in sa2va.parts}
+    for name, parameter in sa2va.named_parameters():
+        members[sa2va.part_of(name)].append(parameter)
     return {part: _count(parameters) for part, parameters in members.items()}
 
 
@@ -58,21 +59,15 @@ def counts(model: nn.Module) -> Counts:
 
 def shapes(model: Sa2VA, batch: int) -> Shapes:
     """Sizes of a model and of a micro-batch; prompt lengths are those of the real prompts, at their longest."""
-    text = model.mllm.config.text_config
     lora = next((module for module in model.modules() if getattr(module, "lora_A", None)), None)
     prompts, caption = model.prompts, model.max_new_tokens
     answer = len(prompts.answer_segment())
     return Shapes(
         batch=batch,
-        layers=text.num_hidden_layers,
-        hidden=text.hidden_size,
-        intermediate=text.intermediate_size,
-        key_value_width=text.num_key_value_heads * (text.hidden_size // text.num_attention_heads),
-        vocabulary=text.vocab_size,
+        **model.mllm.sizes._asdict(),
+        **model.grounding.sizes._asdict(),
         lora_rank=lora.r["default"] if lora is not None else 0,
         lora_dropout=lora is not None and isinstance(lora.lora_dropout["default"], nn.Dropout),
-        map_width=model.grounding.prompt_size,
-        map_side=model.grounding.mask_size // 4,
         caption_prompt=len(prompts.ask_caption(prompts.image_tokens)),
         caption=caption,
         segment_prompt=len(prompts.ask_segment(caption)) + answer,
@@ -128,7 +123,7 @@ def memory_plan(cfg: Any, model: nn.Module, ranks: int, checkpointing: bool | No
     """
     sa2va, how, number = find_sa2va(model), sharding(cfg, ranks), counts(model)
     sizes = shapes(sa2va, cfg.train_dataloader.batch_size)
-    checkpointing = sa2va.mllm.is_gradient_checkpointing if checkpointing is None else checkpointing
+    checkpointing = sa2va.language_model.is_gradient_checkpointing if checkpointing is None else checkpointing
     width = how.weight_bytes
     kinds = dict.fromkeys(cfg.train_dataloader.get("batch_sampler", {}).get("pattern", ("cycle",)))
     by_kind = [activations(sizes, kind, width, checkpointing) for kind in kinds]

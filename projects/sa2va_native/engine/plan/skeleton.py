@@ -49,7 +49,7 @@ def try_import(model: Sa2VA, sources: Sequence[Source], allow_unexplained: bool 
     empty = [source._replace(tensors=_without_values(source.tensors)) for source in sources]
     reports = []
     if base := [source for source in empty if not source.is_trained_part]:
-        reports.append(import_base(_WithoutLora(model), base, len(ADDED_TOKENS), allow_unexplained))
+        reports.append(import_base(_WithoutLora(model), base, model.vocabulary, len(ADDED_TOKENS), allow_unexplained))
     if trained := [source for source in empty if source.is_trained_part]:
         reports.append(import_trained(model, trained, allow_unexplained))
     return reports

@@ -51,7 +51,7 @@ def test_a_run_as_a_sa2va_directory(tmp_path, run):
     path, student = run
     convert([open_any(BASE), open_any(path)], config(), "sa2va_hf", tmp_path / "sa2va", check=True)
     written = json.loads((tmp_path / "sa2va/config.json").read_text())
-    assert from_sa2va(written)["internvl"]["text_config"]["hidden_size"] == 128
+    assert from_sa2va(written)["mllm"]["text_config"]["hidden_size"] == 128
     model = tiny_sa2va(weights=str(tmp_path / "sa2va"), tokenizer=str(tmp_path / "sa2va"), lora=None).eval()
     torch.testing.assert_close(caption_logits(model), caption_logits(student), rtol=0, atol=1e-5)
     assert (caption_logits(tiny_sa2va()) - caption_logits(student)).abs().max() > 0.1
@@ -68,7 +68,7 @@ def test_what_a_run_trained_alone(tmp_path, run):
 
 def test_the_teacher_instead_of_the_student(tmp_path, run):
     path, student = run
-    convert([open_any(BASE), open_any(path, teacher=True)], config(), "own", tmp_path / "own.safetensors", check=True)
+    convert([open_any(BASE), open_any(path, "ema_teacher")], config(), "own", tmp_path / "own.safetensors", check=True)
     model = tiny_sa2va(weights=str(tmp_path / "own.safetensors"), lora=None)
     there, here = (m.mllm.lm_head.weight for m in (model, student))
     torch.testing.assert_close(there, here + 0.01, rtol=0, atol=1e-6)

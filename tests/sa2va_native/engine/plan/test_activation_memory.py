@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -18,11 +19,12 @@ from sa2va_native.engine.plan.activation_memory import (
     logits_bytes,
 )
 from sa2va_native.engine.plan.model_info import shapes
-from tests.tiny import tiny_sa2va
+from tests.tiny import tiny_qwen3, tiny_sa2va
 
 SHAPES = Shapes(
-    batch=2, layers=3, hidden=8, intermediate=20, key_value_width=4, vocabulary=100, lora_rank=2, lora_dropout=True,
-    map_width=16, map_side=4, caption_prompt=50, caption=10, segment_prompt=30, answer=5,
+    batch=2, layers=3, hidden=8, intermediate=20, query_width=8, key_value_width=4, vocabulary=100, head_norms=False,
+    lora_rank=2, lora_dropout=True, map_width=16, map_side=4, kept_maps=51, caption_prompt=50, caption=10,
+    segment_prompt=30, answer=5,
 )  # fmt: skip
 
 
@@ -42,10 +44,11 @@ def kept_bytes(forward: Callable[[], object], known: Iterable[Tensor]) -> int:
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
 
+@pytest.mark.parametrize("build", [tiny_sa2va, tiny_qwen3])
 @pytest.mark.parametrize(("dtype", "dropout"), [("float32", 0.0), ("bfloat16", 0.0), ("bfloat16", 0.05)])
-def test_the_language_model_keeps_what_is_estimated(dtype: str, dropout: float) -> None:
-    """Red when a tensor of a layer is forgotten, or frozen layers are taken to keep their inputs."""
-    model = tiny_sa2va(dtype=dtype, lora=dict(r=16, lora_alpha=32, lora_dropout=dropout)).train()
+def test_the_language_model_keeps_what_is_estimated(build: Callable[..., Any], dtype: str, dropout: float) -> None:
+    """Red when a tensor of a layer is forgotten, frozen layers are taken to keep inputs, or heads to make up D."""
+    model = build(dtype=dtype, lora=dict(r=16, lora_alpha=32, lora_dropout=dropout)).train()
     sizes, width = shapes(model, batch=2), model.dtype.itemsize
     embeds = torch.randn(2, 50, sizes.hidden, dtype=model.dtype, requires_grad=True)
     mask = torch.ones(2, 50, dtype=torch.long)
@@ -55,7 +58,7 @@ def test_the_language_model_keeps_what_is_estimated(dtype: str, dropout: float) 
     )
     expected = language_bytes(sizes, [50], width, checkpointing=False)
     if dropout:  # on the CPU its mask is as wide as an activation, on a GPU one byte
-        expected += 2 * 50 * sizes.layers * (width - 1) * (6 * sizes.hidden + sizes.intermediate)
+        expected += 2 * 50 * sizes.layers * (width - 1) * (5 * sizes.hidden + sizes.query_width + sizes.intermediate)
     assert kept == pytest.approx(expected, rel=0.05)
 
 

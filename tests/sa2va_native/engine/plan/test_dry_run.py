@@ -120,7 +120,7 @@ def test_all_problems_are_named(cfg: Any, tmp_path: Path) -> None:
 
 
 def test_weights_that_do_not_fit_are_a_problem(cfg: Any) -> None:
-    cfg.model.sa2va.internvl.text_config.num_hidden_layers = 4
+    cfg.model.sa2va.mllm.text_config.num_hidden_layers = 4
     (problem,) = dry_run(cfg, [zero2], 1).problems
     assert "language_model.layers.3" in problem
 

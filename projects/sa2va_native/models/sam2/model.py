@@ -2,39 +2,54 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
+from mmengine.registry import MODELS
 from torch import Tensor, nn
-from transformers import Sam2VideoConfig, Sam2VideoModel
+from transformers import PreTrainedModel, Sam2VideoConfig, Sam2VideoModel
 from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenceSession
 
 from sa2va_native.errors import ConfigError
+from sa2va_native.models.protocols import Grounding, GroundingSizes, MaskPrediction
 
 
-class MaskPrediction(NamedTuple):
-    """What the mask decoder says about one language prompt per picture."""
-
-    mask_logits: Tensor  #: [B, h, w], the mask of best predicted IoU
-    all_mask_logits: Tensor  #: [B, 3, h, w]
-    iou: Tensor  #: [B, 3] predicted IoU in 0..1
-
-
+@MODELS.register_module()
 class LanguageSam2(nn.Module):
-    """SAM 2 whose prompt is a language embedding.
+    """SAM 2 whose prompt is a language embedding; see :class:`sa2va_native.models.protocols.Grounding`.
 
     Args:
         config: keywords of :class:`transformers.Sam2VideoConfig`; SAM 2.0 is
             ``enable_temporal_pos_encoding_for_object_pointers=False, enable_occlusion_spatial_embedding=False``.
     """
 
-    def __init__(self, config: dict[str, Any]) -> None:
+    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {"mask_decoder": ("sam2.mask_decoder.",), "sam2": ("sam2.",)}
+    tower_part: ClassVar[str] = "sam2"
+    keywords_of: ClassVar[type] = Sam2VideoConfig  #: what ``**config`` may hold, for the check of a run's config
+
+    def __init__(self, **config: Any) -> None:
         super().__init__()
+        config = copy.deepcopy(config)  # the config classes write into what they are given
+        if backbone := config.get("vision_config", {}).get("backbone_config"):
+            backbone.setdefault("model_type", "sam2_hiera_det_model")
         self.sam2 = Sam2VideoModel(Sam2VideoConfig(**config))
-        # Its entry point is not the class's own forward, so the two copies of the position matrix are tied here.
-        self.sam2.tie_weights()
+        # One position matrix under two names. transformers ties it up to 4.57, and only where it loads by itself.
+        self.sam2.prompt_encoder.shared_embedding.positional_embedding.data = (
+            self.sam2.shared_image_embedding.positional_embedding.data
+        )
+
+    @property
+    def tower(self) -> PreTrainedModel:
+        """Hiera and its neck, which are never trained."""
+        return self.sam2.vision_encoder
+
+    @property
+    def image_size(self) -> int:
+        """G, side of SAM 2's pictures."""
+        return self.sam2.config.image_size
 
     @property
     def prompt_size(self) -> int:
@@ -45,6 +60,13 @@ class LanguageSam2(nn.Module):
     def mask_size(self) -> int:
         """Side of the mask logits, a quarter of the picture's."""
         return self.sam2.prompt_encoder.mask_input_size[0]
+
+    @property
+    def sizes(self) -> GroundingSizes:
+        """For the plan of a run's memory."""
+        # The three feature maps are 16, 4 and 1 times the top one's cells; the mask decoder keeps about 30 tensors of
+        # its size.
+        return GroundingSizes(map_width=self.prompt_size, map_side=self.mask_size // 4, kept_maps=16 + 4 + 1 + 30)
 
     @torch.no_grad()
     def encode(self, pixels: Tensor) -> tuple[Tensor, ...]:
@@ -152,3 +174,7 @@ class LanguageSam2(nn.Module):
     @property
     def _device(self) -> torch.device:
         return self.sam2.no_memory_embedding.device
+
+
+if TYPE_CHECKING:
+    _: type[Grounding] = LanguageSam2

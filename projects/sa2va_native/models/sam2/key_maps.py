@@ -1,33 +1,14 @@
-"""Names of tensors in published checkpoints and in this project's model: data, read in both directions.
+"""SAM 2's tensors, as published and in :class:`sa2va_native.models.sam2.model.LanguageSam2`.
 
-A rule pairs a name over there with a name here. ``#`` stands for a layer number and ``*`` for any rest of a name; the
-n-th one on the left is the n-th one on the right. Several names on one side are the rows (dimension 0) of the tensor on
-the other side, in this order: a fused ``qkv`` becomes three tensors, four point embeddings become one table.
-
-Lists of names: the state dicts of InternVL2.5 and Sa2VA's remote code, and ``sam2_hiera_large.pt``.
+Lists of names: ``sam2_hiera_large.pt``, ``sam2.1_hiera_large.pt`` and Sa2VA's remote code. Our names are those inside
+the class.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterable
 
-
-class Rule(NamedTuple):
-    """One line of a table."""
-
-    theirs: tuple[str, ...]
-    ours: tuple[str, ...]
-
-
-def rule(theirs: str, ours: str) -> Rule:
-    """A rule from two texts; names of one side are separated by spaces."""
-    return Rule(tuple(theirs.split()), tuple(ours.split()))
-
-
-def prefixed(rules: tuple[Rule, ...], theirs: str = "", ours: str = "") -> tuple[Rule, ...]:
-    """The same rules below a prefix on either side."""
-    return tuple(Rule(tuple(theirs + name for name in r.theirs), tuple(ours + name for name in r.ours)) for r in rules)
-
+from sa2va_native.checkpoints.rules import Rule, prefixed, rule
 
 _MLP3 = (("layers.0", "proj_in"), ("layers.1", "layers.0"), ("layers.2", "proj_out"))
 _MLP2 = (("layers.0", "proj_in"), ("layers.1", "proj_out"))
@@ -128,69 +109,23 @@ _SAM2 = (
 #: ConvNeXt's layer scale. transformers rewrites "gamma" while it loads, so Sa2VA's Hugging Face files say "g_weight".
 _LAYER_SCALE = "memory_encoder.fuser.layers.#.{}"
 
-SAM2 = (*_SAM2, rule(_LAYER_SCALE.format("gamma"), "memory_encoder.memory_fuser.layers.#.scale"))
-SA2VA_SAM2 = (*_SAM2, rule(_LAYER_SCALE.format("g_weight"), "memory_encoder.memory_fuser.layers.#.scale"))
+_SCALE = "memory_encoder.memory_fuser.layers.#.scale"
+#: SAM 2 and 2.1 as their authors publish them, and as Sa2VA's runs save them.
+PUBLISHED = prefixed((*_SAM2, rule(_LAYER_SCALE.format("gamma"), _SCALE)), "", "sam2.")
+#: As Sa2VA's Hugging Face directories have them.
+IN_SA2VA_HF = prefixed((*_SAM2, rule(_LAYER_SCALE.format("g_weight"), _SCALE)), "", "sam2.")
 
-INTERNVIT = (
-    rule("embeddings.class_embedding", "embeddings.cls_token"),
-    rule("embeddings.position_embedding", "embeddings.position_embeddings"),
-    rule("embeddings.patch_embedding.*", "embeddings.patch_embeddings.projection.*"),
-    rule("encoder.layers.#.ls1", "encoder.layer.#.lambda_1"),
-    rule("encoder.layers.#.ls2", "encoder.layer.#.lambda_2"),
-    Rule(
-        ("encoder.layers.#.attn.qkv.*",),
-        tuple(f"encoder.layer.#.attention.{name}_proj.*" for name in "qkv"),
-    ),
-    rule("encoder.layers.#.attn.proj.*", "encoder.layer.#.attention.projection_layer.*"),
-    rule("encoder.layers.#.mlp.*", "encoder.layer.#.mlp.*"),
-    rule("encoder.layers.#.norm1.*", "encoder.layer.#.layernorm_before.*"),
-    rule("encoder.layers.#.norm2.*", "encoder.layer.#.layernorm_after.*"),
-)
-PROJECTOR = (
-    rule("mlp1.0.*", "layer_norm.*"),
-    rule("mlp1.1.*", "linear_1.*"),
-    rule("mlp1.3.*", "linear_2.*"),
-)
-LANGUAGE_MODEL = (
-    rule("model.*", "model.language_model.*"),
-    rule("lm_head.*", "lm_head.*"),
-)
-SEG_HEAD = (rule("text_hidden_fcs.*", "text_hidden_fcs.*"),)
+#: Tensors that SAM 2 in transformers holds twice, and the name under which they are kept.
+TWINS = {
+    "sam2.prompt_encoder.shared_embedding.positional_embedding": "sam2.shared_image_embedding.positional_embedding"
+}
 
-#: InternVL2.5 and InternVL3 as their remote code names them.
-INTERNVL = (
-    *prefixed(INTERNVIT, "vision_model.", "mllm.model.vision_tower."),
-    *prefixed(PROJECTOR, "", "mllm.model.multi_modal_projector."),
-    *prefixed(LANGUAGE_MODEL, "language_model.", "mllm."),
-)
-#: InternVL as transformers saves it since 4.52.
-INTERNVL_NATIVE = (
-    rule("model.*", "mllm.model.*"),
-    rule("lm_head.*", "mllm.lm_head.*"),
-)
-#: InternVL as transformers saved it before; the published ``-hf`` directories.
-INTERNVL_NATIVE_4_51 = (
-    rule("vision_tower.*", "mllm.model.vision_tower.*"),
-    rule("multi_modal_projector.*", "mllm.model.multi_modal_projector.*"),
-    *prefixed(LANGUAGE_MODEL, "language_model.", "mllm."),
-)
-#: The published Sa2VA directories.
-SA2VA_HF = (
-    *INTERNVL,
-    *prefixed(SA2VA_SAM2, "grounding_encoder.sam2_model.", "grounding.sam2."),
-    *SEG_HEAD,
-)
-#: What Sa2VA's MMEngine/XTuner runs save: the trained tensors, LoRA apart.
-SA2VA_XTUNER = (
-    *prefixed(INTERNVIT, "mllm.model.vision_model.", "mllm.model.vision_tower."),
-    *prefixed(PROJECTOR, "mllm.model.", "mllm.model.multi_modal_projector."),
-    *prefixed(LANGUAGE_MODEL, "mllm.model.language_model.base_model.model.", "mllm."),
-    *prefixed(SAM2, "grounding_encoder.sam2_model.", "grounding.sam2."),
-    *SEG_HEAD,
-)
-#: This project's own names.
-OWN = (
-    rule("mllm.*", "mllm.*"),
-    rule("grounding.*", "grounding.*"),
-    *SEG_HEAD,
-)
+
+def advice(unexpected: Iterable[str]) -> str:
+    """What to do about weights that have tensors too many, where that can be told from their names."""
+    if not any("temporal_positional_encoding_projection_layer" in name for name in unexpected):
+        return ""
+    return (
+        "These are weights of SAM 2.1 for a model of SAM 2.0: take sam2_hiera_*.pt, or set "
+        "model.grounding.enable_temporal_pos_encoding_for_object_pointers and enable_occlusion_spatial_embedding. "
+    )

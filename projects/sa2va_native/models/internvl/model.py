@@ -1,0 +1,178 @@
+"""InternVL: a ViT, a projector and a Qwen language model (arXiv:2412.05271, 2504.10479, 2508.18265)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+from transformers import (
+    InternVLConfig,
+    InternVLForConditionalGeneration,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    StoppingCriteriaList,
+)
+
+from sa2va_native.models.internvl import key_maps
+from sa2va_native.models.internvl.tokens import PICTURE_TOKENS
+from sa2va_native.models.protocols import LanguageSizes, MultimodalLanguageModel, PictureTokens
+
+
+@MODELS.register_module()
+class InternVL(InternVLForConditionalGeneration):
+    """transformers' InternVL, as Sa2VA asks for it: see :class:`sa2va_native.models.protocols.MultimodalLanguageModel`.
+
+    Args:
+        vision_config: keywords of :class:`transformers.InternVLVisionConfig`.
+        text_config: keywords of the language model's config, and its ``model_type``: ``"qwen2"`` (InternVL2.5 and 3)
+            or ``"qwen3"`` (InternVL3.5). Its vocabulary is the tokenizer's.
+        tokenizer: with InternVL's and Sa2VA's tokens; Sa2VA gives it.
+        downsample_ratio: visual tokens a side by ViT patches a side.
+        attention: ``"sdpa"``, ``"eager"`` or ``"flash_attention_2"`` (needs flash-attn).
+    """
+
+    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "projector": ("model.multi_modal_projector.",),
+        "embeddings": ("model.language_model.embed_tokens.", "lm_head."),
+        "language_model": ("model.language_model.layers.", "model.language_model.norm."),
+        "vision_tower": ("model.vision_tower.",),
+    }
+    tower_part: ClassVar[str] = "vision_tower"
+    lora_targets: ClassVar[tuple[str, ...]] = (
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "o_proj",
+        "gate_proj",
+        "up_proj",
+        "down_proj",
+    )
+    vocabulary: ClassVar[tuple[str, ...]] = key_maps.VOCABULARY
+    picture_tokens: ClassVar[PictureTokens] = PICTURE_TOKENS
+
+    def __init__(
+        self,
+        vision_config: dict[str, Any],
+        text_config: dict[str, Any],
+        tokenizer: PreTrainedTokenizerBase,
+        downsample_ratio: float = 0.5,
+        attention: str = "sdpa",
+    ) -> None:
+        vision = copy.deepcopy(dict(vision_config))  # the config classes write into what they are given
+        # Every published InternVL has an output head of its own, also where Qwen ties it to the embedding.
+        text = dict(tie_word_embeddings=False) | copy.deepcopy(dict(text_config))
+        text["vocab_size"] = len(tokenizer)
+        config = InternVLConfig(
+            vision_config=vision,
+            text_config=text,
+            downsample_ratio=downsample_ratio,
+            image_token_id=tokenizer.convert_tokens_to_ids(PICTURE_TOKENS.context),
+            tie_word_embeddings=text["tie_word_embeddings"],
+        )
+        side = config.vision_config.image_size[0] // config.vision_config.patch_size[0]
+        config.image_seq_length = int(side * downsample_ratio) ** 2
+        config._attn_implementation = attention
+        super().__init__(config)
+
+    @property
+    def tower(self) -> PreTrainedModel:
+        """InternViT."""
+        return self.model.vision_tower
+
+    @property
+    def language_model(self) -> PreTrainedModel:
+        """The Qwen backbone, LoRA included, without its output head."""
+        return self.model.language_model
+
+    @property
+    def embedding(self) -> nn.Module:
+        """The input embedding table [V, D]."""
+        return self.get_input_embeddings()
+
+    @property
+    def image_size(self) -> int:
+        """S, side of the ViT's pictures."""
+        return self.config.vision_config.image_size[0]
+
+    @property
+    def grid_size(self) -> int:
+        """g: 16 for 448 px, 8 for the tiny model."""
+        return int(self.config.image_seq_length**0.5)
+
+    @property
+    def hidden_size(self) -> int:
+        """D."""
+        return self.config.text_config.hidden_size
+
+    @property
+    def sizes(self) -> LanguageSizes:
+        """For the plan of a run's memory."""
+        text = self.config.text_config
+        head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+        return LanguageSizes(
+            layers=text.num_hidden_layers,
+            hidden=text.hidden_size,
+            intermediate=text.intermediate_size,
+            query_width=text.num_attention_heads * head,
+            key_value_width=text.num_key_value_heads * head,
+            vocabulary=text.vocab_size,
+            head_norms=text.model_type.startswith("qwen3"),
+        )
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Features [B, g * g, 4 C] of pictures [B, 3, S, S]: ViT states after the pixel shuffle."""
+        return self.pixel_shuffled(self.tower(pixel_values=pixels).last_hidden_state)
+
+    def pixel_shuffled(self, hidden: Tensor) -> Tensor:
+        """ViT states [B, 1 + N, C] -> [B, N / 4, 4 C]: no class token, each 2 x 2 patches one visual token."""
+        cells = int((hidden.shape[1] - 1) ** 0.5)
+        grid = hidden[:, 1:].unflatten(1, (cells, cells))
+        return self.model.pixel_shuffle(grid, scale_factor=self.config.downsample_ratio).flatten(1, 2)
+
+    def project(self, vision: Tensor) -> Tensor:
+        """Visual tokens [B, g * g, D] of features [B, g * g, 4 C]."""
+        return self.model.multi_modal_projector(vision)
+
+    def hidden_states(self, inputs_embeds: Tensor, attention_mask: Tensor) -> Tensor:
+        """Last hidden states [B, L, D] of a left-padded batch."""
+        positions = (attention_mask.cumsum(1) - 1).clamp(min=0)
+        return self.language_model(
+            inputs_embeds=inputs_embeds, attention_mask=attention_mask, position_ids=positions, use_cache=False
+        ).last_hidden_state
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Hidden states [..., D] -> logits [..., V]."""
+        return self.lm_head(hidden)
+
+    def generate_greedily(
+        self,
+        inputs_embeds: Tensor,
+        attention_mask: Tensor,
+        *,
+        max_new_tokens: int,
+        stopping_criteria: StoppingCriteriaList,
+        pad_token_id: int,
+        eos_token_id: int,
+        suppress_tokens: Sequence[int] | None,
+        synced_gpus: bool,
+    ) -> Tensor:
+        """New ids [B, T]; see the protocol."""
+        new_ids = self.generate(
+            inputs_embeds=inputs_embeds,
+            attention_mask=attention_mask,
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            stopping_criteria=stopping_criteria,
+            pad_token_id=pad_token_id,
+            eos_token_id=eos_token_id,
+            suppress_tokens=suppress_tokens,
+            synced_gpus=synced_gpus,
+        )
+        return cast(Tensor, new_ids)
+
+
+if TYPE_CHECKING:
+    _: type[MultimodalLanguageModel] = InternVL

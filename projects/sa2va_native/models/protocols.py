@@ -1,0 +1,186 @@
+"""What Sa2VA asks of its two halves; a base model is a folder with a class for either (docs/extending/base_model.md).
+
+Both are :class:`torch.nn.Module`. Names of parameters, in ``parts`` and elsewhere, are those inside the half.
+Letters for sizes: see :mod:`sa2va_native.structures`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, NamedTuple, Protocol
+
+from torch import Tensor, nn
+from transformers import PreTrainedModel, StoppingCriteriaList
+
+
+class PictureTokens(NamedTuple):
+    """Special tokens around the visual tokens of a picture, and the one that holds the place of each of them."""
+
+    start: str
+    end: str
+    context: str
+
+
+class MaskPrediction(NamedTuple):
+    """What a mask model says about one language prompt per picture."""
+
+    mask_logits: Tensor  #: [B, h, w], the mask of best predicted IoU
+    all_mask_logits: Tensor  #: [B, M, h, w]
+    iou: Tensor  #: [B, M] predicted IoU in 0..1
+
+
+class LanguageSizes(NamedTuple):
+    """Of a language model, for the plan of a run's memory."""
+
+    layers: int
+    hidden: int  #: D
+    intermediate: int  #: I
+    query_width: int  #: query heads times their width, which need not be D
+    key_value_width: int  #: key-value heads times their width
+    vocabulary: int  #: V
+    head_norms: bool  #: whether queries and keys are normalised, as in Qwen3
+
+
+class GroundingSizes(NamedTuple):
+    """Of a mask model, for the plan of a run's memory."""
+
+    map_width: int  #: channels of its feature maps
+    map_side: int  #: side of the top one
+    kept_maps: int  #: maps of that size that a forward pass keeps for the backward pass, the input maps included
+
+
+class MultimodalLanguageModel(Protocol):
+    """Sees pictures, reads and writes: vision tower, projector, language model and its output head."""
+
+    #: Parts that can be trained or counted, by the beginnings of their parameters' names; the first that fits holds.
+    parts: ClassVar[Mapping[str, tuple[str, ...]]]
+    #: Which of :attr:`parts` is :attr:`tower`.
+    tower_part: ClassVar[str]
+    #: Names of the linear layers that LoRA adapts.
+    lora_targets: ClassVar[tuple[str, ...]]
+    #: Names of the tensors whose rows are tokens; they grow with the vocabulary.
+    vocabulary: ClassVar[tuple[str, ...]]
+    picture_tokens: ClassVar[PictureTokens]
+
+    @property
+    def tower(self) -> PreTrainedModel:
+        """What :meth:`encode` runs, whose output may be kept on disk."""
+        ...
+
+    @property
+    def language_model(self) -> PreTrainedModel:
+        """What LoRA and gradient checkpointing are for: without the output head."""
+        ...
+
+    @property
+    def embedding(self) -> nn.Module:
+        """The input embedding: ids [...] -> [..., D]; has ``num_embeddings``."""
+        ...
+
+    @property
+    def image_size(self) -> int:
+        """S, side of the pictures in pixels."""
+        ...
+
+    @property
+    def grid_size(self) -> int:
+        """g, side of the grid of visual tokens; a picture is g * g of them."""
+        ...
+
+    @property
+    def hidden_size(self) -> int:
+        """D."""
+        ...
+
+    @property
+    def sizes(self) -> LanguageSizes:
+        """For the plan of a run's memory."""
+        ...
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Features [B, g * g, C] of pictures [B, 3, S, S] with ImageNet's statistics, row by row of the grid."""
+        ...
+
+    def project(self, vision: Tensor) -> Tensor:
+        """Visual tokens [B, g * g, D] of the features of :meth:`encode`; trained, so with gradient."""
+        ...
+
+    def hidden_states(self, inputs_embeds: Tensor, attention_mask: Tensor) -> Tensor:
+        """Last hidden states [B, L, D] of left-padded embeddings [B, L, D] with a mask [B, L], 0 at pads."""
+        ...
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Hidden states [..., D] -> logits [..., V]."""
+        ...
+
+    def generate_greedily(
+        self,
+        inputs_embeds: Tensor,
+        attention_mask: Tensor,
+        *,
+        max_new_tokens: int,
+        stopping_criteria: StoppingCriteriaList,
+        pad_token_id: int,
+        eos_token_id: int,
+        suppress_tokens: Sequence[int] | None,
+        synced_gpus: bool,
+    ) -> Tensor:
+        """New ids [B, T] after left-padded embeddings [B, L, D]; a row that is done goes on with pads.
+
+        Args:
+            inputs_embeds: [B, L, D].
+            attention_mask: [B, L], 0 at pads.
+            max_new_tokens: T at most.
+            stopping_criteria: say for each row whether it is done.
+            pad_token_id: follows what is done.
+            eos_token_id: ends a row.
+            suppress_tokens: ids that are never generated.
+            synced_gpus: go on until all ranks are done, since each forward pass is a collective.
+        """
+        ...
+
+
+class Grounding(Protocol):
+    """Draws: pictures and one embedding each in, masks out; carries an object through a clip."""
+
+    #: As in :class:`MultimodalLanguageModel`.
+    parts: ClassVar[Mapping[str, tuple[str, ...]]]
+    #: Which of :attr:`parts` is :attr:`tower`.
+    tower_part: ClassVar[str]
+
+    @property
+    def tower(self) -> PreTrainedModel:
+        """What :meth:`encode` runs, whose output may be kept on disk."""
+        ...
+
+    @property
+    def image_size(self) -> int:
+        """G, side of the pictures in pixels."""
+        ...
+
+    @property
+    def mask_size(self) -> int:
+        """h = w, side of the mask logits."""
+        ...
+
+    @property
+    def prompt_size(self) -> int:
+        """C, width of a language prompt."""
+        ...
+
+    @property
+    def sizes(self) -> GroundingSizes:
+        """For the plan of a run's memory."""
+        ...
+
+    def encode(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """Feature maps of pictures [B, 3, G, G] with ImageNet's statistics; each has B rows."""
+        ...
+
+    def __call__(self, maps: tuple[Tensor, ...], prompts: Tensor) -> MaskPrediction:
+        """Masks for prompts [B, C] on the maps of :meth:`encode`."""
+        ...
+
+    def track(self, frames: Sequence[Tensor], prompts: Mapping[int, Tensor]) -> Tensor:
+        """Mask logits [F, h, w] of one object through frames [3, G, G], some of which have a prompt [C]."""
+        ...
