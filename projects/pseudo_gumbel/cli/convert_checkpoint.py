@@ -44,6 +44,7 @@ def parse_args(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace
 def convert(args: argparse.Namespace) -> None:
     import torch
 
+    from pseudo_gumbel.hooks.ema_teacher_hook import EMATeacherHook
     from sa2va_native.engine.checkpoints import conversion
     from sa2va_native.engine.config.config_check import sa2va_config
     from sa2va_native.engine.run.launch import load_config
@@ -52,7 +53,8 @@ def convert(args: argparse.Namespace) -> None:
     model = sa2va_config(load_config(args.config))
     if model is None:
         raise ConfigError(f"--config {args.config}: its model is no Sa2VA and holds none. Use a config of configs/.")
-    opened = [conversion.open_any(path, teacher=args.teacher and path == args.sources[-1]) for path in args.sources]
+    keys = [None] * (len(args.sources) - 1) + [EMATeacherHook.checkpoint_key if args.teacher else None]
+    opened = [conversion.open_any(path, key) for path, key in zip(args.sources, keys, strict=True)]
     for source in opened:
         print(f"{source.path}: {source.layout.title}, {len(source.tensors)} tensors")
     conversion.convert(

@@ -49,6 +49,7 @@ def infer(args: argparse.Namespace) -> None:
     from mmengine.registry import MODELS
     from PIL import Image
 
+    from pseudo_gumbel.hooks.ema_teacher_hook import EMATeacherHook
     from sa2va_native.datasets.reading.files import read_mask, read_picture
     from sa2va_native.engine.checkpoints.weights import load_weights, require_path
     from sa2va_native.engine.run import launch
@@ -69,7 +70,7 @@ def infer(args: argparse.Namespace) -> None:
     launch.use_weights(cfg, args.weights)
     model = MODELS.build(cfg.model)
     if args.checkpoint is not None:
-        load_weights(model, require_path(args.checkpoint), teacher=args.teacher)
+        load_weights(model, require_path(args.checkpoint), EMATeacherHook.checkpoint_key if args.teacher else None)
     sa2va = Sa2VAInference(getattr(model, "student", model).to("cuda" if has_cuda() else "cpu"))
 
     if regions:

@@ -35,6 +35,7 @@ def parse_args(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace
 
 
 def evaluate(args: argparse.Namespace) -> None:
+    from pseudo_gumbel.hooks.ema_teacher_hook import EMATeacherHook
     from sa2va_native.engine.checkpoints.weights import load_weights, require_path
     from sa2va_native.engine.run import launch
 
@@ -54,7 +55,7 @@ def evaluate(args: argparse.Namespace) -> None:
         cfg.test_evaluator.append(dict(type="PredictionWriter", path=args.predictions))
     runner = launch.build_runner(cfg)
     if path is not None:
-        load_weights(runner.model, path, teacher=args.teacher)
+        load_weights(runner.model, path, EMATeacherHook.checkpoint_key if args.teacher else None)
     metrics = {name: _plain(value) for name, value in runner.test().items()}
     print(table(metrics))
     if args.out:

@@ -16,8 +16,6 @@ from sa2va_native.engine.run.before_step import just_stepped, optimizer_steps
 from sa2va_native.errors import CheckpointError
 from sa2va_native.parallel.unwrap import unwrap_model
 
-_KEY = "ema_teacher"
-
 
 @HOOKS.register_module()
 class EMATeacherHook(Hook):
@@ -38,6 +36,7 @@ class EMATeacherHook(Hook):
 
     priority = "NORMAL"
     keeps_shadow = True  #: for the plan of a run's memory
+    checkpoint_key = "ema_teacher"  #: what the teacher's weights are kept under
 
     def __init__(self, decay: float = 0.999, warmup: int = 0, interval: int = 10) -> None:
         self.decay, self.warmup, self.interval = decay, warmup, interval
@@ -70,10 +69,10 @@ class EMATeacherHook(Hook):
             self.to_save = state if is_main_process() else {}
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
-        checkpoint[_KEY], self.to_save = self.to_save, {}
+        checkpoint[self.checkpoint_key], self.to_save = self.to_save, {}
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
-        self.loaded = checkpoint.pop(_KEY, None)
+        self.loaded = checkpoint.pop(self.checkpoint_key, None)
 
     def _restore(self) -> None:
         loaded, self.loaded = self.loaded, None

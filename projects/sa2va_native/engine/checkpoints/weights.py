@@ -30,22 +30,22 @@ def require_path(path: str | Path) -> str:
     return require_checkpoint(path)
 
 
-def read_weights(path: str | Path, teacher: bool = False) -> dict[str, torch.Tensor]:
+def read_weights(path: str | Path, key: str | None = None) -> dict[str, torch.Tensor]:
     """The weights of a checkpoint by name, on the CPU.
 
     Args:
         path: file of a plain run, or folder that DeepSpeed wrote (any ZeRO stage; float32 master weights are read).
-        teacher: take the EMA teacher instead of the student; only the trained tensors then.
+        key: what a hook keeps other weights under, e.g. those of a teacher: these are taken instead of the model's own.
 
     Raises:
-        CheckpointError: there is no teacher inside, or something that could run code.
+        CheckpointError: there are none under ``key``, or there is something that could run code.
     """
     path = Path(path)
-    if teacher:
+    if key is not None:
         states = path if path.is_file() else min(path.glob("*model_states.pt"), key=lambda file: file.name)
-        state = load_file(states, mmap=True).get("ema_teacher")
+        state = load_file(states, mmap=True).get(key)
         if not state:
-            raise CheckpointError(f"{path} holds no EMA teacher; it was written by a run without EMATeacherHook.")
+            raise CheckpointError(f"{path} holds no {key!r}: no hook of the run that wrote it keeps weights there.")
         return state
     if path.is_file():
         return load_file(path)["state_dict"]
@@ -55,14 +55,16 @@ def read_weights(path: str | Path, teacher: bool = False) -> dict[str, torch.Ten
     return {**{name: shards.whole(name) for name in shards.shapes}, **buffers}
 
 
-def load_weights(model: object, path: str | Path, teacher: bool = False) -> None:
+def load_weights(model: object, path: str | Path, key: str | None = None) -> None:
     """Loads the trained weights of a checkpoint; frozen parts that it leaves out stay as the model has them.
+
+    ``key`` as in :func:`read_weights`.
 
     Raises:
         CheckpointError: a trained tensor is missing, a tensor is unexpected, or a shape differs.
     """
     bare: nn.Module = unwrap_model(model)
-    state = read_weights(path, teacher)
+    state = read_weights(path, key)
     missing = trainable_parameters(bare).keys() - state.keys()
     unexpected = state.keys() - bare.state_dict().keys()
     if missing or unexpected:
