@@ -30,6 +30,13 @@ def language_model_parameters(hidden: int, layers: int, kv: int, mlp: int) -> in
     return 2 * VOCABULARY * hidden + layers * (attention + 3 * hidden * mlp + 2 * hidden + lora) + hidden
 
 
+def qwen3_parameters(vocabulary: int, hidden: int, layers: int, q: int, kv: int, mlp: int) -> int:
+    """As above for Qwen3: no biases, heads of 128 that need not make up the hidden size, norms of queries and keys."""
+    attention = hidden * (q + 2 * kv) + q * hidden + 2 * 128
+    lora = 128 * (2 * (hidden + q) + 2 * (hidden + kv) + 3 * (hidden + mlp))
+    return 2 * vocabulary * hidden + layers * (attention + 3 * hidden * mlp + 2 * hidden + lora) + hidden
+
+
 def projector_parameters(hidden: int) -> int:
     """Norm and two layers on 2 x 2 patches of the ViT's 1024 channels."""
     return 2 * 4096 + 4096 * hidden + hidden + hidden * hidden + hidden
@@ -41,11 +48,13 @@ def test_a_size_is_the_published_one(name: str, monkeypatch: pytest.MonkeyPatch)
     hidden, layers, kv, mlp = SIZES[name]
     config: Any = Config.fromfile(ROOT / f"configs/{name}.py").model
     base = Config.fromfile(ROOT / "configs/pseudo_gumbel_4b.py").model.sa2va
-    assert config.sa2va.sam2 == base.sam2
-    assert config.sa2va.internvl.vision_config == base.internvl.vision_config
+    assert config.sa2va.grounding == base.grounding
+    assert config.sa2va.mllm.vision_config == base.mllm.vision_config
     # Both towers cost many seconds to build, and have counts of their own elsewhere.
-    config.sa2va.sam2.vision_config.backbone_config.update(blocks_per_stage=[1, 1, 1, 1], global_attention_blocks=[2])
-    config.sa2va.internvl.vision_config.num_hidden_layers = 1
+    config.sa2va.grounding.vision_config.backbone_config.update(
+        blocks_per_stage=[1, 1, 1, 1], global_attention_blocks=[2]
+    )
+    config.sa2va.mllm.vision_config.num_hidden_layers = 1
     with torch.device("meta"):
         model = MODELS.build(config).student
     counts = {
@@ -60,6 +69,29 @@ def test_a_size_is_the_published_one(name: str, monkeypatch: pytest.MonkeyPatch)
     assert counts["language"] + counts["head"] == language_model_parameters(hidden, layers, kv, mlp)
     assert counts["projector"] == projector_parameters(hidden)
     assert counts["seg"] == hidden * hidden + hidden + hidden * 256 + 256
+
+
+def test_qwen3_makes_internvl35(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Red when a size is mistyped, or the tokenizer lacks one of Qwen3's tokens. 4.4 B as published, without LoRA."""
+    config: Any = Config.fromfile(ROOT / "configs/sizes/pseudo_gumbel_internvl35_4b.py").model
+    config.sa2va.grounding = Config.fromfile(ROOT / "configs/_base_/models/sa2va_tiny.py").model.grounding
+    config.sa2va.mllm.vision_config.num_hidden_layers = 1
+    with torch.device("meta"):
+        model = MODELS.build(config).student
+    language, head = (
+        sum(parameter.numel() for parameter in module.parameters())
+        for module in (model.language_model, model.mllm.lm_head)
+    )
+    assert len(model.tokenizer) == 151_683
+    assert language + head == qwen3_parameters(151_683, 2560, 36, 4096, 1024, 9_728)
+    lora = sum(parameter.numel() for parameter in model.part("lora"))
+    assert (language + head - lora) / 1e9 == pytest.approx(4.41, abs=0.01)
+    projector = sum(parameter.numel() for parameter in model.part("projector"))
+    assert projector == projector_parameters(2560)
+    assert model.mllm.sizes._asdict() == dict(
+        layers=36, hidden=2560, intermediate=9_728, query_width=4096, key_value_width=1024, vocabulary=151_683,
+        head_norms=True,
+    )  # fmt: skip
 
 
 @pytest.mark.slow
