@@ -7,7 +7,7 @@ Letters for sizes: see :mod:`sa2va_native.structures`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel, StoppingCriteriaList
@@ -61,6 +61,11 @@ class MultimodalLanguageModel(Protocol):
     #: Names of the tensors whose rows are tokens; they grow with the vocabulary.
     vocabulary: ClassVar[tuple[str, ...]]
     picture_tokens: ClassVar[PictureTokens]
+
+    @classmethod
+    def data_sizes(cls, config: Mapping[str, Any]) -> dict[str, int]:
+        """``image_size`` and ``grid_size`` of a model of these keywords, before it is built; as below."""
+        ...
 
     @property
     def tower(self) -> PreTrainedModel:
@@ -147,6 +152,11 @@ class Grounding(Protocol):
     parts: ClassVar[Mapping[str, tuple[str, ...]]]
     #: Which of :attr:`parts` is :attr:`tower`.
     tower_part: ClassVar[str]
+
+    @classmethod
+    def data_sizes(cls, config: Mapping[str, Any]) -> dict[str, int]:
+        """``grounding_size`` (the image size below) and ``mask_size`` of a model of these keywords."""
+        ...
 
     @property
     def tower(self) -> PreTrainedModel:

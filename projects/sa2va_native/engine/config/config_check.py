@@ -60,9 +60,9 @@ def config_problems(cfg: Any) -> Iterator[str]:
     """Every unknown key of a config and every size that does not fit; see :func:`check_config`."""
     unknown = [*_unknown_keys(cfg)]
     yield from unknown
-    model = None if unknown else sa2va_config(cfg)
-    if model is not None:
-        yield from size_problems(cfg, model, "model" if model is cfg["model"] else "model.sa2va")
+    if not unknown and (found := find_sa2va_config(cfg)):
+        path, model = found
+        yield from size_problems(cfg, model, path, resolve_type)
 
 
 def _unknown_keys(cfg: Any) -> Iterator[str]:
@@ -108,16 +108,22 @@ def parameters_of(target: Callable) -> set[str] | None:
 
 
 def sa2va_config(cfg: Any) -> Any | None:
-    """The dict in ``cfg.model`` that :class:`sa2va_native.models.Sa2VA` is built from, at any depth; None without one.
+    """The dict in ``cfg.model`` that :class:`sa2va_native.models.Sa2VA` is built from; None if there is none.
 
     The very dict, so that changes to it are changes to the config.
     """
+    found = find_sa2va_config(cfg)
+    return found[1] if found else None
+
+
+def find_sa2va_config(cfg: Any) -> tuple[str, Any] | None:
+    """The same with its place in the config, e.g. ``"model.sa2va"``, at any depth."""
     from sa2va_native.models.sa2va import Sa2VA
 
-    for _, entry in _typed_dicts(cfg.get("model"), "model"):
+    for path, entry in _typed_dicts(cfg.get("model"), "model"):
         found = resolve_type(entry["type"])
         if inspect.isclass(found) and issubclass(found, Sa2VA):
-            return entry
+            return path, entry
     return None
 
 

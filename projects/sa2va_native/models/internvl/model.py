@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import (
     InternVLConfig,
     InternVLForConditionalGeneration,
+    InternVLVisionConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     StoppingCriteriaList,
@@ -76,6 +77,13 @@ class InternVL(InternVLForConditionalGeneration):
         config.image_seq_length = int(side * downsample_ratio) ** 2
         config._attn_implementation = attention
         super().__init__(config)
+
+    @classmethod
+    def data_sizes(cls, config: Mapping[str, Any]) -> dict[str, int]:
+        """S and g of a model of these keywords."""
+        vision = InternVLVisionConfig(**config["vision_config"])
+        side = vision.image_size[0] // vision.patch_size[0]
+        return dict(image_size=vision.image_size[0], grid_size=int(side * config.get("downsample_ratio", 0.5)))
 
     @property
     def tower(self) -> PreTrainedModel:

@@ -32,14 +32,18 @@ class LanguageSam2(nn.Module):
 
     def __init__(self, **config: Any) -> None:
         super().__init__()
-        config = copy.deepcopy(config)  # the config classes write into what they are given
-        if backbone := config.get("vision_config", {}).get("backbone_config"):
-            backbone.setdefault("model_type", "sam2_hiera_det_model")
-        self.sam2 = Sam2VideoModel(Sam2VideoConfig(**config))
+        self.sam2 = Sam2VideoModel(_sam2_config(config))
         # One position matrix under two names. transformers ties it up to 4.57, and only where it loads by itself.
         self.sam2.prompt_encoder.shared_embedding.positional_embedding.data = (
             self.sam2.shared_image_embedding.positional_embedding.data
         )
+
+    @classmethod
+    def data_sizes(cls, config: Mapping[str, Any]) -> dict[str, int]:
+        """G, and h = w, of a model of these keywords."""
+        sam2 = _sam2_config({key: value for key, value in config.items() if key != "type"})
+        prompted = sam2.prompt_encoder_config
+        return dict(grounding_size=sam2.image_size, mask_size=4 * (prompted.image_size // prompted.patch_size))
 
     @property
     def tower(self) -> PreTrainedModel:
@@ -174,6 +178,13 @@ class LanguageSam2(nn.Module):
     @property
     def _device(self) -> torch.device:
         return self.sam2.no_memory_embedding.device
+
+
+def _sam2_config(config: Mapping[str, Any]) -> Sam2VideoConfig:
+    keywords = copy.deepcopy(dict(config))  # the config classes write into what they are given
+    if backbone := keywords.get("vision_config", {}).get("backbone_config"):
+        backbone.setdefault("model_type", "sam2_hiera_det_model")
+    return Sam2VideoConfig(**keywords)
 
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sa2va_native.datasets.transforms import SampleTransform
-from sa2va_native.engine.config.config_check import config_problems
+from sa2va_native.engine.config.config_check import config_problems, resolve_type
 from sa2va_native.engine.config.sizes import model_sizes
 from sa2va_native.engine.run import launch
 from sa2va_native.errors import ConfigError
@@ -36,7 +36,7 @@ def test_every_size_is_compared() -> None:
 
 def test_a_start_refuses_them_with_the_same_line() -> None:
     """Our tools before anything is built, and the hook, e.g. under ``xtuner train``. The test set's sizes count too."""
-    expected = r"test_dataloader.dataset.transform.grounding_size = 64, and the model takes 128 \(model.sa2va.sam2"
+    expected = r"test_dataloader.dataset.transform.grounding_size = 64, and the model takes 128 \(model.sa2va.grounding"
     options = {"test_dataloader.dataset.transform.grounding_size": 64}
     with pytest.raises(ConfigError, match=expected):
         launch.load_config(TINY, options)
@@ -49,12 +49,12 @@ def test_a_start_refuses_them_with_the_same_line() -> None:
 )
 def test_the_sizes_of_the_shipped_models(name: str, sizes: tuple[int, ...]) -> None:
     model = launch.read_config(str(ROOT / f"configs/sa2va_{name}.py")).model
-    assert tuple(size for size, _ in model_sizes(model).values()) == sizes
+    assert tuple(size for size, _ in model_sizes(model, resolve_type).values()) == sizes
 
 
 def test_the_sizes_of_a_config_are_those_of_the_model_built_from_it() -> None:
     """Red when the config is read by another rule than the model's classes follow."""
     transform: Any = Sa2VAInference(tiny_sa2va()).transform
-    sizes = model_sizes(launch.read_config(TINY).model.sa2va)
+    sizes = model_sizes(launch.read_config(TINY).model.sa2va, resolve_type)
     assert isinstance(transform, SampleTransform)
     assert {name: size for name, (size, _) in sizes.items()} == {name: getattr(transform, name) for name in sizes}
