@@ -57,7 +57,7 @@ class Ended(NamedTuple):
     output: str  #: both streams
 
 
-def call_tool(tool: Path, *arguments: object, ranks: int = 0, timeout: float = 60) -> list[Ended]:
+def call_tool(tool: Path, *arguments: object, ranks: int = 0, timeout: float = 300) -> list[Ended]:
     """Calls a Python script of ``tools/`` as its command line would, by rank; ``ranks=0`` is without a launcher.
 
     Forked too; only what the script's own process would print and its exit status count.
