@@ -66,7 +66,7 @@ def write_own_data(converter: Converter, out: Path, track: Callable[[Iterable[st
     require_new(out)
     names = list(converter.sources())
     if not names:
-        raise DataError(f"{converter.root}: nothing to convert. docs/data.md shows the layouts.")
+        raise DataError(f"{converter.root}: nothing to convert. docs/data/converters.md shows the layouts.")
     part, progress, report = (out.with_name(out.name + end) for end in (".part", ".progress", ".bad.jsonl"))
     begun = {"sources": hashlib.sha256("\n".join(names).encode("utf-8", "replace")).hexdigest()}
     state: dict[str, Any] = {**begun, "done": 0, "bytes": 0, "report bytes": 0, "records": 0, "bad": 0}

@@ -16,7 +16,7 @@ _NOT_TRAINED_ON = ("val", "test")
 _LAYOUTS = (
     "Expected own data (data.jsonl), the layout of COCO (annotations/instances_NAME.json beside the folder NAME/ of "
     "pictures, or one json of COCO in the folder), of REFER (instances.json, refs(unc).p and images/), of SA-V, SA-1B, "
-    "Open Images or Describe Anything, or tar shards. docs/data.md shows each."
+    "Open Images or Describe Anything, or tar shards. docs/data/index.md describes each."
 )
 
 
