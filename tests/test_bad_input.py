@@ -84,7 +84,7 @@ def error_line(ended: Ended) -> str:
         ("empty", r"^DataError: \S+/root: the folder is empty. Expected own data"),
         ({"bbox": [1, 2, 3, 4]}, r"instances_train.json: 8 annotations, none with a mask \('segmentation'\). Give an"),
         (OUTSIDE, r"bad samples: 1, more than max_bad_samples=0; the last one: \S+instances_train.json: annotation \d: "
-                  r"mask wholly outside its picture of 96 x 96 px. Each is named in \S+/run/bad_samples.jsonl. Mend"),
+                  r"mask entirely outside its picture of 96 x 96 px. Each is named in \S+/run/bad_samples.jsonl. Fix"),
     ],
     ids=["missing-root", "empty-root", "no-masks", "mask-outside"],
 )  # fmt: skip
@@ -213,4 +213,4 @@ def test_own_data_with_faults_trains_on_both_ranks(scenes: Path, tmp_path: Path)
     reasons = {line["record"]: line["reason"] for line in named}
     assert set(reasons) == {"line 2", "line 4", "line 9"}
     assert reasons["line 4"].startswith("missing")
-    assert "is it cut off?" in reasons["line 9"]
+    assert "is it truncated?" in reasons["line 9"]

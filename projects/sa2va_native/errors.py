@@ -19,7 +19,7 @@ class DataError(Sa2VAError):
 
 
 def printable(text: str) -> str:
-    """Text of a file that can be shown and written: it may hold half surrogate pairs, which can be neither."""
+    """Makes text from a file printable: it may hold half surrogate pairs, which cannot be shown or written."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -27,7 +27,7 @@ class BadSample(DataError):
     """One record that cannot be used; counted and reported by the data set that meets it.
 
     Args:
-        path: the file that holds the record.
+        path: the file of the record.
         record: its key in that file, e.g. ``"annotation 17"``.
         reason: what is wrong with it, with the offending value.
     """
@@ -38,10 +38,10 @@ class BadSample(DataError):
         super().__init__(": ".join(shown))
 
     def report(self) -> dict[str, str]:
-        """Its line of a report."""
+        """Its entry in a report."""
         return {"path": self.path, "record": self.record, "reason": self.reason}
 
-    def __reduce__(self):  # three arguments do not survive the default pickling between loader workers
+    def __reduce__(self):  # three arguments do not survive default pickling between loader workers
         return BadSample, (self.path, self.record, self.reason)
 
 
@@ -58,14 +58,14 @@ class TrainingError(Sa2VAError, RuntimeError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The nearest known name as a sentence, or the list of known names when none is near."""
+    """The nearest known name as a sentence, or the list of known names if none is near."""
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"Did you mean '{near[0]}'?" if near else f"Known: {', '.join(known)}."
 
 
 def near_miss(name: str, known: Iterable[str]) -> str | None:
-    """The known name that ``name`` is a slip of, e.g. ``"mask"`` for ``"masks"``, ``"maks"`` or ``"Mask"``; or None."""
+    """The known name that ``name`` misspells, e.g. ``"mask"`` for ``"masks"``, ``"maks"`` or ``"Mask"``; or None."""
     name = name.lower()
     known = [one for one in known if abs(len(one) - len(name)) <= 1]
     turned = [one for one in known if sorted(one) == sorted(name)]

@@ -1,6 +1,6 @@
 """What flows between adapters, transforms, samplers and the model.
 
-Shape legend, used in the whole project::
+Shape legend, used throughout the project::
 
     B batch             T caption tokens       V vocabulary          K top-k
     D LLM hidden size   L prompt tokens        S ViT picture side    G SAM 2 picture side
@@ -20,14 +20,14 @@ Kind = Literal["cycle", "refer", "caption"]
 
 
 class DrawKey(NamedTuple):
-    """What one sample's random draws depend on, next to the run's seed. Never on rank or worker."""
+    """What one sample's random draws depend on besides the run's seed; never the rank or worker."""
 
     step: int  #: micro-step of the whole run, the same on all ranks
     sample: int  #: position of the sample inside the global batch of that step
 
 
 class Draw(NamedTuple):
-    """What a sampler asks a data set for: which item, and under which key its draws are made."""
+    """What a sampler requests from a data set: an item, and the key of its random draws."""
 
     item: int  #: position in the data set
     key: DrawKey
@@ -35,7 +35,7 @@ class Draw(NamedTuple):
 
 @dataclass
 class Sample:
-    """One object in one picture (or in two frames), as an adapter reads it: no model knowledge, no resizing.
+    """One object in one picture (or in two frames), as an adapter reads it; it depends on no model and is not resized.
 
     ``image`` is uint8 RGB (H, W, 3); ``mask`` is bool (H, W) of the same size. ``image2`` / ``mask2`` are the mask side
     (another frame of the same object); None for a still picture, whose mask side equals its caption side.
@@ -62,15 +62,15 @@ class Side(NamedTuple):
 class Batch(NamedTuple):
     """A collated micro-batch; all samples are of one kind, and of the same kind on every rank.
 
-    A named tuple, so that MMEngine's data preprocessor moves it to the device as it is.
+    A named tuple, so that MMEngine's data preprocessor moves it to the device unchanged.
     """
 
     kind: Kind
     caption_side: Side  #: image1, mask1
     mask_side: Side | None  #: image2, mask2; None when the whole batch is still pictures (side 2 = side 1)
-    text: list[str | None]  #: B human expressions or captions; None where the sample has none
+    text: list[str | None]  #: B human expressions or captions; None if the sample has none
     keys: list[DrawKey]  #: B
     sample_ids: list[str]  #: B
     attributes: list[dict[str, Any]]  #: B
     sources: list[str]  #: B names of the mixture's sources
-    gt_masks: list[np.ndarray]  #: B bool masks of the mask side at original size; empty while training
+    gt_masks: list[np.ndarray]  #: B bool masks (H, W) of the mask side at original size; empty in training

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Convert LabelMe, COCO or PASCAL VOC masks to own data (docs/data/own.md). Started again, it goes on where it stopped."""
+"""Convert LabelMe, COCO or PASCAL VOC masks to own data (docs/data/own.md); resumes when started again."""
 
 from __future__ import annotations
 

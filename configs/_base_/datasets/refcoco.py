@@ -1,4 +1,4 @@
-"""Human expressions of RefCOCO, below ``data/``; sizes of the 4B model. docs/data.md says how it is laid out."""
+"""Human expressions of RefCOCO, below ``data/``; sizes of the 4B model. docs/data says how it is laid out."""
 
 from mmengine.config import read_base
 

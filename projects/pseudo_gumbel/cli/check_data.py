@@ -22,7 +22,7 @@ examples:
 def main(arguments: Sequence[str] | None = None, prog: str = "pseudo-gumbel check-data") -> None:
     parser = make_parser(prog, __doc__, EXAMPLES)
     parser.add_argument(
-        "what", metavar="CONFIG|PATH", help="a config, an own data.jsonl, or the folder of a set as in docs/data.md"
+        "what", metavar="CONFIG|PATH", help="a config, an own data.jsonl, or the folder of a set as in docs/data"
     )
     parser.add_argument("--limit", type=int, metavar="N", help="look at N samples of each set, evenly spread")
     parser.add_argument(

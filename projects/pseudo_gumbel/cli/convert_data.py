@@ -1,4 +1,4 @@
-"""Convert LabelMe, COCO or PASCAL VOC masks to own data (docs/data.md). Started again, it goes on where it stopped."""
+"""Convert LabelMe, COCO or PASCAL VOC masks to own data (docs/data). Started again, it goes on where it stopped."""
 
 from __future__ import annotations
 

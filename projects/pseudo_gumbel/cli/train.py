@@ -16,7 +16,7 @@ examples:
   two ranks, ZeRO-2, bf16            pseudo-gumbel dist-train pseudo_gumbel_tiny 2
   the 4B model on 4 GPUs             pseudo-gumbel dist-train pseudo_gumbel_4b 4 \\
                                          --weights InternVL2_5-4B sam2_hiera_large.pt
-  own masks (docs/data.md)           pseudo-gumbel train pseudo_gumbel_tiny --data-root /data/mine
+  own masks (docs/data)           pseudo-gumbel train pseudo_gumbel_tiny --data-root /data/mine
   go on after a stop                 pseudo-gumbel train pseudo_gumbel_tiny --resume
   change a value of the config       pseudo-gumbel train CONFIG --cfg-options optim_wrapper.optimizer.lr=1e-4
   could it run on 4 GPUs?            pseudo-gumbel dist-train pseudo_gumbel_4b 4 --dry-run
@@ -42,7 +42,7 @@ def parse_args(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace
     parser.add_argument("--seed", type=int, help="seed of the run (default: the config's)")
     parser.add_argument("--max-steps", type=int, help="optimizer steps (default: the config's)")
     parser.add_argument(
-        "--data-root", metavar="PATH", help="masks for the cycle: own data.jsonl, or a set as docs/data.md lays it out"
+        "--data-root", metavar="PATH", help="masks for the cycle: own data.jsonl, or a set as docs/data lays it out"
     )
     parser.add_argument(
         "--ranks", type=int, help="fail unless exactly so many ranks run; with --dry-run, plan for them"

@@ -1,4 +1,4 @@
-"""Looks at the samples of a data set and sums up what is wrong with them."""
+"""Reads the samples of a data set and summarises what is wrong with them."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _CROWDS = (
 
 
 class Region(NamedTuple):
-    """What decides whether an object has region enough to be described."""
+    """What decides whether an object's region is large enough to be described."""
 
     grid_size: int = 16  #: cells a side
-    pooling: Pooling | None = None  #: that training has; None where nobody says
+    pooling: Pooling | None = None  #: the one used in training; None if unknown
     min_share: float = 0.05  #: see ``region_grid``
-    min_cells: int = 1  #: fewer are too few
+    min_cells: int = 1  #: fewest cells that are enough
 
 
 @dataclass
@@ -42,11 +42,11 @@ class Problem:
 
 @dataclass
 class SetReport:
-    """What was found in one set."""
+    """The findings for one set."""
 
     looked_at: int = 0
     problems: dict[str, Problem] = field(default_factory=dict)  #: by title
-    notes: list[str] = field(default_factory=list)  #: what no single sample tells
+    notes: list[str] = field(default_factory=list)  #: problems that no single sample shows
     without_text: int = 0
     two_frames: int = 0
     too_few_cells: dict[str, int] = field(default_factory=lambda: dict.fromkeys(POOLINGS, 0))  #: objects, by pooling
@@ -58,7 +58,7 @@ class SetReport:
 
 
 def spread(length: int, limit: int | None) -> Sequence[int]:
-    """At most ``limit`` indices, evenly over the set."""
+    """At most ``limit`` indices, spread evenly over the set."""
     if limit is None or limit >= length:
         return range(length)
     return np.linspace(0, length - 1, limit).round().astype(int).tolist()
@@ -70,13 +70,13 @@ def check_set(
     region: Region,
     on_bad: Callable[[BadSample], None] = lambda bad: None,
 ) -> SetReport:
-    """Reads samples and sums up.
+    """Reads samples and summarises them.
 
     Args:
         dataset: any adapter.
         indices: which samples, in which order.
-        region: what the poolings are tried with.
-        on_bad: is told each bad sample, in order.
+        region: settings with which the poolings are compared.
+        on_bad: called with each bad sample, in order.
     """
     report = SetReport(notes=[*(dataset.check_all() if hasattr(dataset, "check_all") else []), *_left_out(dataset)])
 
@@ -89,7 +89,7 @@ def check_set(
         lost: list[str] = [name for name, count in cells.items() if count < region.min_cells]
         return sample.text is None, sample.image2 is not None, lost
 
-    threads = min(8, cores())  # pillow decodes without holding the interpreter
+    threads = min(8, cores())  # Pillow releases the GIL while decoding
     with ThreadPoolExecutor(threads) as pool:
         for seen in ordered_map(pool, look, indices, ahead=16 * threads):
             report.looked_at += 1
@@ -106,7 +106,7 @@ def check_set(
 
 
 def _left_out(dataset: Adapter) -> list[str]:
-    """What the adapter's settings leave out, of its file or of its index."""
+    """What the adapter's settings leave out of its file or index."""
     dropped = getattr(dataset, "dropped", None) or getattr(getattr(dataset, "index", None), "dropped", {})
     return [
         f"left out: {count:,} {reason}{_CROWDS if reason == 'crowds' else ''}"
@@ -123,11 +123,11 @@ def _count(report: SetReport, bad: BadSample) -> None:
 
 
 def format_report(report: SetReport, total: int, region: Region) -> str:
-    """The report as text: problems by how many samples they cost, then what each pooling would drop."""
+    """The report as text: problems in the order of their number of samples, then what each pooling would drop."""
     good = report.looked_at - report.bad
-    lines = [f"{report.looked_at:,} of {total:,} samples looked at, {report.bad:,} bad"]
+    lines = [f"{report.looked_at:,} of {total:,} samples checked, {report.bad:,} bad"]
     for title, problem in sorted(report.problems.items(), key=lambda item: -item[1].count):
-        lines += [f"  {problem.count:,} x {title}", f"      mend: {problem.remedy}"]
+        lines += [f"  {problem.count:,} x {title}", f"      fix: {problem.remedy}"]
         lines += [f"      {example}" for example in problem.examples]
         if problem.count > len(problem.examples):
             lines.append(f"      and {problem.count - len(problem.examples):,} more")

@@ -16,7 +16,7 @@ from sa2va_native.structures import Batch, Side
 def collate_batch(items: Sequence[Item]) -> dict[str, Batch]:
     """Stack the samples of one kind.
 
-    If some samples have a second frame and some do not, a still picture's mask side is its caption side.
+    If only some samples have a second frame, the caption side of the others also serves as their mask side.
 
     Returns:
         ``{"batch": Batch}``, the keyword arguments of the model's ``forward``.
@@ -47,5 +47,5 @@ def collate_batch(items: Sequence[Item]) -> dict[str, Batch]:
 
 
 def _stack(sides: Sequence[Side]) -> Side:
-    # torch's own, as it stacks into the memory that a worker shares with the main process
+    # torch's own function: it stacks into memory that a worker shares with the main process
     return Side(*(default_collate(list(tensors)) for tensors in zip(*sides, strict=True)))

@@ -1,4 +1,4 @@
-"""Mirroring a sample: picture, mask and the sides in its text together, or not at all."""
+"""Mirrors a sample: picture, mask and the words for sides in its text together, or not at all."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from sa2va_native.structures import Side
 
 _SIDE = re.compile(r"\b(left|right)(?=(?:most|wards?|hand|side)?\b)", re.IGNORECASE)
 _SWAPPED = {"left": "right", "right": "left"}
-#: Where a mirrored picture would make the text a lie, or swapping its words would.
+#: Texts that would be false for a mirrored picture, even with left and right swapped.
 _KEPT = re.compile(
-    r"\d|[\"“”]"  # something to be read, which mirrored writing is not
-    r"|[^\W\d_a-z]"  # words of another language, which may name a side
-    r"|\b(?:l|r|lft|lef|rt|rgt|rigth|rite|lhs|rhs)\b"  # sides as people abbreviate and misspell them
-    r"|\b(?:first|second|third|fourth|fifth|last|1st|2nd|3rd)\b"  # counted from the left, as people mostly do
+    r"\d|[\"“”]"  # writing, which cannot be read in a mirror
+    r"|[^\W\d_a-z]"  # other languages, which may name a side
+    r"|\b(?:l|r|lft|lef|rt|rgt|rigth|rite|lhs|rhs)\b"  # abbreviated and misspelt sides
+    r"|\b(?:first|second|third|fourth|fifth|last|1st|2nd|3rd)\b"  # counting, which mostly starts from the left
     r"|\b(?:number|letter|word|text|writing|written|says?|reads?|reading|sign|logo|clock|o'clock)s?\b"
     r"|\b(?:(?:anti|counter)?-?clockwise|east(?:ern)?|west(?:ern)?)\b"
-    # sides in compounds that name no place, e.g. left-handed; top-left and left-most do
+    # compounds that do not name a place, e.g. left-handed; top-left and left-most do
     r"|\b(?:left|right)-(?!most\b|hand\b|side\b)|(?<!top)(?<!bottom)(?<!upper)(?<!lower)(?<!far)-(?:left|right)\b"
-    r"|\b(?:left|right)(?!(?:most|wards?|hand|side)?\b)\w"  # in words that name no place, e.g. lefty
-    # right that means exactly or correct, left that means gone or remaining
+    r"|\b(?:left|right)(?!(?:most|wards?|hand|side)?\b)\w"  # words that do not name a place, e.g. lefty
+    # right meaning exactly or correct, left meaning gone or remaining
     r"|\bright (?:next|behind|in|near|by|beside|above|below|under|beneath|at|on|there|here|now|up|before|after|angle)\b"
     r"|\ball right\b|\bleft (?:over|out|behind|alone|open|unattended)\b|\bleftovers?\b|\b(?:is|are|has) left\b",
     re.IGNORECASE,
@@ -28,9 +28,9 @@ _KEPT = re.compile(
 
 
 def flip(sides: Sides, text: str | None) -> tuple[Sides, str | None] | None:
-    """Both frames with their masks and regions in a mirror, and the text that is true of it; None where it would lie.
+    """Both frames mirrored, with their masks and regions, and the matching text; None if no text would be true.
 
-    Tensors rather than pictures: whether an object covers a cell does not depend on the mirror then.
+    Works on tensors rather than pictures, so that mirroring does not change which cells an object covers.
     """
     if text is not None:
         text = flip_text(text)

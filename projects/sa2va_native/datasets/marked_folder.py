@@ -1,4 +1,4 @@
-"""Folders that are written once: complete, or not there."""
+"""Folders that are written once, completely or not at all."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ MARKER = "complete.json"
 
 
 def write_once(root: str | Path, settings: dict[str, Any], write: Callable[[Path], None]) -> Path:
-    """Make ``root`` by ``write``, unless a complete one with the same settings is there.
+    """Create ``root`` with ``write``, unless a complete one with the same settings exists.
 
-    ``write`` fills a temporary folder beside ``root``, the marker file comes last, and the folder gets its
-    name when it is complete: neither a killed run nor two ranks at once can leave half a set. A folder
-    without marker that this function's kind wrote in place is replaced.
+    ``write`` fills a temporary folder next to ``root``, the marker file is written last, and the folder gets its
+    final name when it is complete. So neither a killed run nor two ranks at once can leave half a set. A generated
+    folder without a marker is incomplete and is replaced.
 
     Args:
-        settings: JSON-like; what the content follows from.
+        settings: JSON-like; everything that determines the content.
         write: fills an empty folder.
 
     Raises:
-        DataError: ``root`` holds a set made with other settings, or something that is no generated set, or it
+        DataError: ``root`` holds a set made with other settings, or something that is not a generated set, or it
             cannot be written.
     """
     root = Path(root)
@@ -36,7 +36,7 @@ def write_once(root: str | Path, settings: dict[str, Any], write: Callable[[Path
     if (root / MARKER).is_file():
         return _same_settings(root, settings)
     if root.exists() and any(root.iterdir()) and not (root / ".generated").exists():
-        raise DataError(f"{root}: holds files that this project did not write. Choose an empty or a new folder.")
+        raise DataError(f"{root}: contains files that this project did not write. Choose an empty or new folder.")
     workshop = unfinished_name(root)
     try:
         workshop.mkdir(parents=True)
@@ -51,7 +51,7 @@ def write_once(root: str | Path, settings: dict[str, Any], write: Callable[[Path
         try:
             publish(workshop, root, replace=False)
         except OSError as error:
-            if not (root / MARKER).is_file():  # not the rank beside us, which was faster
+            if not (root / MARKER).is_file():  # not because another rank was faster
                 raise DataError(f"{root}: cannot be written ({error}). Choose another folder.") from error
             return _same_settings(root, settings)
     finally:

@@ -1,4 +1,4 @@
-"""Several sources of samples as one data set, with bad samples counted, named and replaced."""
+"""Combines several sources into one data set; bad samples are counted, named and replaced."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from sa2va_native.randomness.generators import generator
 from sa2va_native.structures import Draw, DrawKey, Kind, Sample
 
 KINDS = ("cycle", "refer", "caption")
-#: Kinds whose region is described: a region without a cell of the token grid cannot be.
+#: Kinds whose region is described, which takes at least one cell of the token grid.
 DESCRIBED_KINDS = ("cycle", "caption")
 
-#: Why an item is set aside.
+#: Why an item is unusable.
 _BAD, _FEW_CELLS, _NO_PIXEL = "bad", "too few region cells", "no mask pixel"
 
 
@@ -37,14 +37,14 @@ class Adapter(Protocol):
 
 
 class Source(NamedTuple):
-    """One source of a mixture; its items have the mixture's indices ``start .. start + len(items) - 1``."""
+    """One source of a mixture; its items have the indices ``start .. start + len(items) - 1`` in the mixture."""
 
     kind: Kind
     dataset: Adapter
     items: Sequence[int] | np.ndarray  #: indices into ``dataset``
     start: int
     weight: float
-    name: str  #: the metrics of an evaluation tell sources apart by it
+    name: str  #: metrics distinguish sources by it
 
 
 class Item(NamedTuple):
@@ -64,14 +64,14 @@ class Item(NamedTuple):
 class MixtureDataset:
     """Sources of the three kinds behind one index.
 
-    A sample that cannot be used is counted, named and replaced by the next usable item of its source, so the same draw
-    gives the same sample on every rank and in every worker. Two ways to be unusable:
+    A sample that cannot be used is counted, named and replaced with the next usable item of its source, so a draw gives
+    the same sample on every rank and in every worker. A sample is unusable if it is
 
-    * *bad*: the adapter raises ``BadSample``, or a ``refer`` or ``caption`` source gives no text. More than
-      ``max_bad_samples`` different ones stop the run.
+    * *bad*: the adapter raises ``BadSample``, or a sample of a ``refer`` or ``caption`` source has no text. More than
+      ``max_bad_samples`` different ones stop the run;
     * *too small*: an object of a ``cycle`` or ``caption`` source with *too few region cells* to be described, or one
-      of a ``cycle`` or ``refer`` source with *no mask pixel* left at the size of the loss. Only counted, and while
-      training only: an evaluation scores every object.
+      of a ``cycle`` or ``refer`` source with *no mask pixel* left at the size of the loss. There is no limit on
+      these. In an evaluation every object is scored.
 
     The counts are per rank and shared by its loader workers.
 
@@ -80,14 +80,15 @@ class MixtureDataset:
             config), and optionally ``weight`` (relative, among the sources of its kind; default 1),
             ``max_samples`` (a seeded subset of that many items) and ``name`` (for the metrics of an evaluation).
         transform: a ``SampleTransform`` or its config.
-        max_bad_samples: how many bad samples are put up with.
-        report_file: JSON lines of unusable samples, appended; None writes none. Ranks may share it, and two processes
-            that meet a sample at the same moment both name it. The tools put a relative path into the work dir.
-        keep_gt_masks: evaluation: keep the mask of the mask side at its original size.
-        seed: chooses the subset for ``max_samples``, and the flips until TrainLoop puts in the run's.
-        flip_share: share of the samples, 0..1, that are mirrored, with left and right swapped in their text; never
-            one whose text would lie (see ``flip``). For training.
-        min_region_cells: fewest cells of a region that is described; Sa2VA was trained with 4.
+        max_bad_samples: largest number of bad samples on a rank; one more ends the run.
+        report_file: unusable samples are appended to it as JSON lines; None for no report. Ranks may share it; two
+            processes that meet a sample at the same time both report it. The tools resolve a relative path in the work
+            dir.
+        keep_gt_masks: for evaluation: keep the mask of the mask side at its original size.
+        seed: chooses the subset for ``max_samples``, and the flips until TrainLoop sets the run's seed.
+        flip_share: share of the samples, 0..1, that are mirrored, with left and right swapped in their text; samples
+            whose text would become false are left as they are (see ``flip``). For training.
+        min_region_cells: smallest number of cells of a described region; Sa2VA was trained with 4.
 
     Raises:
         ConfigError: an unknown kind or key, a share outside 0..1, flips in an evaluation, or ``min_region_cells`` below
@@ -110,7 +111,9 @@ class MixtureDataset:
         if not 0 <= flip_share <= 1:
             raise ConfigError(f"flip_share must be within 0..1, got {flip_share}")
         if flip_share and keep_gt_masks:
-            raise ConfigError("flip_share with keep_gt_masks: an evaluation shows pictures as they are")
+            raise ConfigError(
+                f"flip_share={flip_share} with keep_gt_masks: an evaluation does not mirror. Set flip_share=0."
+            )
         if min_region_cells < 1:
             raise ConfigError(f"min_region_cells must be at least 1, got {min_region_cells}")
         self.seed, self.flip_share, self.min_region_cells = seed, flip_share, min_region_cells
@@ -121,13 +124,13 @@ class MixtureDataset:
         for config in sources:
             self.sources.append(_source(dict(config), start=len(self), seed=seed))
         self._unusable = UnusableItems((_BAD, _FEW_CELLS, _NO_PIXEL))
-        self._rank = get_rank()  # a spawned worker belongs to no group
+        self._rank = get_rank()  # a spawned worker is not in the process group
 
     def __len__(self) -> int:
         return self.sources[-1].start + len(self.sources[-1].items) if self.sources else 0
 
     def __getitem__(self, draw: Draw | int) -> Item:
-        """The sample of a draw; a bare index, as evaluation's sampler gives, is keyed by itself.
+        """The sample of a draw; a plain index, as from evaluation's sampler, is its own key.
 
         Raises:
             DataError: too many bad samples, or nothing usable in a source.
@@ -144,20 +147,21 @@ class MixtureDataset:
                 return item
         raise DataError(
             f"no usable sample among {len(source.items)} of a '{source.kind}' source "
-            f"({type(source.dataset).__name__}): {self.counts()}. "
-            f"{self._where()}Mend the data, or lower region_min_share of the transform for objects of too few cells."
+            f"({type(source.dataset).__name__}): {self.counts()}. {self._where()}Fix the data, or lower "
+            "region_min_share of the transform if objects have too few cells."
         )
 
     def area_share(self, item: int) -> float:
-        """About the share of its picture that an item's object covers, without reading a file; 0 where its set does not
-        say. For grouping.
+        """Approximate share of its picture that an item's object covers, 0..1, without reading a file; 0 if unknown.
+
+        For grouping batches by size.
         """
         source = self._source_of(item)
         share = getattr(source.dataset, "area_share", None)
         return share(int(source.items[item - source.start])) if share else 0.0
 
     def counts(self) -> dict[str, int]:
-        """How many different samples this rank has met so far that are bad or too small."""
+        """Number of different unusable samples that this rank has met so far, by reason."""
         return self._unusable.counts()
 
     def _source_of(self, item: int) -> Source:
@@ -213,7 +217,7 @@ class MixtureDataset:
         if self.report_file:
             self.report_file.parent.mkdir(parents=True, exist_ok=True)
             line = json.dumps({**report, "rank": self._rank}) + "\n"
-            # one write to a file opened with O_APPEND: lines of several workers never mix
+            # a single write with O_APPEND, so that lines of several workers do not mix
             handle = os.open(self.report_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             try:
                 os.write(handle, line.encode())
@@ -223,7 +227,7 @@ class MixtureDataset:
         if why == _BAD and bad > self.max_bad_samples:
             raise DataError(
                 f"bad samples: {bad}, more than max_bad_samples={self.max_bad_samples}; the last one: {description}. "
-                f"{self._where()}Mend the data, or raise max_bad_samples of the data set."
+                f"{self._where()}Fix the data, or raise max_bad_samples of the data set."
             )
 
 
@@ -231,7 +235,7 @@ def _source(config: dict[str, Any], start: int, seed: int) -> Source:
     known = ("kind", "dataset", "weight", "max_samples", "name")
     for key in config:
         if key not in known:
-            raise ConfigError(f"unknown key '{key}' of a mixture source. {did_you_mean(key, known)}")
+            raise ConfigError(f"unknown key '{key}' in a mixture source. {did_you_mean(key, known)}")
     kind, weight = config.get("kind"), config.get("weight", 1.0)
     if kind not in KINDS:
         raise ConfigError(f"kind '{kind}' of a mixture source is unknown. {did_you_mean(str(kind), KINDS)}")

@@ -1,4 +1,4 @@
-"""A seeded order of any number of items that takes no memory for them."""
+"""A seeded order of any number of items in constant memory."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ _64_BIT = (1 << 64) - 1
 
 
 class Permutation(Sequence[int]):
-    """A permutation of ``0 .. length - 1``; each place is computed when it is asked for.
+    """A permutation of ``0 .. length - 1``; each value is computed on access.
 
-    A Feistel network permutes the numbers of the next even count of bits, at most four times as many; a result that is
-    too large goes through it again until it fits ("cycle walking", Black and Rogaway, *Ciphers with arbitrary finite
-    domains*, 2002). So places far apart cost the same, and a resume needs no past.
+    A Feistel network permutes the numbers with the next even number of bits, at most four times as many. A result that
+    is too large goes through it again until it fits ("cycle walking", Black and Rogaway, *Ciphers with arbitrary finite
+    domains*, 2002). So every position costs the same, and a resumed run needs no history.
 
     Args:
         length: above 0.
-        key: what the order follows from.
+        key: determines the order.
     """
 
     def __init__(self, length: int, key: tuple[int, ...]) -> None:
@@ -48,7 +48,7 @@ class Permutation(Sequence[int]):
 
 
 def _mix(number: int) -> int:
-    """The finaliser of SplitMix64 (Steele, Lea and Flood 2014): each bit of 64 depends on all."""
+    """The finaliser of SplitMix64 (Steele, Lea and Flood 2014): each of the 64 bits depends on all of them."""
     number = (number ^ number >> 30) * 0xBF58476D1CE4E5B9 & _64_BIT
     number = (number ^ number >> 27) * 0x94D049BB133111EB & _64_BIT
     return number ^ number >> 31

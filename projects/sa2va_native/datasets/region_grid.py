@@ -15,10 +15,10 @@ POOLINGS: tuple[Pooling, ...] = ("nearest", "average", "any")
 
 
 def region_grid(mask: np.ndarray, grid_size: int, pooling: Pooling = "any", min_share: float = 0.05) -> torch.Tensor:
-    """Pool a mask to the token grid; ``n_vp``, the number of region tokens of the prompt, is the grid's sum.
+    """Pool a mask to the token grid; ``n_vp``, the number of region tokens in the prompt, is the grid's sum.
 
     Args:
-        mask: bool (H, W), over the whole picture, at any size.
+        mask: bool (H, W), of the whole picture, at any size.
         grid_size: cells per side, g; 16 for a 448 px picture.
         pooling: how a cell is chosen.
             ``nearest``: by the pixel at its centre; loses objects smaller than a cell.
@@ -28,7 +28,7 @@ def region_grid(mask: np.ndarray, grid_size: int, pooling: Pooling = "any", min_
         min_share: for ``any``, in 0..1; with 0 a single pixel selects its cell.
 
     Returns:
-        bool (g, g), perhaps without any cell: such a region cannot be described.
+        bool (g, g); it may have no cell at all, and such a region cannot be described.
     """
     cells = (grid_size, grid_size)
     plane = torch.from_numpy(np.ascontiguousarray(mask)).float()[None, None]

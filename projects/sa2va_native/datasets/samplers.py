@@ -17,7 +17,7 @@ from sa2va_native.structures import Draw, DrawKey, Kind
 
 #: Choices among the sources of a kind are drawn in blocks of this many samples.
 _BLOCK = 1024
-#: Orders of at most that many items are drawn as a whole: half a megabyte.
+#: Orders of at most this many items are drawn as a whole: half a megabyte.
 _LISTED = 1 << 16
 
 
@@ -25,22 +25,21 @@ _LISTED = 1 << 16
 class MixtureBatchSampler:
     """Endless batches of one kind each, the same kind on all ranks.
 
-    The global batch of micro-iteration ``i`` (``world_size * batch_size`` draws) depends on ``seed`` and
-    ``i`` only, and rank ``r`` takes the ``r``-th contiguous part of it: 1 rank with batch 2N sees what 2
-    ranks with batch N see. Every source is visited by a seeded permutation per pass, without repetition
-    inside a pass.
+    The global batch of micro-iteration ``i`` (``world_size * batch_size`` draws) depends only on ``seed`` and
+    ``i``, and rank ``r`` takes the ``r``-th contiguous part of it: 1 rank with batch 2N sees the same as 2
+    ranks with batch N. Each pass visits a source in the order of a seeded permutation, without repetition.
 
     Args:
         sampler: any sampler over the ``MixtureDataset`` (MMEngine builds one); only its ``dataset`` is used.
         batch_size: samples per rank and micro-iteration.
-        pattern: kinds of successive micro-iterations, repeated for ever, e.g. ``("cycle", "cycle",
+        pattern: kinds of successive micro-iterations, repeated indefinitely, e.g. ``("cycle", "cycle",
             "refer")``.
-        group: global batches of a described kind that are made at once, of regions of like size (see
-            ``MixtureDataset.area_share``), and taken in a random order. A region's tokens are most of what prompts for
-            captions differ by, so less is padded and ranks wait less for one another. 1 for no grouping.
-        seed: seed of the order; TrainLoop puts in the run's.
+        group: number of global batches of a described kind that are drawn together, sorted by region size (see
+            ``MixtureDataset.area_share``) and used in random order. Prompts for captions differ mostly in their number
+            of region tokens, so there is less padding and ranks wait less for each other. 1 for no grouping.
+        seed: seed of the order; TrainLoop sets it to the run's.
         start: first micro-iteration to yield; set it before iterating, to resume.
-        rank, world_size: of this process; asked of MMEngine when None.
+        rank, world_size: of this process; taken from MMEngine when None.
 
     Raises:
         ConfigError: an empty pattern, a kind without a source, or a group below 1.
@@ -77,7 +76,7 @@ class MixtureBatchSampler:
         self._sources = {kind: [s for s in dataset.sources if s.kind == kind] for kind in sorted(present)}
 
     def __len__(self) -> int:
-        """Micro-iterations that hold as many samples as the mixture; the iteration itself never ends."""
+        """Micro-iterations with as many samples as the mixture has; the iteration itself never ends."""
         return -(-self._samples // (self.batch_size * self.world_size))
 
     def __iter__(self) -> Iterator[list[Draw]]:
@@ -88,7 +87,7 @@ class MixtureBatchSampler:
             yield draws[self.rank * self.batch_size : (self.rank + 1) * self.batch_size]
 
     def _global_batches(self, kind: Kind) -> Iterator[list[int]]:
-        """Items of the joint batches of a kind, from the one on that ``start`` comes to."""
+        """Items of the global batches of a kind, beginning with the first one at or after ``start``."""
         size, group = self.batch_size * self.world_size, self.group if kind in DESCRIBED_KINDS else 1
         key = (self.seed, KINDS.index(kind))
         first, offset = divmod(self._batches_before(kind), group)
@@ -110,7 +109,7 @@ class MixtureBatchSampler:
 
 
 def _item_stream(sources: list[Any], key: tuple[int, int], skip: int) -> Iterator[int]:
-    """Indices into the mixture, from sample ``skip`` of this kind on."""
+    """Indices into the mixture, beginning with sample ``skip`` of this kind."""
     weights = np.array([source.weight for source in sources])
     visited = np.zeros(len(sources), dtype=np.int64)
     for block in range(skip // _BLOCK):
@@ -130,7 +129,7 @@ def _item_stream(sources: list[Any], key: tuple[int, int], skip: int) -> Iterato
 
 
 def order_of(length: int, key: tuple[int, ...]) -> Sequence[int] | np.ndarray:
-    """The order of one pass; beyond ``_LISTED`` items without memory for them."""
+    """The order of one pass; in constant memory if there are more than ``_LISTED`` items."""
     return np.random.default_rng(key).permutation(length) if length <= _LISTED else Permutation(length, key)
 
 
@@ -143,12 +142,12 @@ def _choices(weights: np.ndarray, key: tuple[int, int], block: int) -> np.ndarra
 class EvaluationBatchSampler:
     """Every item of a mixture once, in order, in batches of one source; rank ``r`` takes every ``world_size``-th batch.
 
-    Nothing is padded or dropped, so ranks may have different numbers of batches; metrics pool what each rank has.
+    Nothing is padded or dropped, so ranks may have different numbers of batches; metrics pool the results of all ranks.
 
     Args:
         sampler: any sampler over the ``MixtureDataset`` (MMEngine builds one); only its ``dataset`` is used.
         batch_size: samples per batch; the last one of a source may hold fewer.
-        rank, world_size: of this process; asked of MMEngine when None.
+        rank, world_size: of this process; taken from MMEngine when None.
     """
 
     def __init__(self, sampler: Any, batch_size: int, rank: int | None = None, world_size: int | None = None) -> None:

@@ -1,6 +1,6 @@
-"""From an adapter's sample to tensors of the towers' sizes: one code for training and evaluation.
+"""Turns an adapter's sample into tensors of the towers' sizes; the same code serves training and evaluation.
 
-Pictures are squashed to the towers' squares, never letterboxed; masks are squashed alike.
+Pictures are squashed to the towers' squares, never letterboxed; masks are squashed in the same way.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Sides(NamedTuple):
 class SampleTransform:
     """Resize one sample.
 
-    As Sa2VA was trained: bicubic to the ViT's square, bilinear to SAM 2's square, both as Pillow resizes. Colours stay
+    As in Sa2VA's training: bicubic to the ViT's square, bilinear to SAM 2's square, both as in Pillow. Colours stay
     uint8; the model normalises them.
 
     Args:
@@ -58,7 +58,7 @@ class SampleTransform:
         self.region_pooling, self.region_min_share = region_pooling, region_min_share
 
     def __call__(self, sample: Sample) -> Sides:
-        """Tensors of both sides; the second only when the sample has a second frame."""
+        """Tensors of both sides; the second only if the sample has a second frame."""
         caption_side = self._side(sample.image, sample.mask)
         if sample.image2 is None or sample.mask2 is None:
             return Sides(caption_side, None)
@@ -74,7 +74,7 @@ class SampleTransform:
 
 
 def resize_mask(mask: np.ndarray, size: int) -> torch.Tensor:
-    """bool (H, W) -> float32 [size, size] in {0, 1}: the pixel at each target's centre; nothing shifts."""
+    """bool (H, W) -> float32 [size, size] in {0, 1}: the pixel at each target's centre, without a shift."""
     plane = torch.from_numpy(np.ascontiguousarray(mask).view(np.uint8))[None, None]
     return F.interpolate(plane, (size, size), mode="nearest-exact")[0, 0].float()
 
@@ -86,9 +86,9 @@ def _bicubic(image: np.ndarray, size: int) -> torch.Tensor:
 
 
 def _bilinear(image: np.ndarray, size: int) -> torch.Tensor:
-    """uint8 (H, W, 3) -> uint8 [3, size, size]: torch's kernel, Pillow's values to one level in a third of the time.
+    """uint8 (H, W, 3) -> uint8 [3, size, size], by torch: within one level of Pillow, in a third of the time.
 
-    Its bicubic kernel is as fast, but where it clips overshoot it differs from Pillow's by many levels.
+    Its bicubic kernel is as fast, but differs from Pillow's by many levels where it clips overshoot.
     """
     pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
     return F.interpolate(pixels, (size, size), mode="bilinear", antialias=True)[0]

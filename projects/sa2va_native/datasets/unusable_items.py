@@ -1,4 +1,4 @@
-"""The items of a data set that turned out unusable, known to all loader workers of a rank."""
+"""The items of a data set found to be unusable, shared by all loader workers of a rank."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ _RECORD = struct.Struct("<qB")
 
 
 class UnusableItems:
-    """Item -> why it cannot be used; each reason is counted once an item, whichever processes found it.
+    """Item -> why it cannot be used; each item counts once per reason, whichever processes found it.
 
-    Processes share a temporary file: each finding is appended in one write, and whoever asks reads what others have
-    appended since. So it needs no lock, survives being forked and pickled, and takes memory for what is set aside, not
-    for the set.
+    Processes share a temporary file. Each finding is appended in one write, and a query first reads what others have
+    appended since. So it needs no lock, survives being forked and pickled, and takes memory only for unusable items.
 
     Args:
-        reasons: all that there are.
+        reasons: all possible reasons.
     """
 
     def __init__(self, reasons: Sequence[str]) -> None:
@@ -35,17 +34,17 @@ class UnusableItems:
         self._read = 0
 
     def add(self, item: int, reason: str) -> None:
-        """Set one item aside."""
-        # O_APPEND: whole records of several processes follow one another
+        """Mark one item as unusable."""
+        # O_APPEND: records of several processes stay whole
         if os.write(self._open(), _RECORD.pack(item, self.reasons.index(reason))) < _RECORD.size:
-            raise OSError(errno.ENOSPC, "no space left for what is set aside", self._path)
+            raise OSError(errno.ENOSPC, "no space left for the list of unusable items", self._path)
 
     def __contains__(self, item: int) -> bool:
         self._catch_up()
         return item in self._found
 
     def counts(self) -> dict[str, int]:
-        """Items by reason, all reasons named."""
+        """Number of items for each of the reasons."""
         self._catch_up()
         counted = Counter(self._found.values())
         return {reason: counted[reason] for reason in self.reasons}

@@ -6,18 +6,18 @@ from collections.abc import Mapping, Sequence
 
 from sa2va_native.datasets.scenes.language import COLOURS, SHAPES, SIZES, parse_caption
 
-#: What each attribute's word may be. Texture is scored by its absence too, so it is not among them.
+#: The words of each attribute. Texture is also expressed by the absence of a word, so it is left out.
 WORDS = {"colour": COLOURS, "shape": SHAPES, "size": SIZES}
 
 
 def attribute_accuracy(captions: Sequence[str | None], attributes: Sequence[Mapping[str, str]]) -> dict[str, float]:
     """Share of captions whose word for an attribute is the true one: colour, shape, size, and their mean.
 
-    An attribute counts as said when the caption has exactly one distinct word of that kind; grammar is not
-    asked for here (see ``grammar_rate``). No caption, no such word, or two different ones: wrong.
+    An attribute counts as stated if the caption has exactly one distinct word of that kind; grammar does not
+    matter here (see ``grammar_rate``). No caption, no such word, or two different ones are wrong.
 
     Args:
-        captions: N generated captions; None where there is none.
+        captions: N generated captions; None for a missing one.
         attributes: N true attributes.
 
     Returns:
@@ -41,7 +41,7 @@ def grammar_rate(captions: Sequence[str | None]) -> float:
 
 
 def distinct_n(captions: Sequence[str | None], n: int = 1) -> float:
-    """distinct-n (Li et al., arXiv 1510.03055): different n-grams over all n-grams, 0..1; 0 without any."""
+    """distinct-n (Li et al., arXiv 1510.03055): distinct n-grams over all n-grams, 0..1; 0 without any."""
     grams = [
         tuple(words[i : i + n])
         for words in (caption.split() for caption in captions if caption)

@@ -1,4 +1,4 @@
-"""Before and after in one picture: what each model says of a region, and where its words lead."""
+"""Before and after in one picture: each model's caption of a region and the mask it leads to."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ TILE, MARGIN, LINE, TITLE = 220, 16, 26, 34
 class Row(NamedTuple):
     """One object."""
 
-    picture: str  #: file
-    mask: np.ndarray  #: (H, W) bool, the true one
+    picture: str  #: path of the picture
+    mask: np.ndarray  #: (H, W) bool, ground truth
     answers: list[tuple[str | None, np.ndarray | None]]  #: each model's caption and the mask it leads to, (H, W) bool
 
 
 def draw_sheet(rows: Sequence[Row], title: str, models: Sequence[str]) -> Image.Image:
-    """A table of tiles, two objects a line: the region, then what each model makes of it.
+    """A table of tiles, two objects per row: the region, then the result of each model.
 
-    Of a model: its mask, with the true outline thin beside it, and its caption.
+    For each model: its mask, with a thin outline of the true one, and its caption.
     """
     per_line = 1 + len(models)
     group = per_line * (TILE + MARGIN)

@@ -15,7 +15,7 @@ class CycleMetric(PooledMetric):
     """IoU of ``cycle_mask`` (mask -> greedy caption as text -> mask) against ``gt_mask``.
 
     Reports ``cycle_iou`` (cumulative) and ``cycle_giou`` (mean over samples), both 0..1. A missing ``cycle_mask`` is an
-    empty mask. Read it beside the caption metrics: a private code between captioner and referrer raises it too.
+    empty mask. Read it together with the caption metrics: a private code between captioner and referrer raises it too.
     """
 
     kind = "cycle"

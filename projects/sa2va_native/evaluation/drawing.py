@@ -1,4 +1,4 @@
-"""Pictures with masks on them: what panels and sheets are composed of."""
+"""Draws masks on pictures; panels and sheets are composed of these."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from PIL import Image, ImageFilter, ImageFont
 Colour = tuple[int, int, int]
 
 INK, FAINT, FRAME, PAPER = (28, 30, 34), (120, 124, 132), (205, 208, 214), (255, 255, 255)
-#: Colours that colour-blind readers tell apart (Okabe and Ito).
+#: Colours that colour-blind readers can distinguish (Okabe and Ito).
 REGION, TRUE, PREDICTED = (255, 179, 0), (0, 158, 115), (213, 94, 0)
 
 
@@ -19,7 +19,7 @@ def enlarge(mask: np.ndarray, side: int) -> np.ndarray:
 
 
 def tint(picture: Image.Image, opacity: np.ndarray, colour: Colour) -> Image.Image:
-    """Mix a colour in by an opacity per pixel, (h, w) in 0..1."""
+    """Blend in a colour with an opacity per pixel, (h, w) in 0..1."""
     weight = np.clip(opacity, 0, 1)[..., None]
     mixed = np.asarray(picture, dtype=np.float32) * (1 - weight) + np.asarray(colour, dtype=np.float32) * weight
     return Image.fromarray(mixed.round().astype(np.uint8))
@@ -34,5 +34,5 @@ def outline(picture: Image.Image, mask: np.ndarray, colour: Colour, width: int) 
 
 
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own typeface, so that a picture looks the same on every machine."""
+    """Pillow's built-in typeface, so that a picture looks the same on every machine."""
     return ImageFont.load_default(size)

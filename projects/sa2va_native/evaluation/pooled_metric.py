@@ -10,10 +10,10 @@ from mmengine.evaluator import BaseMetric
 
 
 class PooledMetric(BaseMetric):
-    """What each rank has seen counts, once, however many samples that is.
+    """Every sample of every rank counts once, however many samples each rank has.
 
-    MMEngine's own collection wants the same number on every rank and cuts off the rest; an evaluation without padding
-    has no such number.
+    MMEngine's own collection expects the same number on every rank and drops the rest; without padding, ranks have
+    different numbers.
 
     Args:
         source: name of the mixture's source whose samples are scored; None scores all. It also prefixes the keys.
@@ -27,13 +27,13 @@ class PooledMetric(BaseMetric):
         self.source = source
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
-        """Keep :meth:`score` of each sample that concerns this metric."""
+        """Keep :meth:`score` of each sample of this metric's kind and source."""
         for sample in data_samples:
             if sample["kind"] == self.kind and self.source in (None, sample["source"]):
                 self.results.append(self.score(sample))
 
     def score(self, sample: dict[str, Any]) -> Any:
-        """What :meth:`compute_metrics` needs of one result of the model's ``predict``."""
+        """What :meth:`compute_metrics` needs from one result of the model's ``predict``."""
         raise NotImplementedError
 
     def evaluate(self, size: int) -> dict[str, float]:

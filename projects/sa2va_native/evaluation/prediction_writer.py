@@ -1,4 +1,4 @@
-"""Keeps what a model predicted, sample by sample, for reports and comparisons."""
+"""Writes a model's predictions, sample by sample, for reports and comparisons."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ MASKS = ("pred_mask", "cycle_mask", "gt_mask")
 
 @METRICS.register_module()
 class PredictionWriter(BaseMetric):
-    """Writes one JSON line a sample: ``kind, source, sample_id, text, caption, attributes`` and the masks as COCO RLE.
+    """Writes one JSON line per sample: ``kind, source, sample_id, text, caption, attributes`` and masks as COCO RLE.
 
-    The pictures of the first samples of each source are kept beside it, as the model saw them; their file is
-    ``picture``.
+    The pictures of the first samples of each source are saved next to it, as the model saw them; ``picture`` is their
+    file name.
 
     Args:
         path: file to write; ranks other than the first add their number to its name.
-        pictures: how many pictures are kept of each source and kind.
+        pictures: number of pictures saved for each source and kind.
     """
 
     def __init__(self, path: str | Path, pictures: int = 30) -> None:

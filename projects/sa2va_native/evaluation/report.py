@@ -1,7 +1,6 @@
-"""Runs side by side: a table, what is beyond noise, and before / after pictures.
+"""Compares runs: a table, the changes beyond noise, and before / after pictures.
 
-Everything is computed from the predictions that :class:`PredictionWriter` left, so that runs are compared sample by
-sample.
+Everything is computed from the predictions written by :class:`PredictionWriter`, so runs are compared sample by sample.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ def _said(attribute: str) -> Callable[[Sample], tuple[float, float]]:
     return lambda sample: (attribute_accuracy([sample["caption"]], [sample["attributes"]])[attribute], 1)
 
 
-#: Each figure of the table: the kind of samples it is taken over, and what a sample adds to numerator and denominator.
+#: Each figure of the table: the kind of samples it covers, and what a sample adds to numerator and denominator.
 METRICS: dict[str, tuple[str, Callable[[Sample], tuple[float, float]]]] = {
     "refer_ciou": ("refer", _share("pred_mask")),
     "refer_giou": ("refer", _iou("pred_mask")),
@@ -53,8 +52,8 @@ def write_report(folder: Path, runs: Mapping[str, Mapping[str, Any]]) -> str:
     """Compare ``folder/<run>/predictions.jsonl`` and write ``report.md``, ``report.json`` and ``panels/``.
 
     Args:
-        folder: holds a folder for each run.
-        runs: what is known of each run, e.g. ``steps`` and ``seconds``; ``base`` is what the others are compared with.
+        folder: contains a folder for each run.
+        runs: facts about each run, e.g. ``steps`` and ``seconds``; the others are compared with ``base``.
 
     Returns:
         the report as Markdown.
@@ -85,7 +84,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
         samples = [json.loads(line) for line in file]
     for sample in samples:
         for name in ("pred_mask", "cycle_mask", "gt_mask"):
-            # Not through the codec of data sets: a predicted mask may be empty.
+            # Not with the codec for data sets: a predicted mask may be empty.
             sample[name] = None if sample[name] is None else rle.decode(sample[name]).astype(bool)
     return samples
 
@@ -157,7 +156,7 @@ def _verdicts(figures: Mapping[str, Mapping[str, Any]], changes: Mapping[str, Ma
 
 
 def _rows(before: Sequence[Sample], after: Sequence[Sample]) -> list[Row]:
-    """The first objects whose captions differ, whether or not they came out better; one in three, for variety."""
+    """The first objects whose captions differ, whether better or worse; every third, for variety."""
     pairs = [
         (old, new)
         for old, new in zip(before, after, strict=True)

@@ -23,10 +23,10 @@ def draw_samples(
     pooling: Pooling = "any",
     min_share: float = 0.05,
 ) -> Image.Image:
-    """A sheet with a column a sample.
+    """A sheet with one column per sample.
 
-    Above the picture, squashed to a square as the model sees it, with everything but the object faded; below it the
-    cells of the region; then the second frame, if any sample has one; then name and text.
+    From top to bottom: the picture, squashed to a square as the model sees it, with everything but the object faded;
+    the cells of the region; the second frame, if any sample has one; name and text.
 
     Args:
         grid_size, pooling, min_share: see ``region_grid``.
@@ -59,7 +59,7 @@ def draw_samples(
 
 
 def _cut(text: str, size: int) -> str:
-    """The text, cut off where it would leave its column."""
+    """The text, truncated to the width of its column."""
     if font(size).getlength(text) <= TILE:
         return text
     return next(cut for end in range(len(text), -1, -1) if font(size).getlength(cut := f"{text[:end]}…") <= TILE)

@@ -15,10 +15,10 @@ from sa2va_native.evaluation.pooled_metric import PooledMetric
 class SceneCaptionMetric(PooledMetric):
     """Caption metrics over samples with known attributes (generated scenes).
 
-    Reports, all in 0..1 but the last: ``caption_attribute_accuracy`` (the mean of the next three),
+    Reports, all in 0..1 except the last: ``caption_attribute_accuracy`` (the mean of the next three),
     ``caption_colour``, ``caption_shape``, ``caption_size``, ``caption_grammar``, ``caption_distinct_1``,
     ``caption_distinct_2``, and ``caption_different``, the number of different captions. A missing caption is
-    wrong in everything.
+    wrong in every respect.
     """
 
     kind = "cycle"

@@ -11,7 +11,7 @@ import numpy as np
 
 
 def intersection_union(pred_mask: np.ndarray | None, gt_mask: np.ndarray) -> tuple[int, int]:
-    """Pixels in both masks, and in either.
+    """Number of pixels in both masks, and in either.
 
     Args:
         pred_mask: bool (H, W); None counts as empty.
@@ -45,7 +45,7 @@ def cumulative_iou(pairs: Iterable[tuple[int, int]]) -> float:
 def mean_iou(pairs: Iterable[tuple[int, int]]) -> float:
     """gIoU (as in GRES, arXiv 2306.00968): mean of the samples' IoU, in 0..1; NaN without samples.
 
-    By convention a sample with both masks empty has IoU 1: nothing was there and nothing was said.
+    By convention a sample with both masks empty has IoU 1: nothing was there and nothing was predicted.
     """
     values = [intersection / union if union else 1.0 for intersection, union in pairs]
     return float(np.mean(values)) if values else float("nan")

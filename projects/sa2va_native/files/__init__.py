@@ -1,1 +1,1 @@
-"""Where files are, and writing them whole or not at all."""
+"""Finds files, and writes them completely or not at all."""

@@ -90,13 +90,13 @@ def discard_incomplete(folder: Path, pattern: str = "*") -> None:
 
 
 def make_room(file: Path, option: str) -> None:
-    """Makes the folder of a file that will be written, and sees that it can be.
+    """Creates the folder of a file that will be written, and checks that the file can be written.
 
     Args:
-        option: that named the file, e.g. ``"--out"``; for the error.
+        option: the option that named the file, e.g. ``"--out"``; for the error.
 
     Raises:
-        ConfigError: it cannot.
+        ConfigError: the file cannot be written.
     """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

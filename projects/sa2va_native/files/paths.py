@@ -1,4 +1,4 @@
-"""Where files named in configs are looked for, and where generated ones go."""
+"""Resolves the paths of files named in configs, and says where generated ones go."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ ROOT = _CHECKOUT if (_CHECKOUT / "configs" / "deepspeed").is_dir() else _PACKAGE
 
 
 def resolve(path: str | Path) -> Path:
-    """``path`` as given if it exists from here, else the shipped file of that name where there is one."""
+    """``path`` as given if it exists from the working directory, else the shipped file of that name if there is one."""
     path = Path(path).expanduser()
     shipped = ROOT / path
     return shipped if not path.exists() and shipped.exists() else path
 
 
 def cache_folder() -> Path:
-    """Where generated data go that were given no other folder.
+    """The folder for generated data that were given no other folder.
 
     ``$PSEUDO_GUMBEL_CACHE``, else ``pseudo-gumbel`` in ``$XDG_CACHE_HOME`` or ``~/.cache``.
     """

@@ -1,7 +1,7 @@
 """Random draws that depend on the run's seed, the step and the sample, never on the rank or the worker.
 
-A run on four ranks and a run on one rank with the joint batch draw the same numbers, and a resumed run draws what the
-uninterrupted one would have drawn.
+A run on four ranks and a run on one rank with the same global batch draw the same numbers, and a resumed run draws what
+the uninterrupted one would have drawn.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Choice = TypeVar("Choice")
 def generator(seed: int, key: DrawKey, purpose: str) -> torch.Generator:
     """A CPU generator for one ``purpose`` (e.g. ``"gumbel"``) of one sample at one step.
 
-    On the CPU whatever the device of the model, so that CPU and GPU runs draw the same numbers.
+    It is on the CPU whatever the model's device, so that CPU and GPU runs draw the same numbers.
     """
     digest = hashlib.blake2b(f"{seed}/{key.step}/{key.sample}/{purpose}".encode(), digest_size=7).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest, "big"))
@@ -32,5 +32,5 @@ def generators(seed: int, keys: Sequence[DrawKey], purpose: str) -> list[torch.G
 
 
 def choose(options: Sequence[Choice], generator: torch.Generator) -> Choice:
-    """One of ``options``, uniformly."""
+    """One of ``options``, drawn uniformly."""
     return options[int(torch.randint(len(options), (), generator=generator))]

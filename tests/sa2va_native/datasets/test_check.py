@@ -46,7 +46,7 @@ def test_every_fault_is_counted_under_its_kind(tmp_path: Path):
     report = check_set(data, range(len(data)), Region(2), on_bad=told.append)
     assert {title: problem.count for title, problem in report.problems.items()} == {
         "missing file": 2,
-        "polygon of too few points": 1,
+        "polygon with too few points": 1,
         "misspelt key": 1,
     }
     assert (report.looked_at, report.bad, report.without_text, report.two_frames) == (8, 4, 3, 1)
@@ -54,9 +54,9 @@ def test_every_fault_is_counted_under_its_kind(tmp_path: Path):
     # cells of 5 x 10 px: the dot of 1 px is 2 % of its cell, the square 3 x 6 of the first and 3 x 6 of the second
     assert report.too_few_cells == {"nearest": 1, "average": 4, "any": 1}
     text = format_report(report, len(data), Region(2))
-    assert "8 of 8 samples looked at, 4 bad\n  2 x missing file\n      mend: put the file there" in text
+    assert "8 of 8 samples checked, 4 bad\n  2 x missing file\n      fix: add the file" in text
     assert f"{tmp_path}/gone.png: line 2: missing: no such file" in text
-    assert "note: 1 ids are given twice; each record is used all the same: x (line 1, line 4)" in text
+    assert "note: 1 ids are given twice; all their records are used: x (line 1, line 4)" in text
 
 
 def test_examples_are_few(tmp_path: Path):
@@ -102,55 +102,57 @@ def test_a_reason_gets_the_advice_for_it():
     """Red when a reason is reworded and gets none, or that of another."""
     reasons = {
         "missing: no such file": "missing file",
-        "'../a' leads out of root: it lies at '/a'": "path outside its folder",
+        "'../a' leads out of root, to '/a'": "path outside its folder",
         "'a': a loop of symbolic links": "path outside its folder",
-        "3 is no path of a file": "no usable path",
+        "3 is not the path of a file": "no usable path",
         "unreadable picture (OSError: image file is truncated)": "unreadable picture",
         "9 x 9 px is above 3 px; shrink it, or raise max_pixels": "too many pixels",
         "picture of mode F, whose range is not known": "picture with an unknown range",
-        "picture of 9 x 8 px (width x height), annotated as 8 x 9 px": "picture of another size than annotated",
-        "RLE of size [1, 2] (height, width) on a picture of size [2, 1]": "RLE of another size than the picture",
+        "picture of 9 x 8 px (width x height), annotated as 8 x 9 px": "picture whose size differs from the annotation",
+        "RLE of size [1, 2] (height, width) on a picture of size [2, 1]": "RLE whose size differs from the picture",
         "RLE counts cannot be decoded": "broken RLE",
-        "polygon of 4 numbers, expected x, y of at least 3 points": "polygon of too few points",
-        "polygon with a coordinate that is not finite": "polygon with senseless coordinates",
-        "mask wholly outside its picture of 9 x 9 px": "mask outside its picture",
+        "polygon of 4 numbers, expected x, y of at least 3 points": "polygon with too few points",
+        "polygon with a coordinate that is not finite": "polygon with impossible coordinates",
+        "mask entirely outside its picture of 9 x 9 px": "mask outside its picture",
         "empty mask: it covers no pixel": "empty mask",
         "no 'mask'": "no mask",
-        "mask with 3 values besides 0": "mask file of several values",
+        "mask with 3 values besides 0": "mask file with several values",
         "unknown key 'imge'. Did you mean 'image'?": "misspelt key",
         "empty text": "unusable text",
-        "not JSON (Expecting value)": "line that is no JSON",
+        "not JSON (Expecting value)": "line that is not JSON",
         "image_id 3 is given to images of different files": "ambiguous id",
         "track_id 3 is given to 2 annotations of the next frame": "ambiguous id",
-        "ann_id 3 is not in instances.json": "reference to nothing",
+        "ann_id 3 is not in instances.json": "reference to a missing entry",
         "its name is not UTF-8; rename it": "name that is not UTF-8",
         "unreadable ([Errno 13] Permission denied)": "unreadable file",
         "unreadable video (ValueError: frame 24 of a video of 20 frames)": "video shorter than its annotation",
         "unreadable video (ValueError: 9 x 9 px is above 3 px)": "unreadable video",
         "frame 6: RLE counts are a int, expected text or a list of run lengths": "broken RLE",
         "a list, expected an RLE": "broken RLE",
-        "no annotation of SA-V (DataError: a.json: not JSON (cut off). Download it again.)": "broken masklet json",
+        "not an annotation of SA-V (DataError: a.json: not JSON (cut off). Download it again.)": "broken masklet json",
         "unreadable npz (ValueError: without mask2; it has frame1)": "broken pair file",
-        "frame with values from -1 to 3, expected 0 to 1 or 0 to 255": "array that is no picture or mask",
-        "mask of size (2, 3) on a frame of size (3, 2)": "mask of another size than its picture",
+        "frame with values from -1 to 3, expected 0 to 1 or 0 to 255": "array that is not a picture or mask",
+        "mask of size (2, 3) on a frame of size (3, 2)": "mask whose size differs from its picture",
         "not a whole uncompressed tar (unexpected end of data)": "broken shard",
-        "cut off: 3 of 9 bytes": "broken shard",
-        "no json among its members: jpg, text": "half a sample of a shard",
-        "not JSON; cut off? (Expecting value)": "broken json of a picture",
+        "truncated: 3 of 9 bytes": "broken shard",
+        "no json among its members: jpg, text": "incomplete sample in a shard",
+        "not JSON; truncated? (Expecting value)": "broken json of a picture",
         "no list 'annotations' in it": "broken json of a picture",
         "changed since it was indexed": "changed since it was indexed",
-        "no csv (unexpected end of data)": "broken line of a csv",
-        "3 fields, and 10 columns": "broken line of a csv",
-        "'predicted_iou' is None, and min_predicted_iou needs a number": "no number for a limit",
-        "could not convert string to float: 'x'": "no number for a limit",
-        "attributes are no object of names and values": "unusable attributes",
-        "labels of shape (2, 2, 3), expected one channel of whole numbers": "labels of several channels",
+        "no csv (unexpected end of data)": "broken line in a csv",
+        "3 fields, and 10 columns": "broken line in a csv",
+        "'predicted_iou' is None, and min_predicted_iou needs a number": "missing number for a limit",
+        "could not convert string to float: 'x'": "missing number for a limit",
+        "attributes are not an object of names and values": "unusable attributes",
+        "labels of shape (2, 2, 3), expected one channel of whole numbers": "labels with several channels",
         "no 'ref_id'": "missing key",
-        "a str, expected a caption and a mask_rle": "record that is no object",
+        "a str, expected a caption and a mask_rle": "record that is not an object",
     }
     assert {reason: advice_for(reason).title for reason in reasons} == reasons
     assert {advice.title for advice in ADVICE} == set(reasons.values())
-    assert "not shares of it" in advice_for("empty mask: it covers no pixel").remedy, "0..1 become nothing at 0, 0"
+    assert "not fractions of the picture" in advice_for("empty mask: it covers no pixel").remedy, (
+        "0..1 become nothing at 0, 0"
+    )
     assert advice_for("frame 17 of 'a b' is odd").title == "frame … of … is odd"
 
 
@@ -181,7 +183,7 @@ def test_the_tool_says_so_and_ends_with_status_one(tmp_path: Path):
     command = [sys.executable, ROOT / "tools/check_data.py"]
     ended = subprocess.run([*command, path, "--report", bad], capture_output=True, text=True)
     assert ended.returncode == 1
-    assert "data: OwnData, 8 of 8 samples looked at" in ended.stdout
+    assert "data: OwnData, 8 of 8 samples checked" in ended.stdout
     assert "2 x missing file" in ended.stdout
     assert [json.loads(line)["record"] for line in bad.read_text().splitlines()] == [f"line {n}" for n in (2, 3, 6, 8)]
     Image.new("RGB", (20, 10)).save(tmp_path / "gone.png")
@@ -190,7 +192,7 @@ def test_the_tool_says_so_and_ends_with_status_one(tmp_path: Path):
         path.write_text("".join([*lines[: number - 1], lines[0], *lines[number:]]))
     ended = subprocess.run([*command, tmp_path], capture_output=True, text=True)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "8 of 8 samples looked at, 0 bad" in ended.stdout
+    assert "8 of 8 samples checked, 0 bad" in ended.stdout
     ended = subprocess.run([*command, tmp_path / "nowhere"], capture_output=True, text=True)
     assert ended.returncode == 1
     assert "DataError" in ended.stderr

@@ -37,7 +37,7 @@ def test_an_output_that_cannot_be_written_is_told_at_once(tmp_path: Path, tool: 
     assert ended.status == 1
     assert f"ConfigError: {option} {out} cannot be written" in ended.output
     assert "Traceback" not in ended.output
-    assert "looked at" not in ended.output
+    assert "samples checked" not in ended.output
 
 
 def test_a_sheet_is_a_picture(tmp_path: Path) -> None:
@@ -58,6 +58,6 @@ def test_crowds_are_converted_on_request_and_nothing_is_converted_twice(tmp_path
         assert len((tmp_path / out).read_text().splitlines()) == 1 + len(crowds)
     ended = call("prepare_data/own_data.py", "coco", tmp_path)
     assert "data.jsonl: 1 objects" in ended.output, ended.output
-    assert "data.jsonl is there already" in call("prepare_data/own_data.py", "coco", tmp_path).output
+    assert "data.jsonl already exists" in call("prepare_data/own_data.py", "coco", tmp_path).output
     ended = call("prepare_data/own_data.py", "coco", tmp_path, "--out", tmp_path / "new.jsonl")
     assert "new.jsonl: 1 objects" in ended.output, ended.output

@@ -1,4 +1,4 @@
-"""One adapter a format. Importing this package registers all of them."""
+"""One adapter per format. Importing this package registers all of them."""
 
 from sa2va_native.datasets.adapters.coco import CocoInstances
 from sa2va_native.datasets.adapters.describe_anything import DescribeAnything

@@ -1,4 +1,4 @@
-"""COCO instances: any json of masks feeds the cycle."""
+"""COCO instances: any json with masks feeds the cycle."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from sa2va_native.structures import Sample
 
 @DATASETS.register_module()
 class CocoInstances:
-    """Each annotation with a mask is one item (format: https://cocodataset.org/#format-data); boxes alone are none.
+    """Each annotation with a mask is one item (format: https://cocodataset.org/#format-data); boxes alone do not count.
 
     Two frames: an image may name the next frame of its clip as ``next_image_id``, and the annotations of one
-    object share a ``track_id``. Then the annotation of the next frame is the item's second side, and
-    annotations of frames that are some image's next frame are no items of their own. An object that the next
-    frame does not show is a still picture. (An extension of this project; plain COCO files have neither key.)
+    object share a ``track_id``. The annotation of the next frame is then the item's second side, and a frame that
+    is the next frame of another image adds no items. An object that the next frame does not show is treated as a
+    still picture. (An extension of this project; plain COCO files have neither key.)
 
     Args:
         ann_file: the json.
         image_root: folder of the pictures.
         min_area: smallest ``area`` of an annotation, px of the original picture; annotations without the key
             are kept.
-        include_crowd: whether to keep ``iscrowd`` annotations; off by default, as a crowd is no single
+        include_crowd: whether to keep ``iscrowd`` annotations; off by default, because a crowd is not a single
             object.
-        text_key: key of an annotation that holds its human text, e.g. ``"caption"`` in the generated scenes;
-            None for masks without text. With a key, annotations that lack it are no items.
+        text_key: key of an annotation's human text, e.g. ``"caption"`` in the generated scenes; None for masks
+            without text. With a key, annotations that lack it are left out.
         max_pixels: largest picture that is decoded.
 
     Attributes:
-        dropped: reason -> annotations that the choices above leave out; logged.
+        dropped: reason -> number of annotations that the arguments above leave out; logged.
 
     Raises:
-        DataError: see ``CocoFile``; or the choices above leave nothing.
+        DataError: see ``CocoFile``; or the arguments above leave nothing.
     """
 
     def __init__(
@@ -75,21 +75,20 @@ class CocoInstances:
                 kept.append(place)
         self.items = self.file.annotations.pick(kept)
         if self.dropped:
-            told = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.dropped.items()))
-            print_log(f"{self.file.path}: {len(self.items):,} annotations; dropped: {told}", logger="current")
+            shown = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.dropped.items()))
+            print_log(f"{self.file.path}: {len(self.items):,} annotations; dropped: {shown}", logger="current")
         if not self.items:
             raise DataError(
-                f"{self.file.path}: none of {len(self.file.annotations)} annotations is left with "
-                f"min_area={min_area}, include_crowd={include_crowd}, text_key={text_key!r} "
-                f"(left out: {dict(self.dropped)}). Relax these settings; "
-                "masks that are marked as crowds: tools/prepare_data/own_data.py coco FILE --include-crowd."
+                f"{self.file.path}: none of {len(self.file.annotations)} annotations is left with min_area={min_area}, "
+                f"include_crowd={include_crowd}, text_key={text_key!r} (left out: {dict(self.dropped)}). Relax these "
+                "settings; to use masks marked as crowds: tools/prepare_data/own_data.py coco FILE --include-crowd."
             )
 
     def __len__(self) -> int:
         return len(self.items)
 
     def check_all(self) -> list[str]:
-        """What no single sample tells."""
+        """Problems that no single sample shows."""
         return self.file.notes
 
     def area_share(self, index: int) -> float:
@@ -100,7 +99,7 @@ class CocoInstances:
         annotation = self.items[index]
         record, attributes = self.file.record(annotation), annotation.get("attributes", {})
         if not isinstance(attributes, dict):
-            raise BadSample(str(self.file.path), record, "attributes are no object of names and values")
+            raise BadSample(str(self.file.path), record, "attributes are not an object of names and values")
         image = self.file.picture(annotation)
         second = self._next_frame(annotation)
         image2 = self.file.picture(second) if second else None

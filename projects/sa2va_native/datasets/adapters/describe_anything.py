@@ -32,7 +32,7 @@ _COLUMNS = {
     "size": pa.int64(),
     AREA_SHARE: pa.float64(),
 }
-#: The name of a sample's picture is its id and one of these: of several frames of a video, the first is annotated.
+#: A sample's picture is named by its id and one of these suffixes; of several video frames, the first is annotated.
 _PICTURES = (".jpg", ".0.jpg")
 _REMEDY = "Expected {root}/{split}/annotations.json and {root}/{split}/images/*.tar with {id}.jpg or {id}.0.jpg."
 
@@ -43,11 +43,11 @@ class DescribeAnything(IndexedSet):
 
     Layout: https://huggingface.co/datasets/nvidia/describe-anything-dataset. The json is ``{sample_id: {"caption",
     "mask_rle": {"size", "counts"}}}``, with a list where a sample has several masks; pictures are members of
-    ``{split}/images/*.tar``. The pickles beside them say the same as the json, and are never opened.
+    ``{split}/images/*.tar``. The pickles next to them repeat the content of the json and are never opened.
 
-    Faults, and what is done: a missing or broken picture, a mask that is none, a caption without text are bad samples;
-    so is the end of a shard that is cut off. A picture that an earlier shard has already is left out, and counted, and
-    so is the first of two samples of one id.
+    Faults: a missing or broken picture, an invalid mask, an empty caption and the end of a truncated shard are bad
+    samples. A picture that an earlier shard already contains is left out and counted, and so is the first of two
+    samples with the same id.
 
     Args:
         root: folder of the splits.
@@ -55,7 +55,7 @@ class DescribeAnything(IndexedSet):
         index_dir: see ``open_index``.
 
     Raises:
-        DataError: a missing folder, a json that is missing or cut off, or no mask in it.
+        DataError: a missing folder, a json that is missing or truncated, or no mask in it.
         ConfigError: see ``open_index``.
     """
 
@@ -88,7 +88,7 @@ class DescribeAnything(IndexedSet):
 
         def make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             made = dict(pairs)
-            repeated.extend([Dropped("keys that their object has again")] * (len(pairs) - len(made)))
+            repeated.extend([Dropped("keys repeated in their object")] * (len(pairs) - len(made)))
             return made
 
         content = read_json(self.json, f"Download it again. {_REMEDY}", make_object)
@@ -103,7 +103,7 @@ class DescribeAnything(IndexedSet):
                     if not name.endswith(_PICTURES):
                         continue
                     if name in pictures:
-                        yield Dropped("pictures that an earlier shard has already")
+                        yield Dropped("pictures that an earlier shard already contains")
                         continue
                     place = path.relative_to(self.images).as_posix()
                     pictures[name] = {"shard": place, "picture": name, "start": start, "size": size}
@@ -118,7 +118,7 @@ class DescribeAnything(IndexedSet):
             if not isinstance(mask, dict):
                 yield BadSample(str(self.json), record, f"a {type(mask).__name__}, expected a caption and a mask_rle")
             elif place is None:
-                yield BadSample(str(self.json), record, f"missing: no picture of it in {self.images}")
+                yield BadSample(str(self.json), record, f"missing: no picture for it in {self.images}")
             else:
                 texts = {
                     name: json.dumps(mask.get(key)) for name, key in (("caption", "caption"), ("mask", "mask_rle"))
@@ -127,7 +127,7 @@ class DescribeAnything(IndexedSet):
 
 
 def _area_share(rle: Any) -> float | None:
-    """Of its picture; None of a broken RLE, which is a bad sample when it is drawn."""
+    """Share of the picture, 0..1; None for a broken RLE, which becomes a bad sample when it is drawn."""
     if (size := rle_size(rle)) is None:
         return None
     try:

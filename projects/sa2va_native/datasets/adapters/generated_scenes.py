@@ -1,4 +1,4 @@
-"""Generated scenes without a disk: the data set of tower pretraining."""
+"""Generated scenes in memory: the data set for pretraining the towers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sa2va_native.structures import Sample
 
 @DATASETS.register_module()
 class GeneratedScenes:
-    """Item ``i`` is one object of scene ``i``, drawn on demand; object and expression follow from ``i``.
+    """Item ``i`` is one object of scene ``i``, drawn on demand; object and expression depend only on ``i``.
 
     Args:
         seed: seed of the scenes.
@@ -23,7 +23,7 @@ class GeneratedScenes:
         length: number of scenes.
         text: ``expression`` (one of the target's referring expressions), ``caption`` (its full, true
             caption), or None.
-        two_frames: give the second frame as ``image2`` and ``mask2``.
+        two_frames: return the second frame as ``image2`` and ``mask2``.
         side, min_objects, max_objects: see ``make_scene``.
     """
 

@@ -22,7 +22,7 @@ from sa2va_native.structures import Sample
 
 _COLUMNS = {"image": pa.string(), "mask": pa.string(), "text": pa.string(), AREA_SHARE: pa.float64()}
 _BOX = ("BoxXMin", "BoxXMax", "BoxYMin", "BoxYMax")
-#: Either gives LabelName and DisplayName; the second has no header.
+#: Both contain LabelName and DisplayName; the second has no header.
 _CLASS_FILES = ("oidv7-class-descriptions.csv", "class-descriptions-boxable.csv")
 _REMEDY = "Expected SPLIT-annotations-object-segmentation.csv, images/SPLIT/ImageID.jpg and masks/SPLIT/MaskPath."
 
@@ -33,19 +33,20 @@ class OpenImages(IndexedSet):
 
     Format: https://storage.googleapis.com/openimages/web/download_v7.html.
 
-    Masks often have another size than their photograph. They are resized to it, each pixel taking the nearest of the
-    mask; their shapes must agree to 2 % or a pixel, or the mask belongs to another picture and is a bad sample.
+    The size of a mask often differs from its photograph's. The mask is then resized (nearest pixel). The shapes must
+    agree to within 2 % or a pixel; otherwise the mask belongs to another picture and is a bad sample.
 
-    A line with too few or too many fields, an open quote or no UTF-8 is one bad sample: whatever its quotes do, a
-    record never goes on in the next line. A ``MaskPath`` that an earlier line has is left out, and counted.
+    A line with too few or too many fields, an open quote or invalid UTF-8 is one bad sample; a record never continues
+    on the next line, whatever its quotes. A ``MaskPath`` that an earlier line already has is left out and counted.
 
     Args:
         root: folder of the csv, ``images`` and ``masks``.
         split: ``train``, ``validation`` or ``test``.
         index_dir: see ``open_index``.
-        class_names: whether an object's text is the name of its class, from ``oidv7-class-descriptions.csv`` or
-            ``class-descriptions-boxable.csv``; objects of a class without name are left out.
-        min_area_share, max_area_share: see ``ObjectLimits``; of the object's box, as the csv gives no area.
+        class_names: whether to use the name of an object's class as its text, from
+            ``oidv7-class-descriptions.csv`` or ``class-descriptions-boxable.csv``; objects of a class without a name
+            are left out.
+        min_area_share, max_area_share: see ``ObjectLimits``; applied to the object's box, as the csv gives no area.
         min_predicted_iou: see ``ObjectLimits``.
 
     Raises:
@@ -72,7 +73,7 @@ class OpenImages(IndexedSet):
         self.limits = ObjectLimits(min_area_share, max_area_share, {"predicted_iou": min_predicted_iou})
         self.class_file = self._class_file() if class_names else None
         settings = {"split": split, "class_names": class_names, **self.limits.settings()}
-        self._open_index(self.root, index_dir, settings, _COLUMNS, self._parts, f"Look into {self.csv.name}.")
+        self._open_index(self.root, index_dir, settings, _COLUMNS, self._parts, f"Check {self.csv.name}.")
 
     def __getitem__(self, index: int) -> Sample:
         row = self.index[index]
@@ -110,24 +111,24 @@ class OpenImages(IndexedSet):
                 yield BadSample(str(self.csv), f"line {line}", str(error))
                 continue
             if zlib.crc32(mask.encode()) in repeated:
-                left_out = "of a MaskPath that an earlier line has" if mask in met else left_out
+                left_out = "with a MaskPath that an earlier line has" if mask in met else left_out
                 met.add(mask)
             text = None if names is None else names.get(row["LabelName"])
             if names is not None and not text:
-                left_out = left_out or "of a class without name"
+                left_out = left_out or "of a class without a name"
             record = {"image": row["ImageID"], "mask": mask, "text": text, AREA_SHARE: share}
             yield Dropped(left_out) if left_out else record
 
     def _left_out(self, row: dict[str, str], share: float | None) -> str | None:
         if self.limits.asks_area:
             if share is None:
-                raise ValueError(f"the limits of area need numbers as {', '.join(_BOX)}")
+                raise ValueError(f"the limits of area need numbers in {', '.join(_BOX)}")
             if reason := self.limits.outside_area(share):
                 return reason
         return self.limits.below_score({"predicted_iou": row.get("PredictedIoU")})
 
     def _repeated(self) -> set[int]:
-        """Checksums that several masks have: all that must be remembered to find a ``MaskPath`` again."""
+        """Checksums that occur more than once: enough to recognise a repeated ``MaskPath``, in little memory."""
         sums = (zlib.crc32(row["MaskPath"].encode()) for _, row in self._lines() if isinstance(row, dict))
         values, counts = np.unique(np.fromiter(sums, np.uint32), return_counts=True)
         return set(values[counts > 1].tolist())
@@ -156,7 +157,7 @@ class OpenImages(IndexedSet):
 
 
 def _box_share(row: dict[str, str]) -> float | None:
-    """The box's share of its picture; None where the csv does not say."""
+    """The box's share of its picture, 0..1; None if the csv does not give it."""
     try:
         left, right, top, bottom = (float(row[name]) for name in _BOX)
     except (KeyError, ValueError):
@@ -165,10 +166,10 @@ def _box_share(row: dict[str, str]) -> float | None:
 
 
 def fit_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
-    """A mask of a picture in another resolution: bool (h, w) -> bool (height, width), the nearest pixel each.
+    """Resizes a mask to its picture, nearest pixel: bool (h, w) -> bool (height, width).
 
     Raises:
-        ValueError: the shapes differ by more than 2 % and a pixel, or the object is lost.
+        ValueError: the shapes differ by more than 2 % and more than a pixel, or no pixel of the object is left.
     """
     if mask.shape == (height, width):
         return mask
@@ -189,7 +190,7 @@ def _class_names(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _csv_lines(path: Path) -> Iterator[tuple[int, list[str] | str]]:
-    """Number and fields of each line that is not blank; in the place of the fields, why there are none."""
+    """Number and fields of each line that is not blank; instead of the fields of a broken line, the reason as text."""
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             try:

@@ -1,4 +1,4 @@
-"""People's own masks: one small record an object."""
+"""The user's own masks: one small record per object."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from sa2va_native.datasets.reading.mask_codec import mask_on, rle_size
 from sa2va_native.errors import BadSample, near_miss
 from sa2va_native.structures import Sample
 
-KEYS = ("image", "mask", "text", "image2", "mask2", "id")  # a slip of the last loses nothing
-_REMEDY = 'Expected one record a line, e.g. {"image": "a.jpg", "mask": [[10, 10, 90, 10, 90, 60]]}.'
+KEYS = ("image", "mask", "text", "image2", "mask2", "id")  # a misspelt id loses nothing
+_REMEDY = 'Expected one record per line, e.g. {"image": "a.jpg", "mask": [[10, 10, 90, 10, 90, 60]]}.'
 
 
 @DATASETS.register_module()
@@ -37,16 +37,15 @@ class OwnData:
       ...}``, both as COCO has them, or the path of a PNG of the picture's size, 0 outside the object;
     * ``text``, optional: a human expression or caption;
     * ``image2`` and ``mask2``, optional: the same object in another frame;
-    * ``id``, optional: a name to be shown. Ids need not be unique: a record is known by its line.
+    * ``id``, optional: a name to display. Ids need not be unique: records are identified by their line.
 
-    Other keys are left alone, unless one looks like a misspelt one of these. What is done with odd pictures,
-    masks and paths: see ``files``. Opening reads no record, so that millions of lines open at once.
+    Other keys are ignored, but a key that looks like a misspelling of one of these is refused. For unusual pictures,
+    masks and paths see ``files``. Opening the file parses no records, so even millions of lines open quickly.
 
     Args:
         path: the file.
         image_root: folder that the paths are relative to and must not leave; the file's own folder when None.
-        text_required: whether a record without text is a bad sample, as it is to a ``refer`` or ``caption``
-            source.
+        text_required: whether a record without text is a bad sample, as it is in a ``refer`` or ``caption`` source.
         max_pixels: largest picture that is decoded.
 
     Raises:
@@ -63,27 +62,27 @@ class OwnData:
         self.path = Path(path)
         self.records = JsonLines(self.path, _REMEDY)
         folder = self.path.parent if image_root is None else Path(image_root)
-        self.image_root = require_folder(folder, f"Give the folder of the pictures of {self.path}.")
+        self.image_root = require_folder(folder, f"Give the folder with the pictures of {self.path}.")
         self.text_required, self.max_pixels = text_required, max_pixels
 
     def __len__(self) -> int:
         return len(self.records)
 
     def check_all(self) -> list[str]:
-        """What no single sample tells: ids that are given twice. Reads every record, but no picture."""
+        """Problems that no single sample shows: repeated ids. Reads every record, but no picture."""
         lines: dict[Any, list[str]] = defaultdict(list)
         for index in range(len(self)):
             try:
                 number = self.records[index].get("id")
             except BadSample:
-                continue  # told when the sample is read
+                continue  # reported when the sample is read
             if isinstance(number, (int, str)):
                 lines[number].append(self.records.name(index))
         repeated = [f"{number} ({', '.join(places[:3])})" for number, places in lines.items() if len(places) > 1]
         if not repeated:
             return []
         first = ", ".join(repeated[:5]) + (", ..." if len(repeated) > 5 else "")
-        return [f"{len(repeated)} ids are given twice; each record is used all the same: {first}"]
+        return [f"{len(repeated)} ids are given twice; all their records are used: {first}"]
 
     def __getitem__(self, index: int) -> Sample:
         """One object.

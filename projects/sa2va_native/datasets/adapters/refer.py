@@ -24,18 +24,19 @@ _REMEDY = "Expected the REFER layout: instances.json and refs(unc).p (or umd, go
 class ReferExpressions:
     """Every sentence of every ref is one item (layout: https://github.com/lichengunc/refer).
 
-    A ref without sentences is one bad sample; of one without ``split``, each sentence is a bad sample of every split.
+    A ref without sentences is one bad sample. If a ref has no ``split``, each of its sentences is a bad sample in every
+    split.
 
     Args:
         root: folder with ``instances.json`` and ``refs(*.p)``.
-        split: ``train``, ``val``, ``testA``, ``testB`` or ``test``, as the refs name it.
+        split: ``train``, ``val``, ``testA``, ``testB`` or ``test``, as named in the refs file.
         image_root: folder of the pictures (``coco2014/train2014`` for RefCOCO); ``{root}/images`` when None.
-        split_by: which refs file, e.g. ``"unc"`` for ``refs(unc).p``; needed only when there are several.
+        split_by: which refs file, e.g. ``"unc"`` for ``refs(unc).p``; only needed if there are several.
         max_pixels: largest picture that is decoded.
 
     Raises:
         DataError: a missing or empty folder, no refs file or several, a refs file that is not plain data, a
-            split without sentences, or see ``CocoFile``.
+            split without sentences; see also ``CocoFile``.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class ReferExpressions:
                 annotations = of_id(same_id, ref.get("ann_id")) or []
                 for sentence in range(max(1, len(_sentences(ref)))):
                     items.append((place, sentence, len(annotations), next(iter(annotations), 0)))
-        #: Place of a ref, and of a sentence in it; how many annotations have its ann_id, and the place of the first.
+        #: Index of a ref, index of a sentence in it, number of annotations with its ann_id, index of the first of them.
         self._items = np.array(items, np.int64)
         if not items:
             splits = ", ".join(splits_of(self.refs_file))
@@ -67,7 +68,7 @@ class ReferExpressions:
         return len(self._items)
 
     def check_all(self) -> list[str]:
-        """What no single sample tells."""
+        """Problems that no single sample shows."""
         return self.file.notes
 
     def area_share(self, index: int) -> float:
@@ -78,7 +79,7 @@ class ReferExpressions:
     def __getitem__(self, index: int) -> Sample:
         place, number, count, first = self._items[index]
         ref = self._refs[place]
-        sentence = next(iter(_sentences(ref)[number:]), None)  # there is none of a ref without sentences
+        sentence = next(iter(_sentences(ref)[number:]), None)  # None for a ref without sentences
         sentence = sentence if isinstance(sentence, dict) else {}
         record = f"ref {ref.get('ref_id')} sentence {sentence.get('sent_id')}"
         for key in ("ref_id", "ann_id", "split"):
@@ -96,7 +97,7 @@ class ReferExpressions:
         annotation = self.file.annotations[first]
         attributes = annotation.get("attributes", {})
         if not isinstance(attributes, dict):
-            raise BadSample(str(self.file.path), record, "attributes are no object of names and values")
+            raise BadSample(str(self.file.path), record, "attributes are not an object of names and values")
         image = self.file.picture(annotation)
         return Sample(
             sample_id=f"{self.refs_file.name}#{record}",
@@ -108,10 +109,10 @@ class ReferExpressions:
 
 
 def splits_of(refs_file: Path) -> list[str]:
-    """The splits that a refs file names, sorted.
+    """The splits named in a refs file, sorted.
 
     Raises:
-        DataError: as of ``ReferExpressions``.
+        DataError: see ``ReferExpressions``.
     """
     splits = {str(ref["split"]) for ref in shared(_read_refs, refs_file) if "split" in ref}
     return sorted(map(printable, splits))
@@ -141,7 +142,7 @@ def _read_refs(path: Path) -> PackedRecords:
         raise DataError(f"{path}: holds no list of refs. {_REMEDY}")
     try:
         for ref in refs:
-            json.dumps(ref, default=str)  # a number of thousands of digits, or lists in lists, cannot be shown
+            json.dumps(ref, default=str)  # a number with thousands of digits, or deeply nested lists, cannot be shown
         return PackedRecords(refs)
     except (ValueError, TypeError, RecursionError) as error:
-        raise DataError(f"{path}: a ref that a json could not hold ({error}). Rewrite it with plain data.") from error
+        raise DataError(f"{path}: a ref that is not plain data ({error}). Rewrite it with plain data.") from error

@@ -1,4 +1,4 @@
-"""SA-1B: 11 million photographs with the masks of everything, without names."""
+"""SA-1B: 11 million photographs with masks of everything, without class names."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from sa2va_native.errors import BadSample
 
 @DATASETS.register_module()
 class Sa1b(TarShards):
-    """Each annotation is one item. Three layouts are read, also side by side below one root:
+    """Each annotation is one item. Three layouts are read, also mixed below one root:
 
-    * the official shards ``sa_000000.tar`` as they are downloaded;
-    * unpacked, ``sa_{id}.jpg`` beside ``sa_{id}.json``;
-    * ``img/sa_{id}.jpg`` and ``js/sa_{id}.json`` apart.
+    * the official shards ``sa_000000.tar`` as downloaded;
+    * unpacked, ``sa_{id}.jpg`` next to ``sa_{id}.json``;
+    * ``img/sa_{id}.jpg`` and ``js/sa_{id}.json`` in separate folders.
 
     Arguments, faults and errors: see ``TarShards``. A missing jpg is a bad sample for each of its annotations.
     """
 
-    _remedy = "Expected sa_*.tar, or sa_*.jpg beside sa_*.json, or the folders img and js of these."
+    _remedy = "Expected sa_*.tar, or sa_*.jpg next to sa_*.json, or these in folders img and js."
 
     def _parts(self) -> Iterator[Part]:
         yield from super()._parts()

@@ -1,4 +1,4 @@
-"""SA-V as pair files: one object in two frames of a video each."""
+"""SA-V as pair files: each holds one object in two frames of a video."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from sa2va_native.structures import Sample
 
 #: The arrays of a pair file.
 ARRAYS = ("frame1", "mask1", "frame2", "mask2")
-#: Largest array that is unpacked, in bytes: a small file can unpack to many GB.
+#: Largest array that is unpacked, in bytes; a small file can unpack to many GB.
 _MAX_BYTES = 4 * MAX_IMAGE_PIXELS
 _REMEDY = "Expected masklet_data_*.npz, in folders of any depth; tools/prepare_data/sav_to_pairs.py makes them."
 
 
 @DATASETS.register_module()
 class SavPairs(IndexedSet):
-    """Each ``*.npz`` below ``root`` is one item: ``frame1, mask1`` is its caption side, the other two its mask side.
+    """Each ``*.npz`` below ``root`` is one item: ``frame1, mask1`` is its caption side, the rest its mask side.
 
     Frames are (H, W, 3) and masks (H, W), of any of these types:
 
-    * frame: integers are grey levels 0..255; floats up to 1 are shares of white, floats above 1 are levels;
-    * mask: bool; or numbers from 0 to 1, whose object is above 0.5; or from 0 to 255, whose object is above 127.5.
+    * frame: integers are levels 0..255; floats up to 1 are fractions of white, larger floats are levels;
+    * mask: bool; or numbers 0..1 with the object above 0.5; or numbers 0..255 with the object above 127.5.
 
-    Anything else is a bad sample: other values, another type (arrays of Python objects are never unpickled), a mask of
-    another size than its frame, an object that one of the frames does not show.
+    Anything else is a bad sample: other values, another type (arrays of Python objects are never unpickled), a mask
+    whose size differs from its frame's, or an object that is not visible in both frames.
 
     Args:
         root: folder of the pair files.
@@ -83,7 +83,7 @@ def read_pair(path: Path) -> dict[str, np.ndarray]:
 
 
 def as_picture(array: np.ndarray) -> np.ndarray:
-    """uint8 (H, W, 3) by the rule of ``SavPairs``.
+    """Converts to uint8 (H, W, 3) by the rule of ``SavPairs``.
 
     Raises:
         ValueError: it does not fit the rule; says why.
@@ -100,7 +100,7 @@ def as_picture(array: np.ndarray) -> np.ndarray:
 
 
 def as_mask(array: np.ndarray) -> np.ndarray:
-    """bool (H, W) by the rule of ``SavPairs``; a third axis of length 1, first or last, is taken off.
+    """Converts to bool (H, W) by the rule of ``SavPairs``; a third axis of length 1, first or last, is removed.
 
     Raises:
         ValueError: it does not fit the rule; says why.

@@ -1,4 +1,4 @@
-"""SA-V as it is published: videos and the masklets of their objects."""
+"""SA-V as published: videos and the masklets of their objects."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from sa2va_native.structures import Sample
 #: Who made the masklets: annotators, or SAM 2 alone.
 KINDS = ("manual", "auto")
 _COLUMNS = {"path": pa.string(), **dict.fromkeys(FramePair._fields, pa.int32())}
-_REMEDY = "Expected sav_XXXXXX.mp4 beside sav_XXXXXX_manual.json or sav_XXXXXX_auto.json, in folders of any depth."
+_REMEDY = "Expected sav_XXXXXX.mp4 next to sav_XXXXXX_manual.json or sav_XXXXXX_auto.json, in folders of any depth."
 
 
 @DATASETS.register_module()
 class SavVideos(IndexedSet):
     """Each pair of frames of each masklet is one item, see ``SavFile.pairs``; frames are decoded when they are drawn.
 
-    To train long on the same pairs, convert them once (``tools/prepare_data/sav_to_pairs.py``) and read ``SavPairs``.
+    To train for long on the same pairs, convert them once (``tools/prepare_data/sav_to_pairs.py``); see ``SavPairs``.
 
     Args:
         root: folder of the videos and annotations.
-        frame_gap: annotated frames between the two of a pair, 6 a second.
-        kinds: of ``KINDS``.
+        frame_gap: distance between the frames of a pair, in annotated frames (6 per second).
+        kinds: one or both of ``KINDS``.
         index_dir: see ``open_index``.
-        min_area_share, max_area_share: see ``ObjectLimits``; both frames must keep to them.
+        min_area_share, max_area_share: see ``ObjectLimits``; they apply to both frames.
 
     Raises:
         DataError: a missing folder, or no usable pair in it.
-        ConfigError: PyAV is missing, an unknown kind, a gap below 1; see also ``open_index``.
+        ConfigError: PyAV is missing, an unknown kind, or a gap below 1; see also ``open_index``.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ def check_choices(frame_gap: int, kinds: Sequence[str]) -> None:
     """Refuse settings that cannot work.
 
     Raises:
-        ConfigError: an unknown kind or none, or a gap below 1.
+        ConfigError: no kind, an unknown kind, or a gap below 1.
     """
     if frame_gap < 1:
         raise ConfigError(f"frame_gap must be at least 1, got {frame_gap}")

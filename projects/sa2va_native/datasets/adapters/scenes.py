@@ -1,4 +1,4 @@
-"""The generated scene set through the adapters of real data; written to disk the first time it is asked for."""
+"""The generated scenes, read through the adapters for real data; written to disk on first use."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class SceneMasks(CocoInstances):
 
 @DATASETS.register_module()
 class SceneExpressions(ReferExpressions):
-    """Referring expressions of one split, every sentence an item.
+    """Referring expressions of one split; every sentence is an item.
 
     Args:
         split: ``labelled``, ``test`` or ``test_heldout``.

@@ -1,4 +1,4 @@
-"""Pictures with a json of their masks, in tar shards."""
+"""Pictures and jsons of their masks, in tar shards."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from sa2va_native.structures import Sample
 
 _PICTURES = ("jpg", "jpeg", "png", "webp")
 _COLUMNS = {
-    "stem": pa.string(),  # path of the json without its suffix; inside the shard, if there is one
-    "picture_start": pa.int64(),  # null for a file of its own
+    "stem": pa.string(),  # path of the json without its suffix, inside the shard if there is one
+    "picture_start": pa.int64(),  # null for a file outside a shard
     "picture_size": pa.int64(),
     "json_start": pa.int64(),
     "json_size": pa.int64(),
@@ -41,19 +41,19 @@ class TarShards(IndexedSet):
     """Each annotation of each json is one item; shards are uncompressed ``*.tar`` below ``root``.
 
     A sample of a shard is a picture (jpg, jpeg, png, webp) and a json of the same name, ``{"image": {"width",
-    "height"}, "annotations": [{"segmentation", "area", "id", ...}]}``, as SA-1B has it; masks are RLE or polygons.
-    Content is read by its place in the shard, so that shards are neither unpacked nor read in order.
+    "height"}, "annotations": [{"segmentation", "area", "id", ...}]}``, as in SA-1B; masks are RLE or polygons.
+    Content is read by its position in the shard, so shards are neither unpacked nor read in order.
 
-    Faults, and what is done: a json that cannot be read, or is without its picture, is one bad sample; so is the end of
-    a shard that is cut off or broken; what lies before it is used. An id that an annotation of the same json has
-    already: the later one is left out, and counted.
+    Faults: a json that cannot be read or has no picture is one bad sample, and so is the end of a truncated or broken
+    shard; everything before it is used. Of annotations with the same id in a json, the first is used; the others are
+    left out and counted.
 
     Args:
         root: folder of the shards.
         index_dir: see ``open_index``.
-        text_key: key of an annotation that holds its human text; annotations without it are left out.
-        min_area_share, max_area_share, min_predicted_iou, min_stability_score: see ``ObjectLimits``; the area is the
-            annotation's ``area``.
+        text_key: key of an annotation's human text; annotations without it are left out.
+        min_area_share, max_area_share, min_predicted_iou, min_stability_score: see ``ObjectLimits``; the area is
+            the annotation's ``area``.
 
     Raises:
         DataError: a missing folder, or no usable annotation in it.
@@ -93,7 +93,7 @@ class TarShards(IndexedSet):
         return Sample(f"{os.path.relpath(name, self.root)}#{record}", image, mask, text)
 
     def _parts(self) -> Iterator[Part]:
-        """One part a shard, and the folders that hold them."""
+        """One part per shard and one per folder."""
         for folder in walk(self.root, ".tar"):
             yield folder_part(self.root, folder, ".tar")
             for path in (folder.path / name for name in folder.names):
@@ -101,7 +101,7 @@ class TarShards(IndexedSet):
                 yield Part(path.relative_to(self.root).as_posix(), {path: stamp(path)}, read)
 
     def _open(self, row: dict[str, Any]) -> tuple[Path | BinaryIO, BinaryIO, str]:
-        """Picture, json, and how errors name the json."""
+        """Picture, json, and the json's name in errors."""
         shard, stem = self.root / row["part"], row["stem"]
         picture = ByteRange(row["picture_start"], row["picture_size"])
         content = ByteRange(row["json_start"], row["json_size"])
@@ -139,7 +139,7 @@ class TarShards(IndexedSet):
         yield from shard.left_out
 
     def _annotations(self, content: bytes, name: str, place: dict[str, Any]) -> Iterator[Entry]:
-        """The records of one json, with ``place`` in each."""
+        """The records of one json, each with the entries of ``place``."""
         try:
             parsed = parse_annotations(content, name)
         except BadSample as error:
@@ -159,7 +159,7 @@ class TarShards(IndexedSet):
                 continue
             number = annotation.get("id")
             if left_out is None and number is not None:
-                left_out = "of an id that their json has already" if str(number) in ids else None
+                left_out = "with an id that their json already has" if str(number) in ids else None
                 ids.add(str(number))
             yield Dropped(left_out) if left_out else {**place, "annotation": position, AREA_SHARE: share}
 
@@ -180,12 +180,12 @@ def parse_annotations(content: bytes, name: str) -> dict[str, Any]:
     """A json with a list ``annotations``.
 
     Raises:
-        BadSample: it is not.
+        BadSample: it is not such a json.
     """
     try:
         parsed = json.loads(content.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:  # RecursionError: brackets in brackets
-        raise BadSample(name, "json", f"not JSON; cut off? ({error})") from error
+    except (ValueError, RecursionError) as error:  # RecursionError: deeply nested brackets
+        raise BadSample(name, "json", f"not JSON; truncated? ({error})") from error
     if not isinstance(parsed, dict) or not isinstance(parsed.get("annotations"), list):
         raise BadSample(name, "json", "no list 'annotations' in it")
     return parsed

@@ -1,1 +1,1 @@
-"""From the formats of other tools to own data and pairs of frames."""
+"""Converts the formats of other tools to own data and to pairs of frames."""

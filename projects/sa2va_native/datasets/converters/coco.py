@@ -18,10 +18,10 @@ from sa2va_native.errors import BadSample, DataError
 
 @dataclass
 class CocoConverter:
-    """Each annotation with a mask is a record; ``caption`` becomes its text, the next frame its second side.
+    """Each annotation with a mask becomes a record: ``caption`` is its text, the next frame its second side.
 
     Args:
-        root: folder of one COCO set, or its json. Becomes the folder that holds its pictures.
+        root: folder of one COCO set, or its json. Afterwards, the folder of its pictures.
         include_crowd: whether ``iscrowd`` annotations become records as well.
 
     Raises:
@@ -30,23 +30,23 @@ class CocoConverter:
 
     root: Path
     include_crowd: bool = False
-    parallel = False  # the json would be sent to each process
+    parallel = False  # the json would have to be sent to each process
 
     def __post_init__(self) -> None:
         found = coco_sets(self.root)
         if len(found) != 1:
             names = ", ".join(one.config["ann_file"] for one in found) or "none"
-            raise DataError(f"{self.root}: expected one COCO set, found {names}. Give the json of one.")
+            raise DataError(f"{self.root}: expected one COCO set, found {names}. Give the json of one of them.")
         config = found[0].config
         self.dataset = CocoInstances(config["ann_file"], config["image_root"], include_crowd=self.include_crowd)
         pictures = self.dataset.file.image_root
         if self.root.is_file():
             self.root = self.root.parent.parent if self.root.parent.name == "annotations" else self.root.parent
         if not pictures.resolve().is_relative_to(self.root.resolve()):
-            self.root = pictures  # they lie elsewhere, or behind a link, and own data must not leave its root
+            self.root = pictures  # pictures elsewhere, or behind a link: paths of own data must not leave its root
 
     def sources(self) -> Sequence[str]:
-        """Places of the annotations in the set."""
+        """Indices of the annotations in the set."""
         return [str(index) for index in range(len(self.dataset))]
 
     def convert(self, source: str) -> Converted:

@@ -1,4 +1,4 @@
-"""From other people's layouts to own data: resumable, in parallel where it pays."""
+"""Converts other layouts to own data: resumable, in parallel where that is worth it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from sa2va_native.errors import BadSample, DataError
 from sa2va_native.files.atomic import atomic_write, publish
 from sa2va_native.parallel.ordered_map import cores, ordered_map
 
-#: Sources between two notes of how far it is.
+#: Sources between two updates of the progress file.
 _STRIDE = 128
 
 
 class Converted(NamedTuple):
-    """What a source gave."""
+    """What one source yielded."""
 
     records: list[dict[str, Any]]
     bad: list[BadSample]
@@ -28,13 +28,13 @@ class Converted(NamedTuple):
 class Converter(Protocol):
     """Reads one layout."""
 
-    #: Folder that ``image`` of the records is relative to.
+    #: Folder that the ``image`` of a record is relative to.
     root: Path
-    #: Whether sources take long enough to be worth other processes; then the converter is sent to them.
+    #: Whether sources take long enough for worker processes to pay off; the converter is then sent to them.
     parallel: bool
 
     def sources(self) -> Sequence[str]:
-        """Names of what is converted one by one, always in the same order."""
+        """Names of the sources, which are converted one by one; always in the same order."""
         ...
 
     def convert(self, source: str) -> Converted:
@@ -51,17 +51,17 @@ class Total(NamedTuple):
 
 
 def write_own_data(converter: Converter, out: Path, track: Callable[[Iterable[str]], Iterable[str]] = iter) -> Total:
-    """Write ``out``, or go on where it was left.
+    """Write ``out``, or continue an interrupted conversion.
 
-    Records go to ``OUT.part``, which gets its name when all are there. ``OUT.progress`` says how many sources are done
-    and how long the files were then; what was written behind is written again.
+    Records go to ``OUT.part``, which is renamed when it is complete. ``OUT.progress`` records how many sources are done
+    and how long the files were then; anything written after that is written again.
 
     Args:
-        track: wraps the names of the sources that are still to do, e.g. a progress bar.
+        track: wraps the names of the remaining sources, e.g. a progress bar.
 
     Raises:
-        DataError: ``out`` is there already, no sources, no object can be used, or the sources have changed since the
-            conversion was begun.
+        DataError: ``out`` already exists, there are no sources, no object can be used, or the sources have changed
+            since the conversion began.
     """
     require_new(out)
     names = list(converter.sources())
@@ -73,11 +73,11 @@ def write_own_data(converter: Converter, out: Path, track: Callable[[Iterable[st
     if progress.exists():
         state = json.loads(progress.read_text(encoding="utf-8"))
         if state["sources"] != begun["sources"]:
-            raise DataError(f"{progress}: the sources have changed since this conversion was begun. Delete it.")
+            raise DataError(f"{progress}: the sources have changed since this conversion began. Delete it.")
     for path, length in ((part, state["bytes"]), (report, state["report bytes"])):
         path.touch()
         if path.stat().st_size < length:
-            raise DataError(f"{path} is shorter than {progress} says. Delete both to begin again.")
+            raise DataError(f"{path} is shorter than {progress} says. Delete both to start again.")
     with part.open("r+b") as records, report.open("r+b") as left_out:
         records.truncate(state["bytes"])
         left_out.truncate(state["report bytes"])
@@ -99,7 +99,7 @@ def write_own_data(converter: Converter, out: Path, track: Callable[[Iterable[st
     progress.unlink()
     if not state["records"]:
         part.unlink()
-        raise DataError(f"{converter.root}: none of {state['bad']} objects can be used; each is named in {report}.")
+        raise DataError(f"{converter.root}: none of {state['bad']} objects can be used; each is listed in {report}.")
     publish(part, out)
     if not state["bad"]:
         report.unlink()
@@ -107,13 +107,13 @@ def write_own_data(converter: Converter, out: Path, track: Callable[[Iterable[st
 
 
 def require_new(out: Path) -> None:
-    """Sees that a conversion to ``out`` was not made before.
+    """Checks that ``out`` does not exist yet.
 
     Raises:
-        DataError: the file is there.
+        DataError: the file exists.
     """
     if out.exists():
-        raise DataError(f"{out} is there already. Take it away, or give another --out.")
+        raise DataError(f"{out} already exists. Remove it, or give another --out.")
 
 
 def _in_parallel(converter: Converter, names: Iterable[str]) -> Iterator[Converted]:

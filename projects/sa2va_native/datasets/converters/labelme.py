@@ -24,16 +24,16 @@ _LYING = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 
 @dataclass
 class LabelmeConverter:
-    """Each shape of each json below ``root`` is a record; shapes of one label and ``group_id`` are one object.
+    """Each shape of each json below ``root`` is a record; shapes with the same label and ``group_id`` are one object.
 
-    Format: https://github.com/wkentaro/labelme. Polygons and rectangles are filled as COCO fills polygons; a circle
-    holds the pixels whose centre is inside; a ``mask`` is laid where its box begins. Lines and points have no area and
-    are left out, with a report. A ``rotation``, the turned box of tools that took the format over, is filled as a
-    polygon. The masks have the size that the file gives, which LabelMe takes after it has applied the picture's EXIF
-    orientation; where it gives none, that of the picture.
+    Format: https://github.com/wkentaro/labelme. Polygons and rectangles are filled like COCO's polygons; a circle
+    contains the pixels whose centre is inside; a ``mask`` is placed at the upper left of its box. Lines and points have
+    no area; they are left out and reported. A ``rotation``, the rotated box of other tools that use this format, is
+    filled as a polygon. Masks have the size stated in the file, which LabelMe takes after applying the picture's EXIF
+    orientation; without one, they have the size of the picture.
 
     Raises:
-        DataError: by ``sources``, without a json.
+        DataError: from ``sources``, if there is no json.
     """
 
     root: Path
@@ -44,8 +44,8 @@ class LabelmeConverter:
         names = sorted(path.relative_to(self.root).as_posix() for path in self.root.rglob("*.json"))
         if not names:
             raise DataError(
-                f"{self.root}: nothing to convert: no *.json in it or below. "
-                "Give the folder that holds the pictures and the json files that LabelMe wrote."
+                f"{self.root}: nothing to convert: no *.json in it or below. Give the folder with the pictures and "
+                "the json files written by LabelMe."
             )
         return names
 
@@ -82,7 +82,7 @@ class LabelmeConverter:
         name = content.get("imagePath")
         if not isinstance(name, str):
             raise BadSample(str(file), "file", "no 'imagePath'")
-        path = file.parent / PureWindowsPath(name).as_posix()  # which LabelMe may have written on Windows
+        path = file.parent / PureWindowsPath(name).as_posix()  # LabelMe may have written it on Windows
         relative = Path(os.path.relpath(path, self.root)).as_posix()
         inside(self.root, relative, file, "file")
         return relative
@@ -92,7 +92,7 @@ def shape_mask(shape: Any, height: int, width: int) -> np.ndarray:
     """One shape as bool (height, width).
 
     Raises:
-        MaskError: a kind without area, points that are none, or a mask without a pixel in the picture.
+        MaskError: a shape without area, invalid points, or a mask without a pixel in the picture.
     """
     if not isinstance(shape, dict):
         raise MaskError(f"a {type(shape).__name__}, expected a shape")
@@ -100,9 +100,9 @@ def shape_mask(shape: Any, height: int, width: int) -> np.ndarray:
     try:
         points = np.array(shape.get("points"), dtype=np.float64)
     except (TypeError, ValueError, OverflowError) as error:
-        raise MaskError(f"points that are no numbers ({error})") from error
+        raise MaskError(f"points that are not numbers ({error})") from error
     if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
-        raise MaskError("points are no list of x, y")
+        raise MaskError("points are not a list of x, y")
     if kind == "rectangle" and len(points) == 2:
         (x0, y0), (x1, y1) = points
         points = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
@@ -122,7 +122,7 @@ def shape_mask(shape: Any, height: int, width: int) -> np.ndarray:
 
 
 def _pasted(code: Any, points: np.ndarray, height: int, width: int) -> np.ndarray:
-    """A PNG in base64 at the upper left of its box."""
+    """A base64 PNG, placed at the upper left of its box."""
     try:
         with Image.open(io.BytesIO(base64.b64decode(code, validate=True)), formats=("PNG",)) as picture:
             if picture.width > width or picture.height > height:
@@ -134,14 +134,14 @@ def _pasted(code: Any, points: np.ndarray, height: int, width: int) -> np.ndarra
         raise MaskError(f"mask cannot be read ({error})") from error
     left, top = points.min(axis=0).round().astype(int)
     if left < 0 or top < 0 or left + part.shape[1] > width or top + part.shape[0] > height:
-        raise MaskError("mask that leaves its picture")
+        raise MaskError("mask that extends beyond its picture")
     mask = np.zeros((height, width), bool)
     mask[top : top + part.shape[0], left : left + part.shape[1]] = part
     return mask
 
 
 def _size(content: dict[str, Any], picture: Path, file: Path) -> tuple[int, int]:
-    """Height and width that the points are in."""
+    """(height, width) in px that the points refer to."""
     keys = ("imageHeight", "imageWidth")
     if any(content.get(key) is None for key in keys):
         return _shown_size(picture, file)
@@ -150,12 +150,12 @@ def _size(content: dict[str, Any], picture: Path, file: Path) -> tuple[int, int]
 
 
 def _shown_size(picture: Path, file: Path) -> tuple[int, int]:
-    """Height and width of a picture with its EXIF orientation applied, by its header."""
+    """(height, width) of a picture in px after its EXIF orientation, read from the header."""
     try:
         with Image.open(picture, formats=FORMATS) as opened:
             width, height = opened.size
             lies = opened.getexif().get(ExifTags.Base.Orientation) in _LYING
-    except Exception as error:  # on broken bytes pillow raises nearly anything, as in read_picture
+    except Exception as error:  # on broken bytes Pillow raises nearly anything, as in read_picture
         why = f"no imageHeight and imageWidth, and its picture is unreadable ({type(error).__name__}: {error})"
         raise BadSample(str(file), "file", why) from error
     return (width, height) if lies else (height, width)

@@ -1,4 +1,4 @@
-"""Raw SA-V to the pair files that ``SavPairs`` reads."""
+"""Converts raw SA-V to the pair files that ``SavPairs`` reads."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from sa2va_native.errors import BadSample, ConfigError, DataError
 from sa2va_native.files.atomic import atomic_write, discard_incomplete
 from sa2va_native.parallel.ordered_map import ordered_map
 
-#: Hidden folder of the output: what each annotation file gave, and the state of the files that it followed from. While
-#: these are as they were, nothing is converted again.
+#: Hidden folder of the output: the result for each annotation file, and the state of the files it was made from. While
+#: they are unchanged, nothing is converted again.
 _RECEIPTS = ".done"
 
 
 class Conversion(NamedTuple):
-    """What to convert, and how; ``frame_gap``, ``kinds`` and the area as ``SavVideos`` has them."""
+    """What to convert, and how; ``frame_gap``, ``kinds`` and the area limits are those of ``SavVideos``."""
 
     root: Path
     out: Path
@@ -44,12 +44,12 @@ class Conversion(NamedTuple):
     max_area_share: float = 1.0
 
     def settings(self) -> dict[str, Any]:
-        """JSON-like; what the pairs follow from."""
+        """JSON-like; everything that determines the pairs."""
         return {**self._asdict(), "kinds": sorted(self.kinds), "root": None, "out": None}
 
 
 class Converted(NamedTuple):
-    """What a conversion, or one file of it, gave."""
+    """The result of a conversion, or of one of its files."""
 
     pairs: int
     dropped: Counter[str]
@@ -57,12 +57,12 @@ class Converted(NamedTuple):
 
 
 def convert(conversion: Conversion, processes: int = 1) -> Converted:
-    """Write the pairs of all annotation files below ``root``; a killed conversion goes on where it was.
+    """Write the pairs of all annotation files below ``root``; a killed conversion continues where it stopped.
 
     Bad samples are written to ``bad_samples.jsonl`` in ``out``.
 
     Raises:
-        ConfigError: settings that cannot work, or ``out`` holds pairs of other settings.
+        ConfigError: impossible settings, or ``out`` holds pairs made with other settings.
         DataError: ``root`` has no annotation file.
     """
     require_av()
@@ -82,8 +82,8 @@ def convert(conversion: Conversion, processes: int = 1) -> Converted:
                 pass
     except BrokenProcessPool as error:
         raise DataError(
-            "a process of the conversion was killed; for want of memory? Call it again, with fewer processes: it goes "
-            "on where it was."
+            "a process of the conversion was killed, perhaps for lack of memory. Start it again with fewer "
+            "processes; it continues where it stopped."
         ) from error
     receipts = [_read_receipt(conversion, name) for name in names]
     bad = [one for receipt in receipts for one in receipt.bad]
@@ -95,15 +95,15 @@ def convert(conversion: Conversion, processes: int = 1) -> Converted:
 
 
 def _annotation_files(conversion: Conversion) -> Iterator[str]:
-    """Their paths below the root."""
-    root = require_folder(conversion.root, "Give the folder of sav_XXXXXX.mp4 and their json.")
+    """Paths of the annotation files, relative to the root."""
+    root = require_folder(conversion.root, "Give the folder with sav_XXXXXX.mp4 and their jsons.")
     endings = tuple(f"_{kind}.json" for kind in conversion.kinds)
     for folder, names, *_ in walk(root, ".json"):
         yield from ((folder / name).relative_to(root).as_posix() for name in names if name.endswith(endings))
 
 
 def _claim(conversion: Conversion) -> None:
-    """Note the settings in the output folder, or compare."""
+    """Write the settings to the output folder, or compare them with those there."""
     path = conversion.out / _RECEIPTS / "settings.json"
     settings = json.loads(json.dumps(conversion.settings()))
     if not path.is_file():
@@ -119,7 +119,7 @@ def _claim(conversion: Conversion) -> None:
     ]
     if changes:
         raise ConfigError(
-            f"{conversion.out}: holds pairs of other settings ({', '.join(changes)}). Choose another folder."
+            f"{conversion.out}: holds pairs made with other settings ({', '.join(changes)}). Choose another folder."
         )
 
 
@@ -138,7 +138,7 @@ def _convert_file(conversion: Conversion, name: str) -> None:
     if receipt.is_file():
         if json.loads(receipt.read_text(encoding="utf-8"))[0] == state:
             return
-        shutil.rmtree(folder, ignore_errors=True)  # pairs of former files
+        shutil.rmtree(folder, ignore_errors=True)  # pairs from earlier versions of the files
     done = Converted(0, Counter(), [])
     try:
         file = SavFile(annotation)
@@ -169,9 +169,9 @@ def _write_pairs(conversion: Conversion, file: SavFile, folder: Path) -> Convert
     if len(usable) > len(chosen):
         dropped[f"pairs beyond pairs_per_masklet={conversion.pairs_per_masklet}"] = len(usable) - len(chosen)
     folder.mkdir(parents=True, exist_ok=True)
-    discard_incomplete(folder)  # of a killed conversion
+    discard_incomplete(folder)  # left by a killed conversion
     count = 0
-    # two frames at a time: a damaged place costs its own pairs, and memory does not grow with the video
+    # one pair at a time: damage costs only its own pairs, and memory does not grow with the video
     for _, same_frames in itertools.groupby(sorted(chosen, key=lambda pair: pair[1:]), key=lambda pair: pair[1:]):
         try:
             for pair, arrays in file.read(list(same_frames)):
@@ -186,7 +186,7 @@ def _write_pairs(conversion: Conversion, file: SavFile, folder: Path) -> Convert
 
 
 def middles(pairs: list[FramePair], count: int) -> list[FramePair]:
-    """``count`` of them, the middles of as many equal stretches; all if there are no more."""
+    """``count`` pairs, spread evenly: the middle of each of ``count`` equal stretches; all if there are no more."""
     if len(pairs) <= count:
         return pairs
     return [pairs[(2 * i + 1) * len(pairs) // (2 * count)] for i in range(count)]

@@ -14,7 +14,7 @@ from sa2va_native.datasets.reading.mask_codec import encode_mask
 from sa2va_native.errors import BadSample, DataError
 
 _VOID = 255
-_VOID_COLOUR = 224 << 16 | 224 << 8 | 192  # what VOC's colour map paints it with
+_VOID_COLOUR = 224 << 16 | 224 << 8 | 192  # the colour of the border in VOC's colour map
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG", ".webp", ".bmp")
 
 
@@ -22,27 +22,27 @@ _SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG", ".webp", ".bmp")
 class VocConverter:
     """Each object of each ``SegmentationObject/NAME.png`` is a record; its picture is ``JPEGImages/NAME.jpg``.
 
-    A picture may also be a PNG, WebP or BMP. Both folders lie in the root, or in folders of it, as ``VOC2012`` does in
-    ``VOCdevkit``. The pixels of the PNG are the numbers of the objects, 0 the background and 255 the void border
-    between them (format: http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/devkit_doc.html). Where they are
-    colours, as Datumaro paints them, each colour is an object, but for black and for 224, 224, 192, the border.
+    A picture may also be a PNG, WebP or BMP. Both folders are in the root or in subfolders of it, e.g. ``VOC2012`` in
+    ``VOCdevkit``. A pixel of the PNG is the number of its object; 0 is the background and 255 the void border between
+    objects (format: http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/devkit_doc.html). If pixels are colours, as
+    Datumaro writes them, each colour is an object, except black and the border colour 224, 224, 192.
 
     Raises:
-        DataError: by ``sources``, without such files.
+        DataError: from ``sources``, if there are no such files.
     """
 
     root: Path
     parallel = True
 
     def sources(self) -> Sequence[str]:
-        """Names of the pictures with masks, behind their folder where it is not the root."""
+        """Names of the pictures with masks, prefixed by their folder if it is not the root."""
         folders = [self.root, *sorted(folder for folder in self.root.iterdir() if folder.is_dir())]
         files = (file for folder in folders for file in sorted((folder / "SegmentationObject").glob("*.png")))
         names = [(file.parent.parent.relative_to(self.root) / file.stem).as_posix() for file in files]
         if not names:
             raise DataError(
-                f"{self.root}: nothing to convert: no SegmentationObject/*.png in it or in a folder of it. "
-                "Give the folder that holds SegmentationObject and JPEGImages, e.g. VOCdevkit/VOC2012."
+                f"{self.root}: nothing to convert: no SegmentationObject/*.png in it or in a subfolder. "
+                "Give the folder that contains SegmentationObject and JPEGImages, e.g. VOCdevkit/VOC2012."
             )
         return names
 
@@ -76,12 +76,12 @@ def _objects(file: Path, source: str) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _numbered(pixels: np.ndarray, file: Path, source: str) -> np.ndarray:
-    """Colours (H, W, 3) as numbers (H, W): 0, and the objects from 1 by the value of their colour."""
+    """Colours (H, W, 3) -> object numbers (H, W): 0 outside, objects from 1 in the order of their colour values."""
     colours = pixels.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1])
     values = [value for value in np.unique(colours) if value not in (0, _VOID_COLOUR)]
     if len(values) >= _VOID:
         raise BadSample(
-            str(file), source, f"labels of {len(values)} colours; save them as PNG, one colour an object, unsmoothed"
+            str(file), source, f"labels of {len(values)} colours; save them as PNG, one colour per object, unsmoothed"
         )
     numbers = np.zeros(colours.shape, np.uint8)
     for number, value in enumerate(values, 1):

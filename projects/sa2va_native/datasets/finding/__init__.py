@@ -1,1 +1,1 @@
-"""What data sets lie at a path."""
+"""Finds the data sets at a path."""

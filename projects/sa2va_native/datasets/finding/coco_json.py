@@ -1,4 +1,4 @@
-"""What a json is and where its pictures lie, told by its beginning: a file of COCO may have hundreds of MB."""
+"""Recognises a COCO json and finds its pictures from its beginning alone: the file may have hundreds of MB."""
 
 from __future__ import annotations
 
@@ -10,27 +10,25 @@ from pathlib import Path
 from sa2va_native.datasets.reading.files import inside, read_json
 from sa2va_native.errors import BadSample, DataError
 
-_BEGINNING = 1 << 20  # bytes; the first images of COCO stand in it, behind licences and perhaps categories
-_NAMES = 8  # pictures that are looked for
+_BEGINNING = 1 << 20  # bytes; includes the first images of a COCO file, after licences and perhaps categories
+_NAMES = 8  # number of pictures that are looked for
 _KNOWN = re.compile(r'"(images|annotations)"\s*:\s*\[|"image"\s*:\s*["{]')  # whichever comes first
 _FILE_NAME = re.compile(r'"file_name"\s*:\s*("(?:[^"\\]|\\.)*")')
-_EXPECTED = (
-    "Expected own data, which is a list or one object a line, or COCO with the lists 'images' and 'annotations'."
-)
+_EXPECTED = "Expected own data (a list, or one object per line) or COCO with the lists 'images' and 'annotations'."
 
 
 def is_coco(file: Path) -> bool:
-    """Whether a ``.json`` is one object with the lists ``images`` and ``annotations``, not records of own data.
+    """Whether a ``.json`` is one object with the lists ``images`` and ``annotations``, rather than own data.
 
     Raises:
-        DataError: unreadable, or one object that is neither.
+        DataError: unreadable, or one object without these lists.
     """
     text = _beginning(file)
     if not text.startswith("{"):
         return False
     try:
         first, end = json.JSONDecoder().raw_decode(text)
-    except (ValueError, RecursionError):  # it goes on behind what was read, or is broken
+    except (ValueError, RecursionError):  # it continues beyond what was read, or is broken
         if known := _KNOWN.search(text):
             return known[1] is not None
         first, end = read_json(file, _EXPECTED), len(text)
@@ -38,11 +36,11 @@ def is_coco(file: Path) -> bool:
         return True
     if isinstance(first.get("image"), str) or text[end:].strip():
         return False
-    raise DataError(f"{file}: one object of {', '.join(map(repr, list(first)[:5])) or 'nothing'}. {_EXPECTED}")
+    raise DataError(f"{file}: one object with {', '.join(map(repr, list(first)[:5])) or 'nothing'}. {_EXPECTED}")
 
 
 def may_be_coco(file: Path) -> bool:
-    """:func:`is_coco` of a file that may be anything else as well."""
+    """:func:`is_coco` for a file that may be anything."""
     try:
         return is_coco(file)
     except DataError:
@@ -50,16 +48,16 @@ def may_be_coco(file: Path) -> bool:
 
 
 def pictures_of(file: Path, folders: Sequence[Path], others: Sequence[Path]) -> Path:
-    """The folder that the ``file_name`` of a COCO json are relative to.
+    """The folder that the ``file_name`` entries of a COCO json are relative to.
 
     Args:
         file: the json.
-        folders: where pictures usually are. The first that holds most of the first few is taken.
-        others: looked at behind them. Folders that hold other things as well: without any of those pictures the first
-            of ``folders`` that exists is taken, and one of these only if it holds some picture.
+        folders: where pictures usually are. The folder with most of the first few pictures is used.
+        others: tried after ``folders``; they may contain other things too. If no folder has any of those pictures, the
+            first of ``folders`` that exists is used, or else one of ``others`` that contains some picture.
 
     Raises:
-        DataError: none of the folders is there.
+        DataError: none of the folders exists.
     """
     names, candidates = _file_names(file), list(dict.fromkeys((*folders, *others)))
     there = [sum(_is_below(folder, name, file) for name in names) for folder in candidates]
@@ -84,13 +82,13 @@ def _beginning(file: Path) -> str:
 
 
 def _file_names(file: Path) -> list[str]:
-    """The first few, of all or of the beginning's."""
+    """The first few of the pictures in the file's beginning."""
     found: dict[str, None] = {}
     for match in _FILE_NAME.finditer(_beginning(file)):
         try:
             found[json.loads(match[1])] = None
         except ValueError:
-            continue  # no JSON; the reader of the file says so
+            continue  # not JSON; the reader of the file reports it
         if len(found) == _NAMES:
             break
     return list(found)

@@ -1,4 +1,4 @@
-"""What lies at a path: the adapters of the data sets there."""
+"""Finds the data sets at a path, and the adapters that read them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from sa2va_native.errors import DataError
 
 _NOT_TRAINED_ON = ("val", "test")
 _LAYOUTS = (
-    "Expected own data (data.jsonl), the layout of COCO (annotations/instances_NAME.json beside the folder NAME/ of "
-    "pictures, or one json of COCO in the folder), of REFER (instances.json, refs(unc).p and images/), of SA-V, SA-1B, "
+    "Expected own data (data.jsonl), the layout of COCO (annotations/instances_NAME.json next to the folder NAME/ of "
+    "pictures, or one COCO json in the folder), of REFER (instances.json, refs(unc).p and images/), of SA-V, SA-1B, "
     "Open Images or Describe Anything, or tar shards. docs/data/index.md describes each."
 )
 
 
-#: A folder of more is one of many small files, e.g. LabelMe's, not of a COCO set.
+#: A folder with more jsons than this contains many small files, e.g. LabelMe's, not a COCO set.
 _MOST_JSON = 64
-#: Files of the sets of many files, and their adapters.
+#: File names of large sets, and their adapters.
 _LARGE = {
     "*.npz": "SavPairs",
     "sav_*_manual.json": "SavVideos",
@@ -34,37 +34,37 @@ _LARGE = {
 
 
 class FoundSet(NamedTuple):
-    """One data set: how to build its adapter, and what to call it."""
+    """One data set: how to build its adapter, and its name."""
 
     name: str
     config: dict[str, Any]
 
     @property
     def training(self) -> bool:
-        """Whether its name tells of no validation or test set."""
+        """Whether its name does not suggest a validation or test set."""
         return not any(word in self.name for word in _NOT_TRAINED_ON)
 
 
 def find_sets(path: str | Path) -> list[FoundSet]:
-    """Every data set at a path, by the names of its files.
+    """Every data set at a path, recognised by file names.
 
-    * a ``.jsonl`` file, a ``.json`` of a list or of an object a line, or a folder that holds ``data.jsonl`` or
+    * a ``.jsonl`` file, a ``.json`` with a list or one object per line, or a folder with ``data.jsonl`` or
       ``data.json``: own data;
-    * a ``.json`` of one object with the lists ``images`` and ``annotations``, or a folder that holds one such file
+    * a ``.json`` of one object with the lists ``images`` and ``annotations``, or a folder with one such file
       (Label Studio's ``result.json``, Roboflow's ``_annotations.coco.json``): COCO;
     * a folder with ``annotations/instances_NAME.json``, else ``annotations/NAME.json``, else
-      ``NAME/_annotations.coco.json``: COCO, one set a file. The pictures of ``NAME`` are in ``NAME/``,
-      ``images/NAME/``, ``images/``, the folder itself or beside the json: where the first of them are;
+      ``NAME/_annotations.coco.json``: COCO, one set per file. The pictures of ``NAME`` are in ``NAME/``,
+      ``images/NAME/``, ``images/``, the folder itself or next to the json, whichever has the first of them;
     * a folder with ``instances.json``, or that file: COCO;
-    * a folder with ``refs(*).p`` beside them: REFER, one set a split;
-    * a folder with ``SPLIT-annotations-object-segmentation.csv``: Open Images, one set a split;
+    * a folder that also has ``refs(*).p``: REFER, one set per split;
+    * a folder with ``SPLIT-annotations-object-segmentation.csv``: Open Images, one set per split;
     * a folder with ``SPLIT/annotations.json`` and ``SPLIT/images/*.tar``, or such a ``SPLIT``: Describe Anything, one
-      set a split;
+      set per split;
     * at any depth ``*.npz`` or ``sav_*_manual.json``: SA-V; ``sa_*.tar`` or ``sa_*.json``: SA-1B; another ``*.tar``:
-      shards; what is met first.
+      shards; whichever is found first.
 
     Raises:
-        DataError: nothing there, or nothing that fits; the message says what was looked for.
+        DataError: nothing is there, or nothing is recognised; the message says what was looked for.
     """
     path = Path(path).expanduser()
     if path.is_file():
@@ -83,17 +83,17 @@ def find_sets(path: str | Path) -> list[FoundSet]:
 
 
 def coco_sets(path: Path, named: bool = False) -> list[FoundSet]:
-    """The COCO sets at a json, whatever its name, or in a folder.
+    """The COCO sets of a json, whatever its name, or of a folder.
 
     Args:
-        named: of a folder, those alone whose file says by its name that it is one.
+        named: of a folder, only the sets whose file is named like a COCO file.
 
     Raises:
-        DataError: a file that is no json; no pictures; or several files of a folder could be meant.
+        DataError: a file that is not a json; no pictures; or several files of a folder that could be meant.
     """
     if path.is_file():
         if path.suffix.lower() != ".json":
-            raise DataError(f"{path}: no .json. Give the json of a COCO set, or its folder.")
+            raise DataError(f"{path}: not a .json. Give the json of a COCO set, or its folder.")
         return [_coco(path)]
     if (path / "instances.json").is_file():
         return [_coco(path / "instances.json")]
@@ -106,17 +106,17 @@ def coco_sets(path: Path, named: bool = False) -> list[FoundSet]:
 
 
 def find_mask_sets(path: str | Path) -> list[FoundSet]:
-    """The sets to train masks on: of :func:`find_sets`, ``*val*`` and ``*test*`` only if there are no others.
+    """The sets to train masks on: those of :func:`find_sets`, ``*val*`` and ``*test*`` only if there are no others.
 
     Raises:
-        DataError: see :func:`find_sets`; or there are referring expressions only.
+        DataError: see :func:`find_sets`; or there are only referring expressions.
     """
     found = find_sets(path)
     masks = [one for one in found if one.config["type"] != ReferExpressions.__name__]
     if not masks:
         raise DataError(
-            f"{path}: holds referring expressions, whose masks are no set of their own. Train on them with a source of "
-            "kind 'refer' in the config, or give the folder of a COCO set."
+            f"{path}: holds referring expressions, not a set of masks alone. Train on them with a source of kind "
+            "'refer' in the config, or give the folder of a COCO set."
         )
     return [one for one in masks if one.training] or masks
 
@@ -124,7 +124,7 @@ def find_mask_sets(path: str | Path) -> list[FoundSet]:
 def _of_file(file: Path) -> FoundSet:
     suffix = file.suffix.lower()
     if suffix not in (".json", ".jsonl"):
-        raise DataError(f"{file}: no .json or .jsonl. Give the folder of the set. {_LAYOUTS}")
+        raise DataError(f"{file}: not a .json or .jsonl. Give the folder of the set. {_LAYOUTS}")
     named = file.stem == "instances" or file.stem.startswith("instances_")
     if suffix == ".json" and (named or is_coco(file)):
         return _coco(file)
@@ -134,12 +134,12 @@ def _of_file(file: Path) -> FoundSet:
 def _only(path: Path, files: list[Path]) -> list[Path]:
     if len(files) > 1:
         names = ", ".join(file.name for file in files[:5])
-        raise DataError(f"{path}: {len(files)} files of COCO ({names}). Give the path of one of them.")
+        raise DataError(f"{path}: {len(files)} COCO jsons ({names}). Give the path of one of them.")
     return files
 
 
 def _coco(file: Path) -> FoundSet:
-    """A COCO json, named by its file, or by its folder as Roboflow does."""
+    """A COCO json, named after its file, or after its folder for Roboflow."""
     folder, name = file.parent, file.stem.removeprefix("instances_")
     if file.name == "_annotations.coco.json":
         name = folder.absolute().name
@@ -157,7 +157,7 @@ def _refer(root: Path, file: Path) -> list[FoundSet]:
 
 
 def _described(path: Path) -> list[FoundSet]:
-    """Splits of Describe Anything: the folder itself, or folders in it."""
+    """Splits of Describe Anything: the folder itself, or its subfolders."""
     splits = [file.parent for file in sorted([path / "annotations.json", *path.glob("*/annotations.json")])]
     return [
         FoundSet(split.name, {"type": "DescribeAnything", "root": str(split.parent), "split": split.name})
@@ -167,7 +167,7 @@ def _described(path: Path) -> list[FoundSet]:
 
 
 def _large_sets(root: Path) -> list[FoundSet]:
-    """Sets that keep an index; found by the first file that is one's."""
+    """Sets that keep an index, recognised by the first file that matches."""
     ending = "-annotations-object-segmentation.csv"
     if splits := [file.name.removesuffix(ending) for file in sorted(root.glob(f"*{ending}"))]:
         return [FoundSet(split, {"type": "OpenImages", "root": str(root), "split": split}) for split in splits]

@@ -12,7 +12,7 @@ from sa2va_native.datasets.indexing.index import Entry, Part
 from sa2va_native.datasets.reading.unchanged import Stamp, stamp
 from sa2va_native.errors import BadSample
 
-#: What a killed build reads again, at most.
+#: Files per part: what a killed build has to read again, at most.
 _FILES_PER_PART = 5_000
 
 
@@ -21,19 +21,19 @@ class Folder(NamedTuple):
 
     path: Path
     names: list[str]  #: of its files
-    bad: list[BadSample]  #: for each name that cannot be written as UTF-8, or one for a folder that cannot be read
-    stamp: Stamp  #: from before it was listed: a file that came meanwhile has changed it
+    bad: list[BadSample]  #: one for each name that is not UTF-8, or one for a folder that cannot be read
+    stamp: Stamp  #: taken before listing, so that a file added meanwhile changes it
 
 
-#: Folder and file names in it -> what they hold.
+#: Folder and names of files in it -> their records.
 ReadFiles = Callable[[Path, list[str]], Iterator[Entry]]
 
 
 def file_parts(root: Path, suffix: str, read: ReadFiles) -> Iterator[Part]:
-    """The files below ``root`` that end in ``suffix`` as parts of at most 5,000 files of one folder.
+    """The files below ``root`` that end in ``suffix``, as parts of at most 5,000 files from one folder.
 
     Args:
-        read: gives the records of some files of one folder; must be the same function of its arguments on every call.
+        read: yields the records of some files of one folder; must return the same for the same arguments.
     """
     for folder in walk(root, suffix):
         part = folder_part(root, folder, suffix)
@@ -44,16 +44,16 @@ def file_parts(root: Path, suffix: str, read: ReadFiles) -> Iterator[Part]:
 
 
 def folder_part(root: Path, folder: Folder, suffix: str) -> Part:
-    """A part without good records: for a folder to be watched."""
+    """A part without good records, so that a folder is watched."""
     name = f"{_shown(folder.path.relative_to(root).as_posix())} *{suffix}"
     return Part(name, {folder.path: folder.stamp}, functools.partial(iter, folder.bad))
 
 
 def walk(root: Path, suffix: str) -> Iterator[Folder]:
-    """Every folder from ``root`` on with its files that end in ``suffix``, both in the order of their names.
+    """Every folder from ``root`` down with its files that end in ``suffix``, both sorted by name.
 
-    Links to folders are followed, a folder that was already met is not entered again. Hidden files and folders are left
-    out. Memory grows with the largest folder, not with the set.
+    Links to folders are followed, but no folder is entered twice. Hidden files and folders are left out. Memory grows
+    with the largest folder, not with the set.
     """
     met: set[tuple[int, int]] = set()
     waiting = [root]
@@ -88,12 +88,14 @@ def walk(root: Path, suffix: str) -> Iterator[Folder]:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link to itself: whoever reads the file will say so
+    except OSError:  # a link to itself: reported when the file is read
         return False
 
 
 def _is_pipe(entry: os.DirEntry[str]) -> bool:
-    """Or the like: who opens it may wait for ever. A link that leads nowhere is none; who reads it will say so."""
+    """Whether it is a pipe, a socket or a device: opening one may block for ever. A dangling link is none of these and
+    is reported when it is read.
+    """
     return not entry.is_symlink() and not entry.is_file()
 
 

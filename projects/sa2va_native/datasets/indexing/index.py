@@ -1,6 +1,6 @@
-"""The records of a large set on disk, memory-mapped: a billion cost a process no more memory than a thousand.
+"""The records of a large set on disk, memory-mapped: a billion take a process no more memory than a thousand.
 
-``index_builder.open_index`` makes and opens one.
+``index_builder.open_index`` builds and opens one.
 """
 
 from __future__ import annotations
@@ -21,45 +21,45 @@ from sa2va_native.datasets.reading.object_limits import Dropped
 from sa2va_native.datasets.reading.unchanged import Stamp
 from sa2va_native.errors import BadSample, DataError
 
-#: Rows of one record batch: what a build holds in memory, and what one look-up maps.
+#: Rows per record batch: what a build holds in memory, and what one lookup maps.
 BATCH_ROWS = 16_384
-#: Column that every index has: a bad record's ``[path, record, reason]`` as JSON; null for a good one.
+#: Column of every index: ``[path, record, reason]`` of a bad record as JSON; null for a good one.
 FAULT = "fault"
-#: Files that a process keeps open, of all its indices; limits of 1,024 open files are common.
+#: Files that a process keeps open over all its indices; limits of 1,024 open files are common.
 _OPEN_FILES = 256
 
 
-#: What reading a source yields for each of its records, in order: the columns of a good one, a filtered one, or a bad
-#: one. A bad one has its place in the index: whoever draws it gets the ``BadSample``, so that it is counted and named.
+#: What reading a source yields for each record, in order: the columns of a good one, a filtered one, or a bad one. A
+#: bad one keeps its row in the index; drawing it raises the ``BadSample``, so that it is counted and named.
 Entry = dict[str, Any] | Dropped | BadSample
 
 
 class Part(NamedTuple):
-    """A piece of a source that is indexed in one go: a folder, a shard, a csv.
+    """A unit of a source that is indexed as a whole: a folder, a shard, a csv.
 
-    Its records depend on nothing but the adapter's settings and the watched files and folders.
+    Its records depend only on the adapter's settings and the watched files and folders.
     """
 
-    name: str  #: unique in its source and the same wherever that lies, e.g. ``"sav_003"``; rows carry it as ``part``
-    watch: Mapping[Path, Stamp]  #: files and folders as they were before they were read; a change makes the part stale
-    read: Callable[[], Iterator[Entry]]  #: can be pickled, as another process may be told to read
+    name: str  #: unique in its source and independent of the source's location, e.g. ``"sav_003"``; in rows, ``part``
+    watch: Mapping[Path, Stamp]  #: state of files and folders before they were read; a change makes the part stale
+    read: Callable[[], Iterator[Entry]]  #: can be pickled, since another process may do the reading
 
 
 class IndexedPart(NamedTuple):
-    """What an index knows of one part without opening its file."""
+    """What an index knows about one part without opening its file."""
 
     name: str
     file: str  #: in the index's folder
     rows: int
-    bad: int  #: rows that raise
-    dropped: dict[str, int]  #: reason -> records left out
+    bad: int  #: rows that raise ``BadSample``
+    dropped: dict[str, int]  #: reason -> number of records left out
 
 
 class Index(Sequence[dict[str, Any]]):
-    """Rows of several Arrow IPC files, which are mapped when first used; pickled without them.
+    """Rows of several Arrow IPC files, which are mapped on first use and left out of pickles.
 
     Args:
-        folder: holds the files.
+        folder: folder of the files.
         parts: in the order of the rows.
     """
 
@@ -71,10 +71,10 @@ class Index(Sequence[dict[str, Any]]):
         return self._starts[-1]
 
     def __getitem__(self, index: Any) -> Any:
-        """The columns of row ``index``, and ``part``, the name of its part.
+        """The columns of row ``index``, with the name of its part as ``part``.
 
         Raises:
-            BadSample: the record was found unusable when it was indexed.
+            BadSample: the record was found to be unusable when it was indexed.
             DataError: the index is damaged or gone.
         """
         part, batch, row = self._find(index)
@@ -85,7 +85,7 @@ class Index(Sequence[dict[str, Any]]):
         return {**columns, "part": part.name}
 
     def value(self, index: int, column: str) -> Any:
-        """One column of a row; None where it says nothing, as of a bad record.
+        """One column of a row; None if it is null, as for a bad record.
 
         Raises:
             DataError: the index is damaged or gone.
@@ -95,16 +95,16 @@ class Index(Sequence[dict[str, Any]]):
 
     @property
     def dropped(self) -> dict[str, int]:
-        """How many records each filter left out, by reason."""
+        """Number of records left out by filters, by reason."""
         return dict(sum((Counter(part.dropped) for part in self.parts), Counter[str]()))
 
     @property
     def bad(self) -> int:
-        """How many rows raise ``BadSample``."""
+        """Number of rows that raise ``BadSample``."""
         return sum(part.bad for part in self.parts)
 
     def _find(self, index: int) -> tuple[IndexedPart, pa.RecordBatch, int]:
-        """Part and batch of a row, and its place there."""
+        """Part and batch of a row, and its position there."""
         if not 0 <= index < len(self):
             raise IndexError(f"record {index} of {len(self)}")
         which = bisect.bisect_right(self._starts, index) - 1
@@ -112,13 +112,13 @@ class Index(Sequence[dict[str, Any]]):
         number, row = divmod(int(index) - self._starts[which], BATCH_ROWS)
         return part, open_part(self.folder / part.file).get_batch(number), row
 
-    def __reduce__(self):  # a loader worker maps the files by itself
+    def __reduce__(self):  # a loader worker maps the files itself
         return Index, (self.folder, self.parts)
 
 
 @functools.lru_cache(_OPEN_FILES)
 def open_part(file: Path) -> pa.ipc.RecordBatchFileReader:
-    """Opened files are remembered: what lies behind a name is another thing only after a build, which forgets them.
+    """Opened files are cached; only a build changes the content behind a name, and it clears the cache.
 
     Raises:
         DataError: the file is damaged or gone, or too many are open.
@@ -126,7 +126,7 @@ def open_part(file: Path) -> pa.ipc.RecordBatchFileReader:
     try:
         return pa.ipc.open_file(pa.memory_map(str(file)))
     except FileNotFoundError:
-        raise DataError(f"{file}: the set was indexed again meanwhile. Start the run again.") from None
+        raise DataError(f"{file}: the set was indexed again in the meantime. Start the run again.") from None
     except (OSError, pa.ArrowInvalid) as error:
         if isinstance(error, OSError) and error.errno == errno.EMFILE:
             raise DataError(f"{file}: this process has too many files open. Raise the limit (ulimit -n).") from error

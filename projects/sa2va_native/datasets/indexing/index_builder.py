@@ -1,8 +1,8 @@
-"""Makes, checks and opens the index of a set (``index.py``).
+"""Builds, checks and opens the index of a set (``index.py``).
 
-An index is one Arrow IPC file a part and one list of the parts, all in one folder. The names of the files are digests
-of what they follow from, each gets its name when it is complete, and the list comes last. So a killed build goes on,
-a changed part alone is read again, and processes that build at once write the same. Large sets are read by as many
+An index is one Arrow IPC file per part and one list of the parts, all in one folder. A file is named by a digest of its
+inputs and gets this name when it is complete; the list is written last. So a killed build can continue, only changed
+parts are read again, and processes that build at the same time write the same files. Large sets are read by as many
 processes as there are cores.
 """
 
@@ -31,11 +31,11 @@ from sa2va_native.errors import BadSample, ConfigError
 from sa2va_native.files.atomic import atomic_write, discard_incomplete
 from sa2va_native.parallel.ordered_map import cores, ordered_map
 
-#: Part of what an index follows from: raise it when the files or the meaning of their columns change.
+#: Part of an index's digest: increase it when the files or the meaning of their columns change.
 _FORMAT = 1
-#: Seconds for which a file of a former index is kept, as a run may still read it: 30 days.
+#: Seconds for which the files of an old index are kept, because a run may still read them: 30 days.
 _KEPT = 30 * 86_400
-#: Seconds after which a build asks other processes for help; most end before.
+#: Seconds after which a build starts other processes to help; most builds end before.
 _PATIENCE = 1.0
 
 
@@ -46,21 +46,21 @@ def open_index(
     columns: dict[str, pa.DataType],
     parts: Callable[[], Iterable[Part]],
 ) -> Index:
-    """The index of a set; built first if there is none, or if its source changed.
+    """The index of a set; it is built first if there is none or its source has changed.
 
-    Opening asks for the times of the watched files and folders and reads one short list. Any number of processes may
-    open at once: one builds, the others wait for it.
+    Opening checks the times of the watched files and folders and reads one short list. Any number of processes may
+    open it at once: one builds, the others wait.
 
     Args:
         root: folder of the set.
-        index_dir: where indices of any sets lie, each in a folder of its own; ``{root}/.index`` when None.
-        settings: JSON-like; all that the records follow from besides the files, the adapter's name with it.
+        index_dir: folder for the indices of any sets, each in a subfolder; ``{root}/.index`` when None.
+        settings: JSON-like; all that the records depend on besides the files, including the adapter's name.
         columns: of the records.
-        parts: lists the parts of the source, in a fixed order; called for a build only.
+        parts: lists the parts of the source, in a fixed order; called only for a build.
 
     Raises:
-        ConfigError: the folder cannot be read, or there is no fresh index and it cannot be written; it is a visible one
-            of the set.
+        ConfigError: the folder cannot be read, or there is no current index and it cannot be written; or ``index_dir``
+            is a visible folder of the set.
     """
     folder = _folder(root, index_dir)
     schema = pa.schema({**columns, FAULT: pa.string()})
@@ -70,7 +70,7 @@ def open_index(
         if index is None:
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(folder / "lock"):
-                index = _fresh(folder, key, root)  # from the process that we waited for
+                index = _fresh(folder, key, root)  # built by the process that we waited for
                 if index is None:
                     _build(folder, key, root, schema, parts())
                     index = _fresh(folder, key, root)
@@ -79,7 +79,7 @@ def open_index(
             raise  # reading the source failed
         raise _unusable(folder, root, error) from error
     if index is None:
-        raise ConfigError(f"{root}: changed while it was indexed. Let its download or conversion finish first.")
+        raise ConfigError(f"{root}: changed while it was being indexed. Let its download or conversion finish first.")
     _report(index, root)
     return index
 
@@ -91,7 +91,7 @@ def _folder(root: Path, index_dir: str | Path | None) -> Path:
     below = base.resolve().relative_to(source).parts if base.resolve().is_relative_to(source) else (".",)
     if not any(part.startswith(".") for part in below):
         raise ConfigError(
-            f"index_dir {base} lies in the set {root}, whose folders are watched: each index would make itself old. "
+            f"index_dir {base} is inside the set {root}, whose folders are watched: an index would invalidate itself. "
             "Give a folder outside, or a hidden one."
         )
     return base / f"{source.name}-{_digest(str(source))}"
@@ -99,14 +99,14 @@ def _folder(root: Path, index_dir: str | Path | None) -> Path:
 
 def _report(index: Index, root: Path) -> None:
     dropped = ", ".join(f"{count:,} {reason}" for reason, count in sorted(index.dropped.items()))
-    bad = f"; {index.bad:,} cannot be used, each is named when it is drawn" if index.bad else ""
+    bad = f"; {index.bad:,} cannot be used, each is reported when it is drawn" if index.bad else ""
     print_log(f"{root}: {len(index):,} records; dropped: {dropped or 'none'}{bad}", logger="current")
 
 
 def _unusable(folder: Path, root: Path, error: OSError) -> ConfigError:
     return ConfigError(
         f"{folder}: the index of {root} cannot be read or written there ({error}). "
-        "Give a folder that you may write to as index_dir, or have the index built once by who may."
+        "Give a writable folder as index_dir, or have the index built once by someone who can write there."
     )
 
 
@@ -115,7 +115,7 @@ def _digest(*content: Any) -> str:
 
 
 def _fresh(folder: Path, key: str, root: Path) -> Index | None:
-    """The complete index of ``key``, unless the source changed since."""
+    """The complete index of ``key``, unless the source has changed since."""
     try:
         content = json.loads((folder / f"{key}.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a damaged list
@@ -148,7 +148,7 @@ def _build(folder: Path, key: str, root: Path, schema: pa.Schema, parts: Iterabl
     content = {"root": root.name, "stamps": stamps, "parts": [part for part in indexed if part.rows or part.dropped]}
     with atomic_write(listing) as unfinished:
         unfinished.write_text(json.dumps(content), encoding="utf-8")
-    discard_incomplete(folder, f".{key}*")  # of builds that were killed
+    discard_incomplete(folder, f".{key}*")  # left by killed builds
     open_part.cache_clear()
     current = {part.file for part in indexed}
     for path in folder.glob(f"{key}-*"):
@@ -157,14 +157,14 @@ def _build(folder: Path, key: str, root: Path, schema: pa.Schema, parts: Iterabl
 
 
 def _in_processes(work: Iterable[tuple[Path, pa.Schema, Part]]) -> Iterator[IndexedPart]:
-    """The parts indexed, in order: here at first, then by several processes. Few parts are waiting at any time."""
+    """The indexed parts, in order: first in this process, then by several. Only a few parts are pending at any time."""
     start, work = time.monotonic(), iter(work)
     alone = cores() == 1 or multiprocessing.current_process().daemon  # which may have no children
     while alone or time.monotonic() - start < _PATIENCE:
         if (next_one := next(work, None)) is None:
             return
         yield _index_part(next_one)
-    # forked, as the loader's workers are: a fresh interpreter would first import torch
+    # forked, like the loader's workers: a fresh interpreter would first import torch
     with ProcessPoolExecutor(cores(), multiprocessing.get_context("fork")) as pool:
         yield from ordered_map(pool, _index_part, work, ahead=2 * cores())
 
@@ -177,7 +177,7 @@ def _index_part(work: tuple[Path, pa.Schema, Part]) -> IndexedPart:
 
 
 def _write_part(file: Path, schema: pa.Schema, part: Part) -> None:
-    """Batches of ``BATCH_ROWS`` rows, the last one shorter, then one without rows that carries the counts."""
+    """Batches of ``BATCH_ROWS`` rows, the last one shorter, then one without rows that holds the counts."""
     rows, bad, dropped = 0, 0, Counter[str]()
     waiting: list[dict[str, Any]] = []
     with atomic_write(file) as unfinished, pa.ipc.new_file(str(unfinished), schema) as writer:

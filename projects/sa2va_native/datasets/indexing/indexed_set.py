@@ -1,4 +1,4 @@
-"""What the adapters of large sets share: their records lie in an index."""
+"""What the adapters of large sets share: their records are in an index."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sa2va_native.datasets.indexing.index import Index, Part
 from sa2va_native.datasets.indexing.index_builder import open_index
 from sa2va_native.errors import DataError
 
-#: Column of those sets whose files say how large an object is: its share of its picture, null where it is not known.
+#: Column of sets whose files give the size of an object: its share of the picture, 0..1; null if unknown.
 AREA_SHARE = "area_share"
 
 
 class IndexedSet:
-    """Base of an adapter; each row of ``index`` is one item, which the adapter's ``__getitem__`` reads."""
+    """Base class of adapters; each row of ``index`` is one item, which the adapter's ``__getitem__`` reads."""
 
     index: Index
     _has_area: bool
@@ -38,10 +38,10 @@ class IndexedSet:
         parts: Callable[[], Iterable[Part]],
         remedy: str,
     ) -> None:
-        """Set ``index``; the adapter's name goes into the settings. Arguments: see ``open_index``.
+        """Set ``index``; the adapter's name is added to the settings. Arguments: see ``open_index``.
 
         Raises:
-            DataError: no record is left; ends with ``remedy``.
+            DataError: no record is left; the message ends with ``remedy``.
             ConfigError: see ``open_index``.
         """
         self._has_area = AREA_SHARE in columns

@@ -1,1 +1,1 @@
-"""What strangers' files hold, checked: pictures, masks, json, csv, tar, video."""
+"""Reads and checks untrusted files: pictures, masks, json, csv, tar, video."""

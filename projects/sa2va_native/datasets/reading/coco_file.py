@@ -1,4 +1,4 @@
-"""One COCO ``instances`` file, indexed: what the COCO and the REFER adapters share."""
+"""One COCO ``instances`` file, indexed: shared by the COCO and REFER adapters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sa2va_native.datasets.reading.object_limits import area_share
 from sa2va_native.datasets.reading.packed_records import PackedRecords, Value, apart, packed
 from sa2va_native.errors import BadSample, DataError, printable
 
-#: Names a record whose id does not; added to it when the file is read. No text, as all keys of a json are.
+#: Key of a record's name if its id is ambiguous; added when the file is read. Not a string, unlike all json keys.
 _RECORD = 0
 _REMEDY = "Give the path of a COCO instances json as ann_file."
 
@@ -26,27 +26,27 @@ _REMEDY = "Give the path of a COCO instances json as ann_file."
 class CocoFile:
     """Images and annotations of a COCO json, packed; pictures and masks are read on demand.
 
-    Faults of the file, and what is done:
+    Faults of the file are treated as follows:
 
-    * two annotations of one id: both are kept, as both have a mask; a reference to that id is a bad sample.
-      If they are equal in everything, one is dropped;
-    * an id that is written as text in one place and as a number in another is the same id;
-    * two images of one id and different files: the annotations of that id are bad samples, as either picture
+    * two annotations with the same id: both are kept, because both have a mask; a reference to that id is a bad
+      sample. If they are identical, one is dropped;
+    * an id written as text in one place and as a number in another is the same id;
+    * two images with the same id and different files: annotations of that id are bad samples, because either picture
       could be meant;
-    * an annotation that is no object, or without ``id`` or ``image_id``, or whose image is not listed or has no
-      ``file_name``: a bad sample, named by its place in the file;
-    * a picture of another size than its image's ``height`` and ``width``, or one whose are no numbers: a bad sample
-      (see ``read_picture`` for EXIF).
+    * an annotation that is not an object, lacks ``id`` or ``image_id``, or whose image is not listed or has no
+      ``file_name``: a bad sample, named by its position in the file;
+    * a picture whose size differs from its image's ``height`` and ``width``, or for which these are not numbers: a bad
+      sample (see ``read_picture`` for EXIF).
 
     Args:
         ann_file: e.g. ``annotations/instances_val2017.json``.
-        image_root: folder of the pictures that ``file_name`` is relative to and must not leave.
+        image_root: folder of the pictures; a ``file_name`` is relative to it and must not leave it.
         max_pixels: largest picture that is decoded.
 
     Attributes:
         annotations: all of them, in the order of the file.
-        images: one of each id.
-        notes: what was found at opening that is no fault of a single record; logged as warnings.
+        images: one for each id.
+        notes: problems found on opening that do not belong to a single record; logged as warnings.
 
     Raises:
         DataError: the file or the folder is missing or empty, it lists no annotations, or none of them has a
@@ -56,7 +56,7 @@ class CocoFile:
     def __init__(self, ann_file: Path, image_root: Path, max_pixels: int = MAX_IMAGE_PIXELS) -> None:
         self.path, self.max_pixels = ann_file, max_pixels
         content = read_json(self.path, _REMEDY)
-        self.image_root = require_folder(image_root, f"Give the folder of the pictures of {self.path}.")
+        self.image_root = require_folder(image_root, f"Give the folder with the pictures of {self.path}.")
         self.notes: list[str] = []
         images, unclear = self._index_images(_entries(content, "images", self.path))
         annotations = self._name_annotations(_entries(content, "annotations", self.path))
@@ -74,11 +74,11 @@ class CocoFile:
             print_log(f"{self.path}: {note}", logger="current", level=logging.WARNING)
 
     def record(self, annotation: dict[Any, Any]) -> str:
-        """How errors name an annotation."""
+        """The name of an annotation in errors."""
         return annotation.get(_RECORD) or f"annotation {annotation['id']}"
 
     def places(self) -> dict[Any, list[int]]:
-        """Where among the annotations each id is; made anew, as it is large."""
+        """Index of each id among the annotations; computed on every call, because it is large."""
         places: dict[Any, list[int]] = defaultdict(list)
         for place, annotation in enumerate(self.annotations):
             if is_id(number := annotation.get("id")):
@@ -86,16 +86,16 @@ class CocoFile:
         return dict(places)
 
     def image(self, annotation: dict[str, Any]) -> dict[str, Any]:
-        """The entry of an annotation's picture; empty when the file lists none."""
+        """The image entry of an annotation; empty if the file lists none."""
         return self.image_of(annotation.get("image_id"))
 
     def image_of(self, number: Any) -> dict[str, Any]:
-        """The entry of an id; empty when the file lists none."""
+        """The image entry of an id; empty if the file lists none."""
         place = of_id(self._image_place, number)
         return {} if place is None else self.images[place]
 
     def area_share(self, annotation: dict[str, Any]) -> float:
-        """``area`` among the pixels of the picture, as the file gives them; 0 where it does not."""
+        """The annotation's ``area`` as a share of its picture, 0..1, as stated in the file; 0 if it is not stated."""
         image = self.image(annotation)
         return area_share(annotation.get("area"), image.get("width"), image.get("height")) or 0.0
 
@@ -116,7 +116,7 @@ class CocoFile:
         return read_picture(path, record, size, self.max_pixels)
 
     def mask(self, annotation: dict[str, Any], picture: np.ndarray) -> np.ndarray:
-        """The annotation's mask, bool (H, W) of its picture.
+        """The annotation's mask, bool (H, W), of the size of its picture.
 
         Raises:
             BadSample: see ``decode_mask``.
@@ -124,7 +124,7 @@ class CocoFile:
         return mask_on(picture, annotation.get("segmentation"), self.path, self.record(annotation))
 
     def _size(self, image: dict[str, Any], record: str) -> tuple[int, int] | None:
-        """(height, width) of an image entry; None where it does not say."""
+        """(height, width) of an image entry in px; None if it is not stated."""
         stated = image.get("height"), image.get("width")
         if not all(stated):
             return None
@@ -135,13 +135,13 @@ class CocoFile:
         raise BadSample(str(self.path), record, f"picture annotated as {stated[1]!r:.40} x {stated[0]!r:.40} px")
 
     def _index_images(self, entries: list[Any]) -> tuple[dict[Any, dict[str, Any]], set[Any]]:
-        """Images by id, and the ids that are given to different files."""
+        """Images by id, and the ids that belong to different files."""
         images: dict[Any, dict[str, Any]] = {}
         unclear = set()
         for entry in entries:
             number = entry.get("id") if isinstance(entry, dict) else None
             if not is_id(number):
-                continue  # its annotations are bad samples: their image is not listed
+                continue  # its annotations become bad samples: their image is not listed
             if number in images and images[number].get("file_name") != entry.get("file_name"):
                 unclear.add(number)
             images.setdefault(number, entry)
@@ -149,10 +149,10 @@ class CocoFile:
         return images, unclear
 
     def _name_annotations(self, entries: list[Any]) -> list[dict[Any, Any]]:
-        """All different annotations; one that its id does not name has a name of its own."""
+        """All distinct annotations; one that its id does not identify gets its own name."""
         annotations: list[dict[Any, Any]] = []
-        first: dict[Any, int] = {}  # place of the first annotation of an id
-        contents: dict[Any, set[bytes]] = {}  # of all annotations of an id that is repeated
+        first: dict[Any, int] = {}  # index of the first annotation of an id
+        contents: dict[Any, set[bytes]] = {}  # indices of all annotations of a repeated id
         repeated, equal = [], []
         for position, entry in enumerate(entries):
             number = entry.get("id") if isinstance(entry, dict) else None
@@ -171,7 +171,7 @@ class CocoFile:
             first.setdefault(number, len(annotations))
             annotations.append(entry)
         self._note(repeated, "annotation ids are given twice; both masks are kept")
-        self._note(equal, "annotations stand in the file twice; one of each is kept")
+        self._note(equal, "annotations appear twice in the file; one of each is kept")
         return annotations
 
     def _note(self, ids: Iterable[Any], what: str) -> None:
@@ -182,12 +182,12 @@ class CocoFile:
 
 
 def is_id(number: Any) -> bool:
-    """Whether a value of the JSON can be an id: text or a whole number, perhaps written as 1.0."""
+    """Whether a JSON value can be an id: text or a whole number, which may be written as 1.0."""
     return isinstance(number, (int, str)) or (isinstance(number, float) and number.is_integer())
 
 
 def of_id(found: Mapping[Any, Value], number: Any) -> Value | None:
-    """What is kept under an id, or under the same one written as text or as a number; None if nothing is."""
+    """The value of an id, which may be written as text or as a number; None if there is none."""
     if not is_id(number):
         return None
     if number in found:

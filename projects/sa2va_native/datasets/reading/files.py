@@ -1,19 +1,19 @@
-"""Reading pictures, masks and JSON: each fault is repaired or refused by a stated rule.
+"""Reads pictures, masks and JSON; each fault is repaired or refused by a stated rule.
 
 ==================================  ==================================================================================
-what is met                         what is done
+found                               result
 ==================================  ==================================================================================
 grey, 1-bit, palette, CMYK          converted to RGB
-16-bit grey                         the high byte, as Pillow reads 16-bit RGB
-32-bit and float                    refused: no range is agreed on
+16-bit grey                         the high byte is used, as Pillow does for 16-bit RGB
+32-bit and float                    refused: there is no agreed range
 alpha, or a transparent colour      laid over white, as viewers show it
-EXIF orientation                    kept as stored, unless only the turned picture has the annotated size
-another size than annotated         refused
+EXIF orientation                    ignored, unless only the rotated picture has the annotated size
+size differs from the annotation    refused
 truncated, empty, not a picture     refused; nothing is guessed
-several frames (GIF, TIFF)          the first
+several frames (GIF, TIFF)          the first is used
 more pixels than ``max_pixels``     refused before decoding: a small file can unpack to many GB
-a format not in ``FORMATS``         refused; EPS, for one, would start Ghostscript
-a path that leaves its folder       refused, by ``..``, as an absolute path or over a symbolic link
+a format not in ``FORMATS``         refused; EPS, for example, would start Ghostscript
+a path that leaves its folder       refused, whether by ``..``, an absolute path or a symbolic link
 a loop of symbolic links            refused
 a name in another Unicode form      the file is found (macOS writes NFD, most others NFC)
 ==================================  ==================================================================================
@@ -34,11 +34,11 @@ from PIL import Image, ImageOps
 
 from sa2va_native.errors import BadSample, DataError
 
-#: Default of ``max_pixels``. Pillow itself refuses above twice ``PIL.Image.MAX_IMAGE_PIXELS``, 179 million.
+#: Default of ``max_pixels``. Pillow itself refuses above twice ``PIL.Image.MAX_IMAGE_PIXELS``, i.e. 179 million.
 MAX_IMAGE_PIXELS = 100_000_000
-#: A caption of several paragraphs has less. All samples of a batch are padded to the longest.
+#: A caption of several paragraphs is shorter. All samples of a batch are padded to the longest.
 MAX_TEXT_CHARACTERS = 4_000
-#: What Pillow may open, whatever the name ends with.
+#: Formats that Pillow may open, whatever the file's suffix.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "PPM", "TIFF", "JPEG2000")
 
 
@@ -48,14 +48,14 @@ def read_picture(
     """A picture file as uint8 RGB (H, W, 3), by the rules above.
 
     Args:
-        path: or an open file, whose text names it.
-        record: what asks for it, e.g. ``"annotation 17"``; goes into the error.
-        expected_size: (height, width) that the annotation speaks of; None where it does not say. A picture as
-            it is stored has it, as COCO means it, or with its EXIF orientation applied, as LabelMe means it.
+        path: path, or an open file whose ``str`` names it.
+        record: the record that refers to it, e.g. ``"annotation 17"``; for the error.
+        expected_size: (height, width) in px stated by the annotation; None if it is not stated. It may be the size as
+            stored, as in COCO, or the size after applying the EXIF orientation, as in LabelMe.
         max_pixels: largest picture that is decoded.
 
     Raises:
-        BadSample: missing, no picture, truncated, too large, or not of ``expected_size``.
+        BadSample: missing, not a picture, truncated, too large, or not of ``expected_size``.
     """
     picture = _open(path, record, max_pixels)
     if expected_size is not None and picture.size != expected_size[::-1]:
@@ -77,9 +77,9 @@ def read_mask(path: Path, record: str, max_pixels: int = MAX_IMAGE_PIXELS) -> np
     """A mask file of one object as bool (H, W): 0, black or transparent is outside, one other value is the object.
 
     Raises:
-        BadSample: unreadable, empty, or of several values besides 0: then it holds several objects, or soft or
-            JPEG-smeared edges, and which pixels are meant is not known. Of a palette picture the values count, not the
-            colours; one that says the opposite in colours is refused.
+        BadSample: unreadable, empty, or with several values besides 0. It then holds several objects, or soft or
+            JPEG-smeared edges, and it is unclear which pixels are meant. Of a palette picture the indices count, not
+            the colours; one whose colours say the opposite is refused.
     """
     picture = _open(path, record, max_pixels)
     values = _values(picture)
@@ -88,7 +88,7 @@ def read_mask(path: Path, record: str, max_pixels: int = MAX_IMAGE_PIXELS) -> np
         raise BadSample(str(path), record, "empty mask: it covers no pixel")
     if len(different) > 1:
         raise BadSample(
-            str(path), record, f"mask with {len(different)} values besides 0; write one object a file, 0 outside it"
+            str(path), record, f"mask with {len(different)} values besides 0; write one object per file, 0 outside it"
         )
     if picture.mode == "P" and _is_inverted(picture, values):
         raise BadSample(str(path), record, f"mask with {len(different)} values besides 0, which is not the black one")
@@ -96,7 +96,7 @@ def read_mask(path: Path, record: str, max_pixels: int = MAX_IMAGE_PIXELS) -> np
 
 
 def _values(picture: Image.Image) -> np.ndarray:
-    """One number a pixel, 0 where it is black or transparent; of a palette picture its index."""
+    """One number per pixel (H, W), 0 where it is black or transparent; the index for a palette picture."""
     pixels = np.asarray(picture)
     if pixels.ndim == 2:
         return pixels
@@ -105,7 +105,7 @@ def _values(picture: Image.Image) -> np.ndarray:
 
 
 def _is_inverted(picture: Image.Image, values: np.ndarray) -> bool:
-    """Whether the colours of a palette picture say that the object is what its indices say is outside."""
+    """Whether the colours and the indices of a palette picture disagree about what is outside the object."""
     shown = _shows(np.asarray(picture.convert("RGBA")))
     return bool(shown.any() and not shown.all() and (shown != (values != 0)).any())
 
@@ -117,10 +117,10 @@ def _shows(pixels: np.ndarray) -> np.ndarray:
 
 
 def read_labels(path: Path, record: str, max_pixels: int = MAX_IMAGE_PIXELS) -> np.ndarray:
-    """A label picture as integers (H, W): palette indices, not colours, or grey values.
+    """A label picture as integers (H, W): palette indices (not colours), or grey values.
 
     Raises:
-        BadSample: unreadable, or of several channels.
+        BadSample: unreadable, or with several channels.
     """
     labels = np.asarray(_open(path, record, max_pixels))
     if labels.ndim != 2 or labels.dtype.kind not in "uib":
@@ -129,22 +129,22 @@ def read_labels(path: Path, record: str, max_pixels: int = MAX_IMAGE_PIXELS) -> 
 
 
 def inside(root: Path, name: Any, source: str | Path, record: str) -> Path:
-    """The file ``name`` below ``root``, symbolic links followed.
+    """The file ``name`` below ``root``, with symbolic links followed.
 
-    A root may itself be a link; what counts is where the file lies in the end.
+    The root may itself be a link; what counts is the final location of the file.
 
     Args:
-        name: as a record gives it: a relative path, or an absolute one that leads below ``root``; in another Unicode
-            form than the file's, or with the backslashes of Windows, if only then there is such a file.
-        source: file that holds the record, for the error.
+        name: the path given by a record, relative or absolute. If there is no such file, other Unicode forms and
+            backslashes for slashes are tried.
+        source: the file of the record, for the error.
 
     Raises:
-        BadSample: no text, missing, no regular file, outside ``root``, or a loop of links.
+        BadSample: not a string, missing, not a regular file, outside ``root``, or a loop of links.
     """
     if not isinstance(name, str) or not name:
-        raise BadSample(str(source), record, f"{name!r:.80} is no path of a file")
+        raise BadSample(str(source), record, f"{name!r:.80} is not the path of a file")
     try:
-        name.encode()  # half a surrogate pair is no text that could be shown
+        name.encode()  # half a surrogate pair cannot be shown
         names = (name, name.replace("\\", "/"))  # as Windows writes paths
         for form in (*names, *(unicodedata.normalize(form, one) for one in names for form in ("NFC", "NFD"))):
             if os.path.lexists(root / form):
@@ -155,21 +155,21 @@ def inside(root: Path, name: Any, source: str | Path, record: str) -> Path:
         raise BadSample(str(root / name), record, "missing: no such file") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL, or half a surrogate pair
         loop = isinstance(error, OSError) and error.errno == errno.ELOOP
-        why = "a loop of symbolic links" if loop else f"no usable path ({error})"
+        why = "a loop of symbolic links" if loop else f"not a usable path ({error})"
         raise BadSample(str(source), record, f"{name!r:.200}: {why}") from error
     base = os.path.realpath(root)
     if os.path.commonpath((real, base)) != base:
-        raise BadSample(str(source), record, f"{name!r} leads out of {root}: it lies at {real!r}")
+        raise BadSample(str(source), record, f"{name!r} leads out of {root}, to {real!r}")
     if not os.path.isfile(real):
         raise BadSample(str(root / name), record, "missing: not a regular file")
     return root / name
 
 
 def usable_text(text: Any, source: str | Path, record: str) -> str:
-    """A sentence that a tokenizer can read.
+    """Checks that a text can be tokenized, and returns it.
 
     Raises:
-        BadSample: no text, blank, above ``MAX_TEXT_CHARACTERS``, or with half a surrogate pair.
+        BadSample: not a string, blank, longer than ``MAX_TEXT_CHARACTERS``, or with half a surrogate pair.
     """
     if not isinstance(text, str):
         raise BadSample(str(source), record, f"text is a {type(text).__name__}, expected a string")
@@ -180,7 +180,7 @@ def usable_text(text: Any, source: str | Path, record: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise BadSample(str(source), record, f"text that is no Unicode ({error})") from error
+        raise BadSample(str(source), record, f"text that is not valid Unicode ({error})") from error
     return text
 
 
@@ -190,10 +190,10 @@ def read_json(path: Path, remedy: str, make_object: Callable[[list[tuple[str, An
     Args:
         path: the file.
         remedy: ends the errors.
-        make_object: of the pairs of an object, which may hold a key twice.
+        make_object: makes an object from its pairs, which may contain a key twice.
 
     Raises:
-        DataError: missing, not JSON, or not an object; ends with ``remedy``.
+        DataError: missing, not JSON, or not an object; the message ends with ``remedy``.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file. {remedy}")
@@ -208,24 +208,24 @@ def read_json(path: Path, remedy: str, make_object: Callable[[list[tuple[str, An
 
 
 def parse_json(content: bytes, path: Path, remedy: str, make_object: Callable[[list[Any]], Any] = dict) -> Any:
-    """JSON in UTF-8, with or without a byte order mark; arguments as of :func:`read_json`.
+    """JSON in UTF-8, with or without a byte order mark; arguments as in :func:`read_json`.
 
     Raises:
-        DataError: not JSON; ends with ``remedy``.
+        DataError: not JSON; the message ends with ``remedy``.
     """
     try:
-        hook = None if make_object is dict else make_object  # without one it is three times as fast
+        hook = None if make_object is dict else make_object  # three times as fast without one
         return json.loads(content.decode("utf-8-sig"), object_pairs_hook=hook)
-    # ValueError: no JSON, no UTF-8, or a number of thousands of digits; RecursionError: brackets in brackets
+    # ValueError: not JSON, not UTF-8, or a number with thousands of digits; RecursionError: deeply nested brackets
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON ({error}). {remedy}") from error
 
 
 def require_folder(path: Path, remedy: str) -> Path:
-    """``path``, if it is a folder that holds something.
+    """``path``, if it is a folder that is not empty.
 
     Raises:
-        DataError: missing or empty; ends with ``remedy``.
+        DataError: missing or empty; the message ends with ``remedy``.
     """
     if not path.is_dir():
         raise DataError(f"{path}: no such folder. {remedy}")
@@ -249,17 +249,17 @@ def _open(path: Path | BinaryIO, record: str, max_pixels: int) -> Image.Image:
         raise
     except FileNotFoundError:
         raise BadSample(str(path), record, "missing: no such file") from None
-    # on broken bytes pillow's decoders raise nearly anything: OSError, SyntaxError, struct.error, IndexError, ...
+    # on broken bytes Pillow's decoders raise nearly anything: OSError, SyntaxError, struct.error, IndexError, ...
     except Exception as error:
         raise BadSample(str(path), record, f"unreadable picture ({type(error).__name__}: {error})") from error
 
 
 def _turned(picture: Image.Image, path: Path | BinaryIO, record: str, expected_size: tuple[int, int]) -> Image.Image:
-    """The picture with its EXIF orientation applied, if that gives it the expected size."""
+    """The picture with its EXIF orientation applied, if it then has the expected size."""
     height, width = expected_size
     try:
         turned = ImageOps.exif_transpose(picture)
-    except Exception:  # a broken EXIF block says nothing, and pillow raises nearly anything on it
+    except Exception:  # a broken EXIF block is ignored; Pillow raises nearly anything on it
         turned = picture
     if turned.size == (width, height):
         return turned

@@ -1,4 +1,4 @@
-"""Records of a JSON-lines file, or of one JSON list."""
+"""Records of a JSON-lines file, or of a JSON list."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _CHUNK = 1 << 24
 
 
 class JsonLines:
-    """One JSON object a line, parsed when it is asked for; opening finds line ends only, 12 bytes a record.
+    """One JSON object per line, parsed on access; opening only finds the line ends (12 bytes per record).
 
-    A file that begins with ``[`` is one JSON list instead, and is parsed and kept as a whole: meant for small
-    sets. Empty lines are no records.
+    A file that begins with ``[`` is one JSON list instead; it is parsed and kept in memory as a whole, so this is
+    for small sets. Empty lines are skipped.
 
     Args:
         path: the file, UTF-8.
@@ -47,14 +47,14 @@ class JsonLines:
         return len(self._starts) if self._list is None else len(self._list)
 
     def name(self, index: int) -> str:
-        """How errors name a record: its line, or its place in the list, from 1."""
+        """The name of a record in errors: its line, or its position in the list, from 1."""
         return f"record {index + 1}" if self._list is not None else f"line {self._numbers[index]}"
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """One record.
 
         Raises:
-            BadSample: no JSON object.
+            BadSample: not a JSON object.
         """
         record = self._line(index) if self._list is None else self._list[index]
         if not isinstance(record, dict):
@@ -68,7 +68,7 @@ class JsonLines:
         try:
             return json.loads(line.decode("utf-8-sig"))
         except (ValueError, RecursionError) as error:  # as in parse_json
-            cut = "" if line.endswith(b"\n") else "; the file ends in this line: is it cut off?"
+            cut = "" if line.endswith(b"\n") else "; the file ends in this line: is it truncated?"
             raise BadSample(str(self.path), self.name(index), f"not JSON ({error}){cut}") from error
 
 
@@ -84,7 +84,7 @@ def _line_starts(path: Path) -> tuple[np.ndarray, np.ndarray]:
         blank = np.zeros(len(starts), bool)
         for short in np.flatnonzero(
             lengths <= 2
-        ):  # a line end, perhaps with a carriage return; or what is behind the last one
+        ):  # a line end, perhaps with a carriage return; or the rest after the last one
             file.seek(int(starts[short]))
             blank[short] = not file.read(int(lengths[short])).strip()
     numbers = np.arange(1, len(starts) + 1, dtype=np.uint32)

@@ -1,4 +1,4 @@
-"""COCO segmentations (polygons, compressed and uncompressed RLE) <-> bool masks, through pycocotools."""
+"""COCO segmentations (polygons, compressed and uncompressed RLE) <-> bool masks, with pycocotools."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from pycocotools import mask as coco_mask
 
 from sa2va_native.errors import BadSample, DataError
 
-#: Longest outline of a polygon in px, about 40 times round the largest picture; pycocotools takes 100 bytes a px.
+#: Longest outline of a polygon in px, about 40 times around the largest picture; pycocotools takes 100 bytes per px.
 _MAX_OUTLINE = 2_000_000
 
 
 class MaskError(DataError, ValueError):
-    """A segmentation that is no usable mask; the message says why. Adapters turn it into a ``BadSample``."""
+    """A segmentation that is not a usable mask; the message says why. Adapters turn it into a ``BadSample``."""
 
 
 def decode_mask(segmentation: Any, height: int, width: int) -> np.ndarray:
     """A COCO segmentation as a mask.
 
     Args:
-        segmentation: a list of polygons ``[[x0, y0, x1, y1, ...], ...]`` in px (their union is meant), or an
+        segmentation: a list of polygons ``[[x0, y0, x1, y1, ...], ...]`` in px (their union is the mask), or an
             RLE ``{"size": [height, width], "counts": str | bytes | list[int]}``, as crowds have (format:
             https://cocodataset.org/#format-data).
         height, width: size of the picture in px.
@@ -31,8 +31,8 @@ def decode_mask(segmentation: Any, height: int, width: int) -> np.ndarray:
         bool (height, width) with at least one pixel set.
 
     Raises:
-        MaskError: no segmentation, a polygon of fewer than 3 points or of senseless coordinates, an RLE of another
-            size than the picture or with broken counts, an empty mask, or a mask wholly outside its picture.
+        MaskError: no segmentation, a polygon with fewer than 3 points or impossible coordinates, an RLE whose size
+            differs from the picture's or whose counts are broken, an empty mask, or one entirely outside its picture.
     """
     if not segmentation:
         raise MaskError("no segmentation")
@@ -52,7 +52,7 @@ def mask_on(picture: np.ndarray, segmentation: Any, path: str | Path, record: st
     """:func:`decode_mask` for a record and its picture (H, W, 3).
 
     Raises:
-        BadSample: see there.
+        BadSample: see :func:`decode_mask`.
     """
     try:
         return decode_mask(segmentation, *picture.shape[:2])
@@ -67,10 +67,10 @@ def encode_mask(mask: np.ndarray) -> dict[str, Any]:
 
 
 def mask_area(segmentation: Any, height: int, width: int) -> int:
-    """Pixels of an RLE, counted without unpacking it.
+    """Number of pixels of an RLE, counted without unpacking it.
 
     Raises:
-        MaskError: see :func:`decode_mask`; an empty mask has 0 pixels. Numbers above those of pycocotools.
+        MaskError: see :func:`decode_mask`, but an empty mask has 0 pixels; also for numbers too large for pycocotools.
     """
     if not isinstance(segmentation, dict):
         raise MaskError(f"a {type(segmentation).__name__}, expected an RLE")
@@ -81,7 +81,7 @@ def mask_area(segmentation: Any, height: int, width: int) -> int:
 
 
 def rle_size(segmentation: Any) -> tuple[int, int] | None:
-    """(height, width) of an RLE; None of polygons, and of an RLE that does not say."""
+    """(height, width) of an RLE in px; None for polygons, and for an RLE without a size."""
     size = segmentation.get("size") if isinstance(segmentation, dict) else None
     if isinstance(size, list) and len(size) == 2 and all(isinstance(extent, int) for extent in size):
         return size[0], size[1]
@@ -100,7 +100,7 @@ def _rle(segmentation: dict[str, Any], height: int, width: int) -> dict[str, Any
         raise MaskError(f"RLE counts are a {type(counts).__name__}, expected text or a list of run lengths")
     code = counts.encode("utf-8", "replace") if isinstance(counts, str) else counts
     runs = _run_lengths(code)
-    # pycocotools would fill what they leave with whatever lies in memory
+    # pycocotools would fill the rest with uninitialised memory
     if runs.min() < 0 or runs.sum() != height * width:
         raise MaskError(f"RLE counts do not add up to {height} x {width} px")
     return {"size": [height, width], "counts": code}
@@ -109,19 +109,20 @@ def _rle(segmentation: dict[str, Any], height: int, width: int) -> dict[str, Any
 def _run_lengths(code: bytes) -> np.ndarray:
     """The runs of compressed counts, int64, as pycocotools' ``rleFrString`` reads them.
 
-    Each character holds 5 bits of a number above ``"0"``, the lowest first; its sixth bit says that the number goes on.
-    The highest bit of a number is its sign. From the fourth on, a number is the difference to the run two before.
+    Each character, counted from ``"0"``, holds 5 bits of a number, lowest first; its sixth bit says that the number
+    continues. The highest bit of a number is its sign. From the fourth number on, it is the difference to the run two
+    before.
 
     Raises:
-        MaskError: cut within a number, a character that no RLE has, or a run above any picture.
+        MaskError: truncated within a number, an invalid character, or a run longer than any picture.
     """
     values = np.frombuffer(code, np.uint8).astype(np.int64) - ord("0")
     if not len(values) or values.min() < 0 or values.max() > 63 or values[-1] & 32:
-        raise MaskError("RLE counts cannot be decoded (cut off, or with a character that no RLE has)")
+        raise MaskError("RLE counts cannot be decoded (truncated, or with an invalid character)")
     ends = np.flatnonzero(values < 32)
     starts = np.concatenate(([0], ends[:-1] + 1))
     if (ends - starts).max() >= 10:
-        raise MaskError("RLE counts cannot be decoded (a run above any picture)")
+        raise MaskError("RLE counts cannot be decoded (a run longer than any picture)")
     shifts = 5 * (np.arange(len(values)) - np.repeat(starts, ends - starts + 1))
     runs = np.add.reduceat((values & 31) << shifts, starts)
     runs -= np.where(values[ends] & 16, 1 << (shifts[ends] + 5), 0)
@@ -139,7 +140,7 @@ def _polygons(segmentation: Any, height: int, width: int) -> dict[str, Any]:
         if len(polygon) < 6 or len(polygon) % 2:
             raise MaskError(f"polygon of {len(polygon)} numbers, expected x, y of at least 3 points")
         if not all(isinstance(value, (int, float)) for value in polygon):
-            raise MaskError("polygon with a coordinate that is no number")
+            raise MaskError("polygon with a coordinate that is not a number")
         try:
             points = np.array(polygon, dtype=np.float64).reshape(-1, 2)
         except OverflowError as error:
@@ -150,7 +151,7 @@ def _polygons(segmentation: Any, height: int, width: int) -> dict[str, Any]:
         within |= bool((points.max(axis=0) > 0).all() and (points.min(axis=0) < (width, height)).all())
         polygons.append(points.ravel().tolist())
     if not within:
-        raise MaskError(f"mask wholly outside its picture of {width} x {height} px")
+        raise MaskError(f"mask entirely outside its picture of {width} x {height} px")
     if outline > _MAX_OUTLINE:
         raise MaskError(f"polygons with an outline of {outline:.3g} px on a picture of {width} x {height} px")
     return coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))

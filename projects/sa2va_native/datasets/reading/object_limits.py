@@ -1,4 +1,4 @@
-"""Which objects a set keeps: limits on size and scores, each counted by what it leaves out."""
+"""Which objects a set keeps: limits on size and scores, with a count of what each leaves out."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from sa2va_native.errors import ConfigError
 
 
 class Dropped(NamedTuple):
-    """A record that a filter leaves out; only counted."""
+    """A record left out by a filter; it is only counted."""
 
     reason: str
 
 
 def area_share(area: Any, width: Any, height: Any) -> float | None:
-    """The share of a picture that so many of its pixels are, from numbers of a file; None where they are none."""
+    """``area`` as a share of a picture, from numbers of a file; None if they are not numbers."""
     if not all(isinstance(value, (int, float)) for value in (area, width, height)):
         return None
     try:
@@ -27,14 +27,14 @@ def area_share(area: Any, width: Any, height: Any) -> float | None:
 
 
 class ObjectLimits:
-    """Limits on objects; a limit at its default asks nothing of a record.
+    """Limits on objects; a limit at its default requires nothing of a record.
 
     Args:
-        min_area_share, max_area_share: of the object's pixels among those of its picture, 0..1, both included.
-        scores: smallest value of a score that the record gives, e.g. ``{"predicted_iou": 0.88}``; 0 for none.
+        min_area_share, max_area_share: the object's share of its picture's pixels, 0..1, bounds included.
+        scores: smallest value of each score of a record, e.g. ``{"predicted_iou": 0.88}``; 0 for no limit.
 
     Raises:
-        ConfigError: a share outside 0..1, or no share between the two.
+        ConfigError: a share outside 0..1, or a minimum above the maximum.
     """
 
     def __init__(self, min_area_share: float, max_area_share: float, scores: Mapping[str, float] | None = None) -> None:
@@ -47,15 +47,15 @@ class ObjectLimits:
 
     @property
     def asks_area(self) -> bool:
-        """Whether some area is outside the limits."""
+        """Whether there is a limit on area."""
         return self.min_area_share > 0 or self.max_area_share < 1
 
     def settings(self) -> dict[str, Any]:
-        """JSON-like, for the index."""
+        """JSON-like; for the index."""
         return {"area": [self.min_area_share, self.max_area_share], "scores": self.scores}
 
     def outside_area(self, share: float) -> str | None:
-        """Why an object of this share is left out; None if it stays."""
+        """Why an object with this share is left out; None if it is kept."""
         if share < self.min_area_share:
             return f"below min_area_share={self.min_area_share:g}"
         if share > self.max_area_share:
@@ -63,10 +63,10 @@ class ObjectLimits:
         return None
 
     def below_score(self, record: Mapping[str, Any]) -> str | None:
-        """Why a record of these scores is left out; None if it stays.
+        """Why a record with these scores is left out; None if it is kept.
 
         Raises:
-            ValueError: the record has no such score, or it is no number.
+            ValueError: the record has no such score, or it is not a number.
         """
         for name, limit in self.scores.items():
             try:

@@ -1,4 +1,4 @@
-"""Many small records in one piece of memory."""
+"""Many small records in one block of memory."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import numpy as np
 
 Value = TypeVar("Value")
 
-#: Of marshal; later ones write equal records differently, by how often their parts are referred to.
+#: Version of marshal's format; in later ones the bytes of equal records depend on reference counts.
 _VERSION = 2
 
 
 class PackedRecords(Sequence[Any]):
-    """Plain records, each unpacked when it is asked for.
+    """Plain records, each unpacked on access.
 
-    A list of dicts takes several times the memory, and loader workers, which share it after a fork, would copy it page
-    by page: whoever looks at an object writes to it, as its references are counted.
+    A list of dicts takes several times the memory. Loader workers share it after a fork, but would copy it page by
+    page, because reading a Python object changes its reference count.
 
     Args:
-        records: lists, dicts, text and numbers, as of a json.
+        records: lists, dicts, text and numbers, as in a json.
 
     Raises:
-        ValueError: something else, or lists in lists that are deeper than any json that Python reads.
+        ValueError: other types, or lists nested more deeply than in any json that Python reads.
     """
 
     def __init__(self, records: Iterable[Any]) -> None:
@@ -37,7 +37,7 @@ class PackedRecords(Sequence[Any]):
         self._starts, self._ends = np.array(ends[:-1]), np.array(ends[1:])
 
     def pick(self, places: Sequence[int]) -> PackedRecords:
-        """The records at these places, in this order, without a copy of them."""
+        """The records at these indices, in this order, without copying them."""
         picked = object.__new__(PackedRecords)
         picked._block, chosen = self._block, np.array(places, np.int64)
         picked._starts, picked._ends = self._starts[chosen], self._ends[chosen]
@@ -51,7 +51,7 @@ class PackedRecords(Sequence[Any]):
 
 
 def packed(record: Any) -> bytes:
-    """Plain data as bytes: the same for what is equal and in the same order.
+    """Plain data as bytes; equal data in the same order gives the same bytes.
 
     Raises:
         ValueError: see :class:`PackedRecords`.
@@ -62,7 +62,7 @@ def packed(record: Any) -> bytes:
 def apart(value: Value) -> Value:
     """A copy of plain data that shares no object with it.
 
-    One id that is kept of a json keeps the memory around it, where the rest of its record was.
+    Keeping a single id of a json would otherwise keep alive the memory of the record around it.
     """
     copy: Value = marshal.loads(packed(value))
     return copy

@@ -1,4 +1,4 @@
-"""Pickles of strangers as plain data: nothing that they name is imported or called."""
+"""Reads untrusted pickles as plain data: nothing that they name is imported or called."""
 
 from __future__ import annotations
 
@@ -36,10 +36,12 @@ def read_pickle(path: Path) -> Any:
 
 
 def _check_memo(content: bytes) -> None:
-    """Refuses what would make the unpickler take gigabytes: it makes room up to the highest place that is named.
+    """Refuses a pickle that would make the unpickler allocate gigabytes: it makes room up to the highest memo index.
 
     A pickle of n bytes cannot store more than n objects.
     """
     for opcode, argument, _ in pickletools.genops(content):
         if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and (argument or 0) > len(content):
-            raise pickle.UnpicklingError(f"it stores an object at place {argument}, and has {len(content)} bytes")
+            raise pickle.UnpicklingError(
+                f"it stores an object at memo index {argument}, but has only {len(content)} bytes"
+            )

@@ -14,12 +14,12 @@ from sa2va_native.datasets.reading.object_limits import Dropped, ObjectLimits
 from sa2va_native.datasets.reading.video_frames import read_frames
 from sa2va_native.errors import BadSample, DataError
 
-#: Masks are annotated 6 times a second, videos have 24 frames a second.
+#: Masks are annotated at 6 frames per second, videos have 24.
 VIDEO_FRAMES_PER_ANNOTATED = 4
 
 
 class FramePair(NamedTuple):
-    """One object in two frames; frames are counted as annotated, at 6 a second."""
+    """One object in two frames; frames are numbered as annotated, 6 per second."""
 
     masklet: int
     frame1: int
@@ -27,7 +27,7 @@ class FramePair(NamedTuple):
 
 
 class SavFile:
-    """``sav_XXXXXX_manual.json`` or ``_auto.json``, beside ``sav_XXXXXX.mp4``.
+    """``sav_XXXXXX_manual.json`` or ``_auto.json``, next to ``sav_XXXXXX.mp4``.
 
     Format: https://github.com/facebookresearch/sam2/blob/main/sav_dataset/README.md. A frame that does not show the
     object has an empty mask, or none.
@@ -36,7 +36,7 @@ class SavFile:
         path: the json.
 
     Raises:
-        BadSample: missing, cut off, or not of this format.
+        BadSample: missing, truncated, or not of this format.
     """
 
     def __init__(self, path: Path) -> None:
@@ -50,11 +50,13 @@ class SavFile:
             self.frames: list[list[Any]] = content["masklet"]
             lists = isinstance(self.frames, list) and all(isinstance(frame, list) for frame in self.frames)
             if not lists or len({len(frame) for frame in self.frames}) != 1 or not self.frames[0]:
-                raise ValueError("'masklet' is no list of frames with one mask an object")
+                raise ValueError("'masklet' is not a list of frames with one mask per object")
         except OSError as error:
             raise BadSample(str(path), "file", f"unreadable ({error})") from error
         except (DataError, ValueError, KeyError, TypeError, OverflowError) as error:
-            raise BadSample(str(path), "file", f"no annotation of SA-V ({type(error).__name__}: {error})") from error
+            raise BadSample(
+                str(path), "file", f"not an annotation of SA-V ({type(error).__name__}: {error})"
+            ) from error
 
     def pairs(self, frame_gap: int, limits: ObjectLimits) -> Iterator[FramePair | Dropped | BadSample]:
         """Frames 0 and ``frame_gap``, ``frame_gap`` and ``2 * frame_gap`` and so on of each masklet.
@@ -76,11 +78,11 @@ class SavFile:
                 yield self._judge(pair, [shares[pair.frame1], shares[pair.frame2]], limits)
 
     def record(self, pair: FramePair) -> str:
-        """How errors name a pair."""
+        """The name of a pair in errors."""
         return f"masklet {pair.masklet} frames {pair.frame1} and {pair.frame2}"
 
     def read(self, pairs: list[FramePair]) -> Iterator[tuple[FramePair, dict[str, np.ndarray]]]:
-        """``frame1, mask1, frame2, mask2`` of some pairs: uint8 (H, W, 3) and bool (H, W).
+        """``frame1, mask1, frame2, mask2`` of the pairs: uint8 (H, W, 3) and bool (H, W).
 
         Raises:
             BadSample: a frame or a mask cannot be read, or the object is not in it.
@@ -117,7 +119,7 @@ class SavFile:
         return pair
 
     def _share(self, frame: int, masklet: int) -> float:
-        """The object's part of a frame, 0 where it does not show."""
+        """The object's share of a frame, 0..1; 0 if it is not visible."""
         segmentation = self.frames[frame][masklet]
         if segmentation is None:
             return 0.0
@@ -126,5 +128,5 @@ class SavFile:
 
 
 def video_of(annotation: Path) -> Path:
-    """``sav_XXXXXX.mp4`` of one of its jsons."""
+    """``sav_XXXXXX.mp4``, from the path of one of its jsons."""
     return annotation.with_name(f"{annotation.stem.rpartition('_')[0]}.mp4")

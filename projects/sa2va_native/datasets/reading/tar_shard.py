@@ -1,4 +1,4 @@
-"""Tar shards in WebDataset's manner: members of one sample share a name up to the first dot.
+"""Tar shards in WebDataset style: members of one sample share a name up to the first dot.
 
 A shard is listed once; afterwards a member is a range of bytes of the file (https://github.com/webdataset/webdataset).
 """
@@ -16,14 +16,14 @@ from sa2va_native.errors import BadSample
 
 
 class ByteRange(NamedTuple):
-    """Where a member's content lies in its shard."""
+    """Where a member's content is in its shard, in bytes."""
 
     start: int
     size: int
 
 
 class NamedBytes(io.BytesIO):
-    """The content of a member as a file; its text is the name that errors give."""
+    """The content of a member as a file; its ``str`` is the name used in errors."""
 
     def __init__(self, content: bytes, name: str) -> None:
         super().__init__(content)
@@ -32,7 +32,7 @@ class NamedBytes(io.BytesIO):
     def __str__(self) -> str:
         return self.name
 
-    def __repr__(self) -> str:  # which Pillow shows
+    def __repr__(self) -> str:  # shown by Pillow
         return repr(self.name)
 
 
@@ -46,8 +46,8 @@ class Shard(NamedTuple):
 def list_shard(path: Path) -> Shard:
     """The plain files of an uncompressed tar.
 
-    The first of several members of one name counts. What a broken or cut shard lists before the fault is kept; the
-    fault is one of ``left_out``.
+    Of several members with the same name, the first is used. Members before the fault of a broken or truncated shard
+    are kept; the fault is one of ``left_out``.
     """
     shard = Shard({}, [])
     try:
@@ -61,9 +61,9 @@ def list_shard(path: Path) -> Shard:
         with path.open("rb") as file:
             file.seek(end)
             mark = file.read(tarfile.BLOCKSIZE)
-        # at a header that it cannot read, tarfile stops as if the shard ended there
+        # at an unreadable header, tarfile stops as if the shard ended there
         if not mark or mark.strip(b"\0"):
-            raise tarfile.ReadError(f"{'broken header' if mark else 'no end mark: cut off?'} at byte {end}")
+            raise tarfile.ReadError(f"{'broken header' if mark else 'no end mark: truncated?'} at byte {end}")
     except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, MemoryError) as error:
         shard.left_out.append(BadSample(str(path), "shard", f"not a whole uncompressed tar ({error})"))
     return shard
@@ -73,7 +73,7 @@ def read_member(path: Path, content: ByteRange, name: str) -> NamedBytes:
     """A member's content.
 
     Raises:
-        BadSample: the shard is gone or ends before it.
+        BadSample: the shard is gone, or ends before the member does.
     """
     try:
         with path.open("rb") as file:
@@ -82,7 +82,7 @@ def read_member(path: Path, content: ByteRange, name: str) -> NamedBytes:
     except OSError as error:
         raise BadSample(str(path), name, f"unreadable shard ({error})") from error
     if len(data) < content.size:
-        raise BadSample(str(path), name, f"cut off: {len(data)} of {content.size} bytes")
+        raise BadSample(str(path), name, f"truncated: {len(data)} of {content.size} bytes")
     return NamedBytes(data, f"{path}:{name}")
 
 
@@ -92,8 +92,8 @@ def _add(shard: Shard, member: tarfile.TarInfo) -> None:
     folder, _, name = posixpath.normpath(member.name).rpartition("/")
     stem, _, suffix = name.partition(".")
     if not member.isreg() or member.issparse():
-        shard.left_out.append(Dropped("members that are no plain files"))
+        shard.left_out.append(Dropped("members that are not plain files"))
     elif suffix in (sample := shard.samples.setdefault(posixpath.join(folder, stem), {})):
-        shard.left_out.append(Dropped("members of a name that their shard has already"))
+        shard.left_out.append(Dropped("members with a name that their shard already has"))
     else:
         sample[suffix] = ByteRange(member.offset_data, member.size)

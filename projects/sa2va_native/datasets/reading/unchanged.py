@@ -1,4 +1,4 @@
-"""Files that have not changed since they were read."""
+"""Shares the content of files that have not changed since they were read."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _in_use: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
 
 
 def stamp(path: Path) -> Stamp:
-    """What changes with a file or with the names in a folder; None where there is none, or a link to itself."""
+    """A value that changes with a file, or with the names in a folder; None if there is none, or a link to itself."""
     try:
         status = path.stat()
     except OSError:
         return None
-    # that a folder may be read can change while its time stays as it is
+    # permission to read a folder can change while its time stays the same
     last = os.access(path, os.R_OK | os.X_OK) if path.is_dir() else status.st_size
     return [status.st_mtime_ns, last]
 
 
 def shared(read: Callable[..., Content], path: Path, *arguments: Hashable) -> Content:
-    """``read(path, *arguments)``, or what it gave before if somebody still uses that and the file is the same.
+    """``read(path, *arguments)``, or its earlier result if that is still in use and the file is unchanged.
 
-    The splits of a set are adapters of their own, and most of them read the same file.
+    Each split of a set has its own adapter, and most of them read the same file.
     """
     key = (read, path, *arguments, *(stamp(path) or ()))
     content = _in_use.get(key)

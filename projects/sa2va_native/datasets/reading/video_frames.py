@@ -24,7 +24,7 @@ def require_av() -> ModuleType:
     except ImportError as error:
         raise ConfigError(
             f"videos are read with PyAV, which cannot be imported ({error}). "
-            "Run: pip install -r requirements/video.txt; or convert the videos to pairs where it is installed."
+            "Run: pip install -r requirements/video.txt; or convert the videos to pairs on a machine that has it."
         ) from error
     return av
 
@@ -34,17 +34,17 @@ def read_frames(
 ) -> dict[int, np.ndarray]:
     """Some frames of a video, each as uint8 RGB (H, W, 3).
 
-    Frames are counted from 0 in the order in which they are shown. Their times are taken from the file without
-    decoding, so a frame is found exactly, also where the frame rate varies; decoding starts at the key frame before it.
+    Frames are numbered from 0 in display order. Their times are read from the file without decoding, so a frame is
+    found exactly even if the frame rate varies; decoding starts at the key frame before it.
 
     Args:
         numbers: which frames.
-        record: what asks for them; goes into the error.
-        expected_size: (height, width) that was annotated. Frames are given as they are stored, unless the file says
-            that they are to be turned (telephones do) and only turned ones have this size.
+        record: the record that refers to them; for the error.
+        expected_size: annotated (height, width) in px. Frames are returned as stored, unless the file asks for a
+            rotation (as phones do) and only rotated frames have this size.
 
     Raises:
-        BadSample: missing, no video, damaged at these frames, or shorter than that.
+        BadSample: missing, not a video, damaged at these frames, or too short for them.
         ConfigError: see ``require_av``.
     """
     av = require_av()
@@ -58,9 +58,11 @@ def read_frames(
                 raise ValueError(f"{stream.width} x {stream.height} px is above {MAX_IMAGE_PIXELS} px")
             stream.codec_context.options = {"err_detect": "explode"}  # an error, not a guessed picture
             packets = [packet for packet in container.demux(stream) if packet.pts is not None]
-            times = sorted(packet.pts for packet in packets if not packet.is_discard)  # cut off without re-encoding
+            times = sorted(
+                packet.pts for packet in packets if not packet.is_discard
+            )  # discarded ones: the video was cut without re-encoding
             keys = sorted(packet.pts for packet in packets if packet.is_keyframe)
-            here: int | None = None  # time of the frame decoded last
+            here: int | None = None  # time of the last decoded frame
             for number in sorted(numbers):
                 if number >= len(times):
                     raise ValueError(f"frame {number} of a video of {len(times)} frames")
@@ -83,6 +85,6 @@ def read_frames(
 
 
 def _as_annotated(pixels: np.ndarray, rotation: int, size: tuple[int, int] | None) -> np.ndarray:
-    """A frame, turned by its rotation (degrees, counterclockwise) if only then it has the size."""
+    """A frame, rotated (degrees, counterclockwise) if only then it has the expected size."""
     turned = np.rot90(pixels, round(rotation / 90))
     return np.ascontiguousarray(turned) if pixels.shape[:2] != size == turned.shape[:2] else pixels

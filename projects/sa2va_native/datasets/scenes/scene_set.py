@@ -1,4 +1,4 @@
-"""Write the generated scenes to disk once, in COCO and REFER layout, for the adapters of real data to read.
+"""Write the generated scenes to disk once, in COCO and REFER layout, for the adapters that read real data.
 
     {root}/{split}/images/000012.png         first frames; 000012b.png is the second frame
     {root}/{split}/instances.json            COCO; masks as RLE
@@ -29,7 +29,7 @@ from sa2va_native.files.paths import cache_folder
 
 DEFAULT_SIZES = {"labelled": 500, "mask_only": 1500, "test": 100, "test_heldout": 100}
 
-#: Raise it when the drawing changes, so that old sets are not taken for new ones.
+#: Increase it when the drawing changes, so that old sets are not mistaken for new ones.
 _FORMAT = 1
 
 
@@ -43,9 +43,9 @@ def write_scene_set(
     max_objects: int = 3,
     caption_colour_noise: float = 0.0,
 ) -> Path:
-    """Write all splits, unless they are there already.
+    """Write all splits, unless they already exist.
 
-    What each split holds:
+    The splits contain:
 
     * ``labelled``: masks, referring expressions (``refs(unc).p``, split ``train``) and region captions; no
       held-out (colour, shape) pair.
@@ -58,10 +58,10 @@ def write_scene_set(
         seed: of the scenes.
         sizes: scenes per split.
         side, min_objects, max_objects: see ``make_scene``.
-        caption_colour_noise: probability, 0..1, that the colour word of a *labelled caption* is replaced by a
-            uniformly drawn one. The referring expressions stay true. It is a stand-in for a model with many
-            referring labels and poor captions, which a real RefCOCO model is; with 0 all captions are true.
-            Metrics always compare with the true attributes.
+        caption_colour_noise: probability, 0..1, that the colour word of a *labelled caption* is replaced with a
+            uniformly drawn one. The referring expressions stay true. This imitates a model with many referring
+            labels and poor captions, such as a real RefCOCO model; with 0 all captions are true. Metrics always
+            compare with the true attributes.
 
     Returns:
         the folder.

@@ -81,8 +81,8 @@ def test_a_sample_is_the_picture_and_the_mask(tmp_path: Path):
         ),
         (annotation(7, image_id=4), r"images/1.png: annotation 7: picture of 20 x 10 px .*annotated as 10 x 20 px"),
         (annotation(7, image_id=5), r"instances.json: annotation 7: '../1.png' leads out of"),
-        (annotation(7, image_id=6), r"instances.json: annotation 7: None is no path"),
-        (annotation(7, attributes=[3]), r"annotation 7: attributes are no object"),
+        (annotation(7, image_id=6), r"instances.json: annotation 7: None is not the path"),
+        (annotation(7, attributes=[3]), r"annotation 7: attributes are not an object"),
         ("cut off", r"instances.json: annotations\[1\]: image_id None is not among the images"),
         ({**annotation(7), "image_id": [1]}, r"annotation 7: image_id \[1\] is not among the images"),
     ],
@@ -183,7 +183,7 @@ def test_annotations_of_one_id_are_all_kept_and_told(tmp_path: Path):
     assert data[1].sample_id == "instances.json#annotation 1 (number 2 of this id)"
     assert data.file.notes == [
         "1 annotation ids are given twice; both masks are kept: 1",
-        "1 annotations stand in the file twice; one of each is kept: 2",
+        "1 annotations appear twice in the file; one of each is kept: 2",
     ]
     assert data.file.places() == {1: [0, 1], 2: [2]}
 

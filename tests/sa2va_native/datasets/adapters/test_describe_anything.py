@@ -49,13 +49,13 @@ def test_a_set_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for _ in range(2):
         data = DescribeAnything(root, "SAM")
     assert listed == ["00000000.tar", "00000001.tar"]
-    with pytest.raises(BadSample, match=r"'c' mask 0: missing: no picture of it in .*images"):
+    with pytest.raises(BadSample, match=r"'c' mask 0: missing: no picture for it in .*images"):
         data[3]
     write_tar(root / "SAM/images/00000002.tar", {"c.jpg": jpeg(picture(4)), "a.jpg": jpeg(picture(5))})
     data = DescribeAnything(root, "SAM")
     np.testing.assert_allclose(data[3].image.astype(int), picture(4), atol=4)
     np.testing.assert_allclose(data[0].image.astype(int), picture(1), atol=4)
-    assert data.index.dropped == {"pictures that an earlier shard has already": 1}
+    assert data.index.dropped == {"pictures that an earlier shard already contains": 1}
 
 
 MASK = encode_mask(box(2, 3))
@@ -63,7 +63,7 @@ FAULTS = {
     "no object": ("text", "a str, expected a caption and a mask_rle"),
     "no caption": ({"mask_rle": MASK}, "text is a NoneType"),
     "empty caption": ({"caption": " ", "mask_rle": MASK}, "empty text"),
-    "half a character": ({"caption": "\ud800", "mask_rle": MASK}, "text that is no Unicode"),
+    "half a character": ({"caption": "\ud800", "mask_rle": MASK}, "text that is not valid Unicode"),
     "no mask": ({"caption": "A box."}, "no segmentation"),
     "mask of another size": (
         {"caption": "A box.", "mask_rle": encode_mask(box(1, 1, size=(20, 20)))},
@@ -89,7 +89,7 @@ def test_samples_of_one_id_are_counted(tmp_path: Path):
     file = root / "SAM/annotations.json"
     file.write_text(file.read_text()[:-1] + f', "b": {json.dumps({"caption": "Again.", "mask_rle": MASK})}}}')
     data = DescribeAnything(root, "SAM")
-    assert data.index.dropped == {"keys that their object has again": 1}
+    assert data.index.dropped == {"keys repeated in their object": 1}
     assert data[2].text == "Again."
 
 

@@ -61,7 +61,7 @@ def test_names_of_classes_are_the_text(tmp_path: Path, class_file: str, content:
     (tmp_path / class_file).write_text(content)
     data = OpenImages(tmp_path, class_names=True)
     assert [data[i].text for i in range(len(data))] == ["Person", 'Dog, "small"']
-    assert data.index.dropped == {"of a class without name": 1}
+    assert data.index.dropped == {"of a class without a name": 1}
 
 
 @pytest.mark.parametrize(("name", "reason"), [("  ", "empty text"), ("x" * 4001, "text of 4001 characters")])
@@ -132,7 +132,7 @@ def test_a_mask_that_is_listed_twice_is_one_item(tmp_path: Path):
     """Red when a repeated line doubles an object's weight unseen."""
     data = OpenImages(write_open_images(tmp_path, [LINE, open_images_line("m3.png", "p2"), LINE]))
     assert ids(data) == ["m1.png", "m3.png"]
-    assert data.index.dropped == {"of a MaskPath that an earlier line has": 1}
+    assert data.index.dropped == {"with a MaskPath that an earlier line has": 1}
 
 
 def test_a_missing_column_is_named_if_it_is_needed(tmp_path: Path):

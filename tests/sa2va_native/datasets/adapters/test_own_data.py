@@ -70,7 +70,7 @@ def test_text_id_and_second_frame(tmp_path: Path):
         ({"image": "a.png", "mask": "turned.png"}, r"a.png: line 2: picture of 20 x 10 px .*annotated as 10 x 20 px"),
         ({"image": "a.png", "mask": encode_mask(MASK.T)}, r"picture of 20 x 10 px .*annotated as 10 x 20 px"),
         ({"image": "a.png", "mask": [[1, 1, 2, 2]]}, r"data.jsonl: line 2: polygon of 4 numbers"),
-        ({"image": "a.png", "mask": [[-9, -9, -2, -9, -2, -2]]}, r"line 2: mask wholly outside"),
+        ({"image": "a.png", "mask": [[-9, -9, -2, -9, -2, -2]]}, r"line 2: mask entirely outside"),
         ({"image": "a.png", "mask": {"size": [10, 20]}}, r"line 2: RLE counts are a NoneType"),
         ({"image": "a.png", "mask": 3}, r"line 2: segmentation is neither"),
         ([1], r"line 2: a list, expected a JSON object"),
@@ -127,7 +127,7 @@ def test_a_cut_line_is_one_bad_sample(tmp_path: Path):
     path.write_bytes(path.read_bytes()[:-20])
     data = OwnData(path)
     assert data[1].mask.any()
-    with pytest.raises(BadSample, match=r"line 3: not JSON .*is it cut off\?"):
+    with pytest.raises(BadSample, match=r"line 3: not JSON .*is it truncated\?"):
         data[2]
 
 
@@ -135,7 +135,7 @@ def test_a_cut_line_is_one_bad_sample(tmp_path: Path):
 def test_a_file_without_records_is_refused(tmp_path: Path, content: bytes):
     path = make(tmp_path)
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r'data.jsonl: .*Expected one record a line, e.g. {"image"'):
+    with pytest.raises(DataError, match=r'data.jsonl: .*Expected one record per line, e.g. {"image"'):
         OwnData(path)
     with pytest.raises(DataError, match=r"nowhere.jsonl: no such file"):
         OwnData(tmp_path / "nowhere.jsonl")

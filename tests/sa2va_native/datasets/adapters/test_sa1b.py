@@ -109,7 +109,7 @@ FAULTS = {
     "no area": ([{"id": 5, "segmentation": GOOD["segmentation"]}], {}, "limits of area need its 'area'"),
     "no object": (["text"], {}, "a str, expected an object"),
     "jpg cut off": ([{**GOOD, "id": 5}], {"sa_1.jpg": sa1b_members(1)["sa_1.jpg"][:300]}, "unreadable picture"),
-    "json cut off": ([], {"sa_1.json": sa1b_members(1)["sa_1.json"][:400]}, "not JSON; cut off?"),
+    "json cut off": ([], {"sa_1.json": sa1b_members(1)["sa_1.json"][:400]}, "not JSON; truncated?"),
     "json of another kind": ([], {"sa_1.json": b'{"images": []}'}, "no list 'annotations'"),
     "json of brackets": ([], {"sa_1.json": b"[" * 100_000}, "not JSON"),
 }
@@ -148,7 +148,7 @@ def test_an_id_twice_in_a_json_is_one_item(tmp_path: Path):
     write_files(tmp_path, {**sa1b_members(1, twice), **sa1b_members(2, twice[:1])})
     data = Sa1b(tmp_path)
     assert len(data) == 2
-    assert data.index.dropped == {"of an id that their json has already": 1}
+    assert data.index.dropped == {"with an id that their json already has": 1}
     np.testing.assert_array_equal(data[0].mask, box(2, 3))
 
 
@@ -235,8 +235,8 @@ def test_links_and_repeated_names_in_a_shard_are_left_out_and_counted(tmp_path: 
         tar.addfile(link)
     data = TarShards(tmp_path)
     assert data.index.dropped == {
-        "members of a name that their shard has already": 1,
-        "members that are no plain files": 1,
+        "members with a name that their shard already has": 1,
+        "members that are not plain files": 1,
     }
     assert len(data) == 2
     np.testing.assert_allclose(data[0].image.astype(int), picture(1), atol=4)

@@ -45,7 +45,7 @@ def test_a_pair_that_comes_while_others_are_indexed_is_not_lost(tmp_path: Path, 
 
     write_pair(root / "masklet_data_3.npz")
     monkeypatch.setattr(SavPairs, "_records", slow)
-    with pytest.raises(ConfigError, match="changed while it was indexed"):
+    with pytest.raises(ConfigError, match="changed while it was being indexed"):
         SavPairs(root)
     assert len(SavPairs(root)) == 5
 

@@ -138,11 +138,11 @@ FAULTS = {
     "RLE of another size": (masks(mask=encode_mask(box(2, 3))), "RLE of size"),
     "RLE cut off": (masks(mask={**WHOLE, "counts": WHOLE["counts"][:1] + "\x7f"}), "cannot be decoded"),
     "no RLE": (masks(mask=[1, 2]), "expected an RLE"),
-    "no sizes": ({"video_height": None}, "no annotation of SA-V"),
+    "no sizes": ({"video_height": None}, "not an annotation of SA-V"),
     "no height": ({"video_height": 0, "masklet": [[{"size": [0, 64], "counts": "0"}]] * 7}, "frames of 64 x 0 px"),
-    "no frames": ({"masklet": []}, "no annotation of SA-V"),
-    "frames of names": ({"masklet": [{"a": 1, "b": 2}] * 7}, "no annotation of SA-V"),
-    "rows of different lengths": ({"masklet": [*sav_masks()[:6], sav_masks()[6][:1]]}, "one mask an object"),
+    "no frames": ({"masklet": []}, "not an annotation of SA-V"),
+    "frames of names": ({"masklet": [{"a": 1, "b": 2}] * 7}, "not an annotation of SA-V"),
+    "rows of different lengths": ({"masklet": [*sav_masks()[:6], sav_masks()[6][:1]]}, "one mask per object"),
 }
 
 
@@ -213,7 +213,7 @@ def test_json_cut_off(tmp_path: Path):
     path.write_text(path.read_text()[:500])
     data = SavVideos(tmp_path)
     assert (len(data), data.index.bad) == (1, 1)
-    with pytest.raises(BadSample, match=r"sav_000001_manual.json: file: no annotation of SA-V .*not JSON"):
+    with pytest.raises(BadSample, match=r"sav_000001_manual.json: file: not an annotation of SA-V .*not JSON"):
         data[0]
 
 

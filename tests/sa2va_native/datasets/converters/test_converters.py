@@ -130,8 +130,8 @@ def test_shapes_that_cannot_be_used_are_told(tmp_path: Path):
         (shape("mask", (1, 1), (5, 5), mask="???"), "mask cannot be read"),
         (shape("mask", (1, 1), (5, 5)), "mask cannot be read"),
         (shape("circle", (-50, -50), (-49, -50)), "empty mask"),
-        ({**good, "points": [[1, "x"]]}, "points that are no numbers"),
-        ({**good, "points": None}, "points are no list"),
+        ({**good, "points": [[1, "x"]]}, "points that are not numbers"),
+        ({**good, "points": None}, "points are not a list"),
         ("junk", "a str, expected a shape"),
     ]
     converter = LabelmeConverter(labelme(tmp_path, [good, *(one for one, _ in bad)]))
@@ -250,12 +250,12 @@ def test_a_stopped_conversion_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
         whole, parts = ((tmp_path / name.format(stem)).read_bytes() for stem in ("whole", "data"))
         assert parts == whole
     assert not list(tmp_path.glob("*.p*")), "nothing is left behind"
-    with pytest.raises(DataError, match=r"data.jsonl is there already"):
+    with pytest.raises(DataError, match=r"data.jsonl already exists"):
         write_own_data(Numbers(tmp_path), tmp_path / "data.jsonl")
 
 
 def test_nothing_to_convert_is_an_error(tmp_path: Path):
-    with pytest.raises(DataError, match=r"nothing to convert: no SegmentationObject/\*.png in it or in a folder of it"):
+    with pytest.raises(DataError, match=r"nothing to convert: no SegmentationObject/\*.png in it or in a subfolder"):
         write_own_data(VocConverter(tmp_path), tmp_path / "data.jsonl")
     with pytest.raises(DataError, match=r"nothing to convert: no \*.json in it or below"):
         write_own_data(LabelmeConverter(tmp_path), tmp_path / "data.jsonl")

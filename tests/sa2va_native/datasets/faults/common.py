@@ -25,8 +25,8 @@ TEXTS = (
     "a cat <|endoftext|>", "?!...", " a leading space", "красный круг 猫 🐈", "a very long sentence " * 60,
 )  # fmt: skip
 BAD_TEXTS: tuple[tuple[Any, str], ...] = (
-    (5, "text is a int"), (None, "text is a NoneType"), (" ", "empty text"), ("\ud800", "text that is no Unicode"),
-    ("a page of a book " * 400, "text of 6800 characters, above 4000"),
+    (5, "text is a int"), (None, "text is a NoneType"), (" ", "empty text"),
+    ("\ud800", "text that is not valid Unicode"), ("a page of a book " * 400, "text of 6800 characters, above 4000"),
 )  # fmt: skip
 OUTSIDE = "leads out of"
 LOOP = "a loop of symbolic links"
@@ -122,7 +122,7 @@ BAD_MASKS: tuple[tuple[Any, str], ...] = (
     (encode_mask(box(2, 3, size=(12, 16))), "RLE of size [12, 16]"),
     (encode_mask(box(2, 3, height=0)), "empty mask"),
     ([[2, 2, 8, 8]], "polygon of 4 numbers"),
-    ([[90, 90, 99, 90, 99, 99]], "mask wholly outside its picture"),
+    ([[90, 90, 99, 90, 99, 99]], "mask entirely outside its picture"),
     ({"size": list(SIZE), "counts": encode_mask(box(2, 3))["counts"][:-1] + "o"}, "RLE counts cannot be decoded"),
 )
 

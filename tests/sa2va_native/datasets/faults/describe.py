@@ -46,7 +46,7 @@ def write_describe(native: NativeSet) -> None:
     samples["several"], members["several.jpg"] = kept, jpeg(picture(1))
 
     write_tar(images / "00000000.tar", {"several.pickle": pickle.dumps([Malicious(native.trace)]), **members})
-    if native.drop("pictures that an earlier shard has already"):
+    if native.drop("pictures that an earlier shard already contains"):
         shard = write_tar(images / "00000001.tar", {"several.jpg": jpeg(picture(2)), "cut.jpg": jpeg(picture(3))})
         shard.write_bytes(shard.read_bytes()[:-9000])
         native.expect("", "SAM/images/00000001.tar", "shard", "not a whole uncompressed tar")

@@ -49,7 +49,7 @@ def write_open_images(native: NativeSet, class_names: bool = False) -> None:
     native.sound[-1] = f"{csv}#a, b.png"
     add("sound", '"quoted.png"')
     native.sound[-1] = f"{csv}#quoted.png"
-    if native.drop("of a MaskPath that an earlier line has"):
+    if native.drop("with a MaskPath that an earlier line has"):
         lines.append(open_images_line("half.png", "cmyk"))
     for line, fault in (
         ('"open.png,sound' + open_images_line("", ""), "no csv"),
@@ -59,7 +59,7 @@ def write_open_images(native: NativeSet, class_names: bool = False) -> None:
         if native.expect("", csv, f"line {len(lines) + 1}", fault):
             lines.append(line)
     if class_names:
-        if native.drop("of a class without name"):
+        if native.drop("of a class without a name"):
             lines.append(open_images_line("nameless.png", "sound", label="/m/0"))
         names = "LabelName,DisplayName\n/m/01g317,Person of <p> [SEG] é\n"
         (root / "oidv7-class-descriptions.csv").write_text(names, encoding="utf-8")

@@ -58,7 +58,7 @@ def write_own(native: NativeSet, text_required: bool = False) -> None:
     for text, fault in BAD_TEXTS:
         add(fault=fault if text_required or text is not None else None, image="sound.jpg", mask=POLYGON, text=text)
     content = "".join(f"{line}\n" for line in lines)
-    if native.expect("", "data.jsonl", f"line {len(lines) + 1}", "the file ends in this line: is it cut off?"):
+    if native.expect("", "data.jsonl", f"line {len(lines) + 1}", "the file ends in this line: is it truncated?"):
         content += lines[0][:-20]
     (native.root / "data.jsonl").write_text(content, encoding="utf-8", errors="backslashreplace")
     native.config = {

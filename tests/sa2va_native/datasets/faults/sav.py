@@ -84,7 +84,7 @@ def write_videos(native: NativeSet) -> None:
 
     of_json, of_video = "_manual.json", ".mp4"
     for change in (lambda content: content[: len(content) // 2], lambda content: b""):
-        path, _ = add(of_json, "file", "no annotation of SA-V", unseen_too=False)
+        path, _ = add(of_json, "file", "not an annotation of SA-V", unseen_too=False)
         path.write_bytes(change(path.read_bytes()))
         _, video = add(of_video, pair, "unreadable video")
         video.write_bytes(change(video.read_bytes()))

@@ -66,7 +66,7 @@ def write_shards(native: NativeSet, adapter: type = Sa1b, layout: str = "tar", t
             path, fault = f"{picture_path}jpg", "annotated as 16 x 12 px"
         if native.expect(f"{json_path}#annotation {position}", path, f"annotation {position}", fault):
             annotations.append(annotated(position, segmentation))
-    if native.drop("of an id that their json has already"):
+    if native.drop("with an id that their json already has"):
         annotations.append(annotated(0))
     if text_key and native.drop(f"without '{text_key}'"):
         annotations.append({**annotated(90), text_key: 5})
@@ -78,7 +78,7 @@ def write_shards(native: NativeSet, adapter: type = Sa1b, layout: str = "tar", t
 
     for content in (content_of([annotated(1)])[:-9], b""):
         json_path, _, stem = place(next(numbers))
-        if native.expect("", json_path, "json", "not JSON; cut off?"):
+        if native.expect("", json_path, "json", "not JSON; truncated?"):
             write(stem, "json", content)
             write(stem, "jpg", whole)
     if layout == "tar":
@@ -106,7 +106,7 @@ def write_odd_shards(native: NativeSet, photo: bytes, content: bytes, members: d
     whole = shard.read_bytes()
     shard.write_bytes(whole[: whole.index(b"sa_2.json") + 520])
     native.expect("sa_000003.tar/sa_1.json#annotation 1")
-    native.expect("", "sa_000003.tar", "sa_2.json", "cut off: 8 of")
+    native.expect("", "sa_000003.tar", "sa_2.json", "truncated: 8 of")
     native.expect("", "sa_000003.tar", "shard", "not a whole uncompressed tar")
     (root / "sa_000004.tar").write_bytes(b"")
     native.expect("", "sa_000004.tar", "shard", "not a whole uncompressed tar")

@@ -100,7 +100,7 @@ def test_a_json_is_known_by_its_beginning(tmp_path: Path) -> None:
     assert types == ["CocoInstances", *["OwnData"] * 4]
     assert find_sets(tmp_path)[0].config["ann_file"] == str(large), "the one of them that is COCO"
     coco_json(tmp_path / "d.json", "1.png")
-    with pytest.raises(DataError, match=r"2 files of COCO \(a.json, d.json\). Give the path of one"):
+    with pytest.raises(DataError, match=r"2 COCO jsons \(a.json, d.json\). Give the path of one"):
         find_sets(tmp_path)
 
 
@@ -108,12 +108,12 @@ def test_files_that_are_no_set(tmp_path: Path) -> None:
     """Red when a run begins on a shard, a table or a picture that is read as lines of own data."""
     for name in ("0.tar", "a.csv", "a.jpg"):
         (tmp_path / name).touch()
-        with pytest.raises(DataError, match=r"no .json or .jsonl. Give the folder of the set"):
+        with pytest.raises(DataError, match=r"not a .json or .jsonl. Give the folder of the set"):
             find_sets(tmp_path / name)
-        with pytest.raises(DataError, match=r"no .json. Give the json of a COCO set"):
+        with pytest.raises(DataError, match=r"not a .json. Give the json of a COCO set"):
             coco_sets(tmp_path / name)
     (tmp_path / "a.json").write_text('{"data": []}')
-    with pytest.raises(DataError, match=r"one object of 'data'. Expected own data, .*, or COCO with the lists"):
+    with pytest.raises(DataError, match=r"one object with 'data'. Expected own data .* or COCO with the lists"):
         find_sets(tmp_path / "a.json")
 
 

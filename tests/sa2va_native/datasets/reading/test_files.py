@@ -148,10 +148,10 @@ def test_paths_stay_below_their_folder(tmp_path: Path):
         str(tmp_path / "out.png"): "leads out of",
         "link.png": "leads out of",
         "loop.png": "loop of symbolic links",
-        "a\0b": "no usable path",
-        "\ud800.png": "no usable path",
-        "x" * 5000: "no usable path",
-        "": "is no path",
+        "a\0b": "not a usable path",
+        "\ud800.png": "not a usable path",
+        "x" * 5000: "not a usable path",
+        "": "is not the path",
         "pipe.png": "not a regular file",  # opening it would wait for ever
         "sub": "not a regular file",
         "gone.png": "missing: no such file",
@@ -161,7 +161,7 @@ def test_paths_stay_below_their_folder(tmp_path: Path):
             inside(root, name, "data.jsonl", "line 1")
         str(caught.value).encode()  # can be printed
     for value in (None, 3, ["in.png"]):
-        with pytest.raises(BadSample, match=r"data.jsonl: line 1: .* is no path"):
+        with pytest.raises(BadSample, match=r"data.jsonl: line 1: .* is not the path"):
             inside(root, value, "data.jsonl", "line 1")
 
 
@@ -221,7 +221,7 @@ def test_a_palette_whose_black_is_the_object_is_refused(tmp_path: Path):
 def test_masks_of_several_values_are_refused(tmp_path: Path):
     """Red when two objects of a label picture, or smeared edges, pass for one object."""
     labels = np.array([[0, 1], [2, 2]], np.uint8)
-    with pytest.raises(BadSample, match="mask with 2 values besides 0; write one object a file"):
+    with pytest.raises(BadSample, match="mask with 2 values besides 0; write one object per file"):
         read_mask(save(tmp_path / "m.png", Image.fromarray(labels)), "x")
     with pytest.raises(BadSample, match="empty mask"):
         read_mask(save(tmp_path / "e.png", Image.fromarray(labels * 0)), "x")
