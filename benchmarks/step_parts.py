@@ -88,17 +88,15 @@ def noise(student: Any, batch_size: int, device: str) -> Batch:
 
 def step(model: Any, batch: Any, timed: Callable[[str, Callable[[], Any]], Any]) -> None:
     """The cycle as in ``PseudoGumbel.cycle_loss``, part by part."""
-    student, side1, side2 = model.student, batch.caption_side, batch.mask_side or batch.caption_side
-    pictures1 = timed("look at picture 1", lambda: student.encode_pictures(side1, grounding=False))
-    pictures2 = timed("look at picture 2", lambda: student.encode_pictures(side2))
-    captions = timed("1 teacher captions", lambda: model.teacher_captions(pictures1, side1.region))
-    corrupted = timed("2 corrupt", lambda: model.corrupt(captions, batch))
-    logits = timed("3 student logits", lambda: model.student_logits(pictures1, side1.region, captions, corrupted))
-    words = timed("4 words", lambda: model.words(logits, captions.padded, model.generators(batch, "gumbel")))
-    embeds = timed("4 text_embeds", lambda: model.embed_words(words))
-    masks = timed("5 mask from text", lambda: model.masks_from_text(pictures2, embeds, captions.lengths, batch))
-    losses = timed("6 losses", lambda: model.mask_losses(masks, side2.mask, captions, batch))
-    timed("backward", lambda: torch.stack(list(losses.values())).sum().backward())
+    cycle = timed("0 encode pictures", lambda: model.begin(batch))
+    cycle.captions = timed("1 teacher captions", lambda: model.teacher_captions(cycle.pictures1, cycle.side1.region))
+    cycle.corrupted = timed("2 corrupt", lambda: model.corrupt(cycle.captions, batch))
+    cycle.logits = timed("3 student logits", lambda: model.student_logits(cycle))
+    cycle.words = timed("4 words", lambda: model.estimator.words(cycle))
+    cycle.text_embeds, cycle.mask_logits = timed("5 mask from words", lambda: model.read(cycle))
+    cycle.costs = timed("6 costs", lambda: model.mask_costs(cycle))
+    losses = timed("6 losses", lambda: model.estimator.losses(cycle))
+    timed("backward", lambda: sum(loss for name, loss in losses.items() if "loss" in name).backward())
     model.zero_grad(set_to_none=True)
 
 

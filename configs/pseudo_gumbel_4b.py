@@ -10,11 +10,12 @@ with read_base():
     from .sa2va_4b import *
     from ._base_.zero2 import *  # DeepSpeed ZeRO-2, for 4 GPUs
 
+from pseudo_gumbel.estimators import StraightThroughGumbel
 from pseudo_gumbel.hooks.caption_panel_hook import CaptionPanelHook
 from pseudo_gumbel.hooks.ema_teacher_hook import EMATeacherHook
 from pseudo_gumbel.hooks.gradient_flow_hook import GradientFlowHook
 from pseudo_gumbel.model import PseudoGumbel
-from pseudo_gumbel.relaxations import StraightThroughGumbel
+from pseudo_gumbel.readers import StudentReader
 from sa2va_native.datasets.adapters.open_images import OpenImages
 from sa2va_native.datasets.adapters.sa1b import Sa1b
 from sa2va_native.datasets.adapters.sav_pairs import SavPairs
@@ -22,8 +23,9 @@ from sa2va_native.datasets.adapters.sav_pairs import SavPairs
 model = dict(
     type=PseudoGumbel,
     sa2va=model,
-    words=dict(type=StraightThroughGumbel, temperature=0.7, top_k=128),
-    mask_ratio=0.25,  # of the teacher's words, which the student writes anew
+    estimator=dict(type=StraightThroughGumbel, temperature=0.7, top_k=128),  # how logits become words, with a gradient
+    reader=dict(type=StudentReader),  # who finds the mask from the words
+    mask_ratio=0.25,  # share of the teacher's words that is replaced at random
 )
 
 train_dataloader["dataset"]["sources"] = [

@@ -13,7 +13,7 @@ with read_base():
 from sa2va_native.datasets.adapters.scenes import SceneMasks
 
 model["sa2va"] = _sa2va_tiny
-model["words"]["top_k"] = 64
+model["estimator"]["top_k"] = 64
 
 train_dataloader["dataset"]["sources"] = [
     dict(kind="cycle", dataset=dict(type=SceneMasks, split="mask_only")),

@@ -125,7 +125,7 @@ def test_unreadable_pictures_are_counted_named_and_limited(scenes: Path, tmp_pat
     ("options", "message"),
     [
         ("model.mask_ration=0.5", "model.mask_ration = 0.5: PseudoGumbel has no parameter 'mask_ration'. Did you mean"),
-        ("model.words.top_k=100000", r"words.top_k=100000 with a vocabulary of 125: choose top_k <= 125"),
+        ("model.estimator.top_k=100000", r"estimator.top_k=100000 with a vocabulary of 125: choose top_k <= 125"),
     ],
 )
 def test_settings_that_cannot_work(scenes: Path, tmp_path: Path, options: str, message: str) -> None:

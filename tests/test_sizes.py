@@ -111,5 +111,5 @@ def test_a_step_of_the_mid_size_has_the_shapes_of_4b(tmp_path: Path) -> None:
     model.record_next_step = True
     losses = model(batch, mode="loss")
     assert model.last_step is not None
-    assert model.last_step["pred_mask"].shape == (256, 256)
+    assert model.last_step.mask_logits.shape == (1, 256, 256)
     assert all(0 < float(losses[name].detach()) < 10 for name in ("loss_mask", "loss_dice"))

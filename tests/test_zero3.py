@@ -32,7 +32,8 @@ def train(scenes: Path, work_dir: Path, batch_size: int, stage: int) -> tuple[li
     Returns:
         which of this rank's cycle batches are stills, and the whole weights after.
     """
-    from pseudo_gumbel.model import Captions, PseudoGumbel
+    from pseudo_gumbel.model import PseudoGumbel
+    from pseudo_gumbel.step import Captions
 
     cfg = launch.load_config(str(ROOT / "configs/pseudo_gumbel_tiny.py"), None, str(work_dir))
     two_frames, refer = cfg.train_dataloader.dataset.sources

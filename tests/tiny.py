@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
+from pseudo_gumbel.step import Captions, CycleStep
 from sa2va_native.files.paths import ROOT
+from sa2va_native.models.sa2va import Pictures
 from sa2va_native.structures import Batch, DrawKey, Kind, Side
 
 
@@ -68,6 +71,20 @@ def tiny_batch(kind: Kind = "cycle", batch: int = 2, two_frames: bool = False, s
         sources=[""] * batch,
         gt_masks=[],
     )
+
+
+def cycle_step(
+    logits: torch.Tensor, captions: Captions, stop_ids: Sequence[int] = (), readings: int = 1, **fields: Any
+) -> CycleStep:
+    """A step after step 3, without pictures; ``fields`` are those of later steps, or the teacher's logits."""
+    batch = tiny_batch("cycle", len(captions.ids))
+    nothing = Pictures(torch.empty(0), ())
+    teacher_logits = fields.pop("teacher_logits", None)
+    step = CycleStep(batch, 0, readings, nothing, nothing, torch.tensor(stop_ids).long(), lambda _: teacher_logits)
+    step.captions, step.corrupted, step.logits = captions, captions.ids, logits
+    for name, value in fields.items():
+        setattr(step, name, value)
+    return step
 
 
 def part_of(batch: Batch, rows: slice) -> Batch:

@@ -5,6 +5,6 @@ from mmengine.config import read_base
 with read_base():
     from ..pseudo_gumbel_tiny import *
 
-from pseudo_gumbel.relaxations import DetachedGumbel
+from pseudo_gumbel.estimators import DetachedGumbel
 
-model["words"]["type"] = DetachedGumbel
+model["estimator"]["type"] = DetachedGumbel

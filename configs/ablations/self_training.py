@@ -5,6 +5,6 @@ from mmengine.config import read_base
 with read_base():
     from ..pseudo_gumbel_tiny import *
 
-from pseudo_gumbel.relaxations import TeacherWords
+from pseudo_gumbel.estimators import TeacherWords
 
-model["words"] = dict(type=TeacherWords)
+model["estimator"] = dict(type=TeacherWords)

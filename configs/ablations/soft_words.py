@@ -5,6 +5,6 @@ from mmengine.config import read_base
 with read_base():
     from ..pseudo_gumbel_tiny import *
 
-from pseudo_gumbel.relaxations import SoftGumbel
+from pseudo_gumbel.estimators import SoftGumbel
 
-model["words"]["type"] = SoftGumbel
+model["estimator"]["type"] = SoftGumbel

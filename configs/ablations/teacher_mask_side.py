@@ -5,4 +5,6 @@ from mmengine.config import read_base
 with read_base():
     from ..pseudo_gumbel_tiny import *
 
-model["mask_side"] = "teacher"
+from pseudo_gumbel.readers import TeacherReader
+
+model["reader"] = dict(type=TeacherReader)

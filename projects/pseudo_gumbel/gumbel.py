@@ -17,11 +17,23 @@ from sa2va_native.errors import ConfigError
 
 
 class Words(NamedTuple):
-    """Words as weights over a few candidates of the vocabulary."""
+    """Words as weights over a few candidates of the vocabulary; N rows, one or several a sample, sample by sample."""
 
-    candidates: Tensor  #: [B, T, K] ids, best logit first
-    weights: Tensor  #: [B, T, K] float32 or wider, rows sum to 1; exactly one-hot when straight-through
-    ids: Tensor  #: [B, T] the hard choice
+    candidates: Tensor  #: [N, T, K] ids
+    weights: Tensor  #: [N, T, K] float32 or wider, rows sum to 1; exactly one-hot when straight-through
+    ids: Tensor  #: [N, T] the hard choice
+    log_probs: Tensor  #: [N, T] of ``ids`` under the student's own distribution: temperature 1, full vocabulary
+
+
+def log_probabilities(logits: Tensor, candidates: Tensor) -> Tensor:
+    """Log-probabilities of ``candidates`` [B, T, K] under logits [B, T, V], in float32 at least."""
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return logits.gather(-1, candidates) - logits.logsumexp(-1, keepdim=True)
+
+
+def hard_words(ids: Tensor, log_probs: Tensor) -> Words:
+    """Words of given ids [N, T], without a choice."""
+    return Words(ids[..., None], torch.ones_like(ids[..., None], dtype=torch.float32), ids, log_probs)
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -74,12 +86,15 @@ def gumbel_words(
         raise ConfigError(f"top_k={top_k} with a vocabulary of {vocabulary}: choose 1 <= top_k <= {vocabulary}")
     if temperature <= 0:
         raise ConfigError(f"temperature={temperature}: must be positive; the method uses 0.7")
-    best, candidates = logits.to(torch.promote_types(logits.dtype, torch.float32)).topk(top_k, dim=-1)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    best, candidates = logits.topk(top_k, dim=-1)
     noise = gumbel_noise(best.shape[1:], generators, logits.device)
     soft = F.softmax((best + noise) / temperature, dim=-1)
     choice = soft.argmax(-1, keepdim=True)
-    ids = candidates.gather(-1, choice).squeeze(-1)
+    ids = candidates.gather(-1, choice)
+    log_probs = log_probabilities(logits, ids).squeeze(-1)
+    ids = ids.squeeze(-1)
     if not straight_through:
-        return Words(candidates, soft, ids)
+        return Words(candidates, soft, ids, log_probs)
     hard = torch.zeros_like(soft).scatter(-1, choice, 1.0)
-    return Words(candidates, _StraightThrough.apply(hard, soft), ids)
+    return Words(candidates, _StraightThrough.apply(hard, soft), ids, log_probs)

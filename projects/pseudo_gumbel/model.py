@@ -8,59 +8,35 @@ One step, as the method has it:
 4. a straight-through top-k **Gumbel-Softmax** makes them differentiable words,
 5. which must **lead the student back to the mask** on picture 2,
 6. under the **loss** 2.0 BCE + 0.5 dice.
+
+Step 4, the reader of step 5, the cost of step 6 and what is learnt from it are classes that the config picks;
+:class:`pseudo_gumbel.step.CycleStep` is what passes between them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import torch
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
-from torch.func import functional_call
-from torch.nn.utils.rnn import pad_sequence
 
 from pseudo_gumbel.corruption import corrupt
-from pseudo_gumbel.gumbel import Words
-from pseudo_gumbel.registry import REGULARIZERS, WORDS
+from pseudo_gumbel.estimators.estimator import Estimator
+from pseudo_gumbel.readers.reader import Reader, Reading
+from pseudo_gumbel.registry import COSTS, ESTIMATORS, READERS, REGULARIZERS
+from pseudo_gumbel.step import Captions, CycleStep
+from pseudo_gumbel.student import Student
 from pseudo_gumbel.teacher import EMATeacher
-from sa2va_native.errors import ConfigError, did_you_mean
+from sa2va_native.errors import ConfigError
 from sa2va_native.models.evaluating import evaluating
-from sa2va_native.models.losses import mask_losses
 from sa2va_native.models.pictures import Pictures
+from sa2va_native.models.prompts import END
 from sa2va_native.randomness.generators import generators
 from sa2va_native.structures import Batch
-
-
-class _Call(nn.Module):
-    """Lets ``functional_call`` run any function of a model with other weights."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, function: Callable[..., Tensor], *args: Any) -> Tensor:
-        return function(*args)
-
-
-class Captions(NamedTuple):
-    """The teacher's captions of a batch, without stop words."""
-
-    ids: list[Tensor]  #: B id tensors [T_i]; T_i may be 0 when the teacher had nothing to say
-    stopped: list[bool]  #: whether a stop word ended the caption, or the length limit did
-
-    @property
-    def lengths(self) -> Tensor:
-        """[B] number of real tokens."""
-        return torch.tensor([len(ids) for ids in self.ids])
-
-    @property
-    def padded(self) -> Tensor:
-        """[B, T] ids, zeros past the end; T >= 1."""
-        return pad_sequence([*self.ids, torch.zeros(1, dtype=torch.long)], batch_first=True)[:-1]
 
 
 @MODELS.register_module()
@@ -71,22 +47,25 @@ class PseudoGumbel(BaseModel):
 
     Args:
         sa2va: config of :class:`sa2va_native.models.Sa2VA`, the student.
-        words: config of a class of :mod:`pseudo_gumbel.relaxations`.
+        estimator: config of a class of :mod:`pseudo_gumbel.estimators`: which words are read, and what is learnt.
         mask_ratio: share of caption tokens that is corrupted, 0..1.
-        mask_side: whose weights turn the words into a mask. ``"student"``: the method. ``"teacher"``: the teacher's,
-            frozen, so that gradient reaches the captioner alone and the mask side cannot learn its wrong words.
+        reader: config of a class of :mod:`pseudo_gumbel.readers`: whose weights turn the words into a mask. None:
+            StudentReader, the method.
+        cost: config of a class of :mod:`pseudo_gumbel.costs`: what that mask costs. None: UncertainPointCost, the
+            method, with the student's ``mask_loss``.
         regularizers: configs of classes of :mod:`pseudo_gumbel.regularizers`; none by default.
 
     Raises:
-        ConfigError: ``mask_ratio`` outside 0..1, or a ``top_k`` above the vocabulary.
+        ConfigError: ``mask_ratio`` outside 0..1, or an estimator that does not fit the vocabulary.
     """
 
     def __init__(
         self,
         sa2va: dict[str, Any],
-        words: dict[str, Any],
+        estimator: dict[str, Any],
         mask_ratio: float = 0.25,
-        mask_side: Literal["student", "teacher"] = "student",
+        reader: dict[str, Any] | None = None,
+        cost: dict[str, Any] | None = None,
         regularizers: Sequence[dict[str, Any]] = (),
         data_preprocessor: dict[str, Any] | None = None,
     ) -> None:
@@ -94,21 +73,19 @@ class PseudoGumbel(BaseModel):
         super().__init__(data_preprocessor or dict(type="BaseDataPreprocessor", non_blocking=True))
         if not 0 <= mask_ratio <= 1:
             raise ConfigError(f"mask_ratio={mask_ratio}: a share, 0..1; the method uses 0.25")
-        if mask_side not in ("student", "teacher"):
-            raise ConfigError(f"mask_side={mask_side!r} is unknown. {did_you_mean(mask_side, ('student', 'teacher'))}")
-        self.student = MODELS.build(sa2va)
-        self.words = WORDS.build(words)
+        self.student: Student = MODELS.build(sa2va)
+        self.estimator: Estimator = ESTIMATORS.build(estimator)
+        self.estimator.check(self.student.embedding.num_embeddings)
+        self.reader: Reader = READERS.build(reader or dict(type="StudentReader"))
+        self.cost = COSTS.build(cost or dict(type="UncertainPointCost", **self.student.mask_loss))
         self.mask_ratio = mask_ratio
-        self.mask_side = mask_side
         self.regularizers = [REGULARIZERS.build(config) for config in regularizers]
         #: Set by EMATeacherHook; None: the student captions for itself.
         self.teacher: EMATeacher | None = None
-        if (top_k := getattr(self.words, "top_k", 1)) > (size := self.student.embedding.num_embeddings):
-            raise ConfigError(f"words.top_k={top_k} with a vocabulary of {size}: choose top_k <= {size}")
 
         # What monitoring hooks read; see GradientFlowHook and CaptionPanelHook.
         self.record_next_step = False
-        self.last_step: dict[str, Any] | None = None
+        self.last_step: CycleStep | None = None
         self.text_embeds_grad_norm: float | None = None
 
     @property
@@ -131,27 +108,33 @@ class PseudoGumbel(BaseModel):
 
     def cycle_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Losses of one cycle step on a batch of masks."""
+        step = self.begin(batch)
+        step.captions = self.teacher_captions(step.pictures1, step.side1.region)  # 1
+        step.corrupted = self.corrupt(step.captions, batch)  # 2
+        step.logits = self.student_logits(step)  # 3
+        step.words = self.estimator.words(step)  # 4
+        step.text_embeds, step.mask_logits = self.read(step)  # 5
+        step.costs = self.mask_costs(step)  # 6
+        step.losses = self.estimator.losses(step)
+
+        for regularizer in self.regularizers:
+            step.losses[regularizer.name] = regularizer(step)
+        self._watch(step)
+        return {**step.losses, "silent_captions": (1 - step.spoken).mean()}
+
+    # -- the steps ---------------------------------------------------------------------------------------------
+
+    def begin(self, batch: Batch) -> CycleStep:
+        """Before step 1: the frozen towers run, once a picture."""
         side1, side2 = batch.caption_side, batch.mask_side or batch.caption_side
         # One look does for still pictures, unless ranks run each tower together and others may have a second frame.
         one_look = side2 is side1 and not self.student.is_partitioned
         pictures1 = self.student.encode_pictures(side1, grounding=one_look)
         pictures2 = pictures1 if one_look else self.student.encode_pictures(side2)
-
-        captions = self.teacher_captions(pictures1, side1.region)
-        corrupted = self.corrupt(captions, batch)
-        logits = self.student_logits(pictures1, side1.region, captions, corrupted)
-        words = self.words(logits, captions.padded, self.generators(batch, "gumbel"))
-        text_embeds = self.embed_words(words)
-        masks_from_text = self.masks_from_text if self.mask_side == "student" else self.teacher_masks_from_text
-        mask_logits = masks_from_text(pictures2, text_embeds, captions.lengths, batch)
-
-        losses = self.mask_losses(mask_logits, side2.mask, captions, batch)
-        for regularizer in self.regularizers:
-            losses[regularizer.name] = regularizer(logits, captions.ids, corrupted)
-        self._record(batch, captions, logits, words, text_embeds, mask_logits)
-        return {**losses, "silent_captions": (captions.lengths == 0).float().mean()}
-
-    # -- the steps ---------------------------------------------------------------------------------------------
+        stop_ids = torch.tensor(self.student.prompts.encode(END) if self.estimator.rates_stop else [], dtype=torch.long)
+        return CycleStep(
+            batch, self.seed, self.estimator.readings, pictures1, pictures2, stop_ids, ask_teacher=self.teacher_logits
+        )
 
     @torch.no_grad()
     def teacher_captions(self, pictures: Pictures, region: Tensor) -> Captions:
@@ -164,43 +147,29 @@ class PseudoGumbel(BaseModel):
         """Step 2: captions with a share ``mask_ratio`` of random words."""
         return corrupt(captions.ids, self.mask_ratio, self.student.prompts.word_ids, self.generators(batch, "corrupt"))
 
-    def student_logits(
-        self, pictures: Pictures, region: Tensor, captions: Captions, corrupted: Sequence[Tensor]
-    ) -> Tensor:
+    def student_logits(self, step: CycleStep) -> Tensor:
         """Step 3: logits [B, T, V] at the caption positions, teacher-forced on the corrupted caption."""
-        return self.student.caption_logits(pictures, region, corrupted, captions.ids)[0]
+        return self._caption_logits(step, step.corrupted)
 
-    def embed_words(self, words: Words) -> Tensor:
-        """Step 4, end: words as points [B, T, D] of the input embedding space."""
-        rows = self.student.embedding(words.candidates)
-        return torch.einsum("btk,btkd->btd", words.weights.to(rows.dtype), rows)
+    @torch.no_grad()
+    def teacher_logits(self, step: CycleStep) -> Tensor:
+        """The teacher's logits at the same positions, on its own caption; for estimators that ask for them."""
+        with self.teacher.applied_to(self) if self.teacher else nullcontext(), evaluating(self):
+            return self._caption_logits(step, step.captions.ids)
 
-    def masks_from_text(self, pictures: Pictures, text_embeds: Tensor, lengths: Tensor, batch: Batch) -> Tensor:
-        """Step 5: mask logits [B, h, w] of picture 2; the words stand where an expression would, nothing after them."""
-        student = self.student
-        words = [embeds[:length] for embeds, length in zip(text_embeds, lengths.tolist(), strict=True)]
-        rows = []
-        for length, key in zip(lengths.tolist(), batch.keys, strict=True):
-            question, answer = student.choose_wording(key)
-            asked, answered = student.prompts.ask_segment(length, question), student.prompts.answer_segment(answer)
-            rows.append(torch.cat([asked, answered]))
-        embedded = student.prompts.embed(student.embedding, rows, student.visual_tokens(pictures.vision), words)
-        return student.mask_from(student.hidden_states(embedded), embedded.ids, pictures).mask_logits
+    def _caption_logits(self, step: CycleStep, fed: Sequence[Tensor]) -> Tensor:
+        fed, targets = (step.captions.with_stop(rows, step.stop_ids) for rows in (fed, step.captions.ids))
+        return self.student.caption_logits(step.pictures1, step.side1.region, fed, targets)[0]
 
-    def teacher_masks_from_text(self, *args: Any) -> Tensor:
-        """Step 5 with the teacher's weights as constants; gradient flows through them, to the words only."""
-        tensors = self.teacher.weights() if self.teacher else dict(self.named_parameters())
-        weights = {f"model.{name}": tensor.detach() for name, tensor in tensors.items()}
-        # Evaluating, as when it captions: no dropout, and no layers that the backward pass would compute again when
-        # these weights are gone.
-        with evaluating(self):
-            return functional_call(_Call(self), weights, (self.masks_from_text, *args))
+    def read(self, step: CycleStep) -> Reading:
+        """Step 5: the words, as points of the embedding space, lead to masks of picture 2."""
+        return self.reader(self, step, step.words, gradient=self.estimator.reads_with_gradient)
 
-    def mask_losses(self, mask_logits: Tensor, gt_masks: Tensor, captions: Captions, batch: Batch) -> dict[str, Tensor]:
-        """Step 6: BCE and dice on uncertain points; a sample whose caption is empty weighs nothing."""
-        spoken = (captions.lengths > 0).to(mask_logits)
-        points = self.generators(batch, "points")
-        return mask_losses(mask_logits, gt_masks, points, sample_weights=spoken, **self.student.mask_loss)
+    def mask_costs(self, step: CycleStep) -> dict[str, Tensor]:
+        """Step 6: what each of the N masks costs; the readings of a sample share its draws."""
+        keys = [key for key in step.batch.keys for _ in range(step.readings)]
+        points = generators(self.seed, keys, "points")
+        return self.cost(step.mask_logits, step.per_reading(step.side2.mask), points)
 
     def generators(self, batch: Batch, purpose: str) -> list[torch.Generator]:
         """One generator a sample, keyed by seed, step and sample."""
@@ -212,34 +181,11 @@ class PseudoGumbel(BaseModel):
         """The trained parameters by part."""
         return self.student.gradient_groups()
 
-    def _record(
-        self, batch: Batch, captions: Captions, logits: Tensor, words: Words, text_embeds: Tensor, mask_logits: Tensor
-    ) -> None:
-        if text_embeds.requires_grad:
-            text_embeds.register_hook(self._note_text_embeds_gradient)
-        if not self.record_next_step:
-            return
-        self.record_next_step = False
-        side1, side2 = batch.caption_side, batch.mask_side or batch.caption_side
-        decode, lengths = self.student.prompts.decode, captions.lengths.tolist()
-        real = torch.arange(logits.shape[1]) < captions.lengths[:, None]
-        agrees = logits.argmax(-1).cpu() == captions.padded[:, : logits.shape[1]]
-        student_captions = [decode(ids[:n]) for ids, n in zip(words.ids.cpu(), lengths, strict=True)]
-        teacher_captions = [decode(ids) for ids in captions.ids]
-        self.last_step = dict(
-            picture=side1.pixel_values[0].cpu(),
-            mask_picture=side2.pixel_values[0].cpu(),
-            region_mask=side1.mask[0].detach().float().cpu(),
-            teacher_caption=teacher_captions[0],
-            student_caption=student_captions[0],
-            pred_mask=mask_logits[0].detach().float().sigmoid().cpu(),
-            gt_mask=side2.mask[0].detach().float().cpu(),
-            teacher_captions=teacher_captions,
-            student_captions=student_captions,
-            caption_lengths=lengths,
-            stopped=captions.stopped,
-            agreement=float(agrees[real].float().mean()) if real.any() else 0.0,
-        )
+    def _watch(self, step: CycleStep) -> None:
+        if step.text_embeds.requires_grad:
+            step.text_embeds.register_hook(self._note_text_embeds_gradient)
+        if self.record_next_step:
+            self.record_next_step, self.last_step = False, step.detached()
 
     def _note_text_embeds_gradient(self, gradient: Tensor) -> None:
         self.text_embeds_grad_norm = float(gradient.detach().float().norm())

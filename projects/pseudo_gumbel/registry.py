@@ -2,7 +2,11 @@
 
 from mmengine.registry import Registry
 
-#: How logits become words (:mod:`pseudo_gumbel.relaxations`).
-WORDS = Registry("words", scope="mmengine", locations=["pseudo_gumbel.relaxations"])
-#: Optional losses on the student's words (:mod:`pseudo_gumbel.regularizers`).
+#: How the captioner learns from masks (:mod:`pseudo_gumbel.estimators`).
+ESTIMATORS = Registry("estimator", scope="mmengine", locations=["pseudo_gumbel.estimators"])
+#: Whose weights turn words into masks (:mod:`pseudo_gumbel.readers`).
+READERS = Registry("reader", scope="mmengine", locations=["pseudo_gumbel.readers"])
+#: What a mask costs (:mod:`pseudo_gumbel.costs`).
+COSTS = Registry("cost", scope="mmengine", locations=["pseudo_gumbel.costs"])
+#: Optional losses on a step (:mod:`pseudo_gumbel.regularizers`).
 REGULARIZERS = Registry("regularizer", scope="mmengine", locations=["pseudo_gumbel.regularizers"])

@@ -1,7 +1,7 @@
 """Optional losses that keep captions in language; off by default, picked by ``model.regularizers`` in the config.
 
 Nothing in the cycle itself asks for language: any code that captioner and referrer share finds the mask. These terms
-cost no further forward pass, since they read the student's logits at the caption positions.
+cost no further forward pass, since they read what the step has made already.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from pseudo_gumbel.registry import REGULARIZERS
+from pseudo_gumbel.step import CycleStep
 from sa2va_native.models.losses import language_loss
 from sa2va_native.models.prompts import NO_LABEL
 
 
 class Regularizer(Protocol):
-    """A named loss on the student's logits [B, T, V] for captions of B id tensors [T_i]."""
+    """A named loss on a whole step: called last, when words, costs and losses are there."""
 
     name: str
 
-    def __call__(self, logits: Tensor, captions: Sequence[Tensor], corrupted: Sequence[Tensor]) -> Tensor: ...
+    def __call__(self, step: CycleStep) -> Tensor: ...
 
 
 @REGULARIZERS.register_module()
@@ -39,9 +40,9 @@ class CaptionAnchor:
     def __init__(self, weight: float) -> None:
         self.weight = weight
 
-    def __call__(self, logits: Tensor, captions: Sequence[Tensor], corrupted: Sequence[Tensor]) -> Tensor:
-        labels = [torch.where(c == t, NO_LABEL, t) for t, c in zip(captions, corrupted, strict=True)]
-        return self.weight * language_loss(logits, _padded(labels, logits))
+    def __call__(self, step: CycleStep) -> Tensor:
+        labels = [torch.where(c == t, NO_LABEL, t) for t, c in zip(step.captions.ids, step.corrupted, strict=True)]
+        return self.weight * language_loss(step.logits, _padded(labels, step.logits))
 
 
 @REGULARIZERS.register_module()
@@ -57,9 +58,9 @@ class CaptionEntropy:
     def __init__(self, weight: float) -> None:
         self.weight = weight
 
-    def __call__(self, logits: Tensor, captions: Sequence[Tensor], corrupted: Sequence[Tensor]) -> Tensor:
-        real = _padded(list(captions), logits) != NO_LABEL
-        log_p = logits.float().log_softmax(-1)
+    def __call__(self, step: CycleStep) -> Tensor:
+        real = step.worded
+        log_p = step.logits.float().log_softmax(-1)
         entropy = -(log_p.exp() * log_p).sum(-1)
         per_sample = (entropy * real).sum(1) / real.sum(1).clamp(min=1)
         return -self.weight * per_sample.mean()

@@ -19,6 +19,10 @@ class StudentPrompts(Protocol):
     #: Ids [R] of ordinary words, which may replace words of a caption; on the CPU.
     word_ids: Tensor
 
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text that the project wrote, such as the stop word."""
+        ...
+
     def ask_segment(self, expression: str | Tensor | int, question: str) -> Tensor:
         """Ids [L] of a question for a mask, with that many word slots where the expression stands."""
         ...

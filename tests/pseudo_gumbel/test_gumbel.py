@@ -71,6 +71,16 @@ def test_noise_is_standard_gumbel_in_float32():
     assert noise.unique().numel() > 100_000
 
 
+@pytest.mark.parametrize("straight_through", [True, False])
+def test_log_probabilities_are_those_of_the_plain_softmax(straight_through):
+    """Red when they are of the tempered, perturbed or cut distribution, which is not the student's."""
+    logits = torch.randn(2, 3, 30).bfloat16().requires_grad_()
+    words = gumbel_words(logits, draws(2), temperature=0.3, top_k=5, straight_through=straight_through)
+    expected = logits.float().log_softmax(-1).gather(-1, words.ids[..., None])[..., 0]
+    torch.testing.assert_close(words.log_probs, expected)
+    assert words.log_probs.requires_grad
+
+
 def test_bfloat16_logits_are_computed_in_float32():
     words = gumbel_words(torch.randn(1, 2, 30).bfloat16(), draws(1), top_k=5, straight_through=False)
     assert words.weights.dtype == torch.float32

@@ -8,8 +8,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pseudo_gumbel.model import Captions
-from pseudo_gumbel.relaxations import SoftGumbel, StraightThroughGumbel
+from pseudo_gumbel.costs import UncertainPointCost
+from pseudo_gumbel.estimators import SoftGumbel, StraightThroughGumbel
+from pseudo_gumbel.gumbel import gumbel_words
+from pseudo_gumbel.readers import StudentReader, reader
+from pseudo_gumbel.step import Captions
 from pseudo_gumbel.teacher import EMATeacher
 from sa2va_native.errors import ConfigError
 from sa2va_native.models.losses import mask_losses
@@ -24,8 +27,15 @@ def model():
 @pytest.fixture(autouse=True)
 def _fresh(model):
     model.zero_grad(set_to_none=True)
-    model.teacher = None
-    model.words = StraightThroughGumbel(top_k=64)
+    model.teacher = model.last_step = None
+    model.estimator = StraightThroughGumbel(top_k=64)
+
+
+def recorded(model, batch):
+    """The losses of a step and the step itself."""
+    model.record_next_step = True
+    losses = model(batch, mode="loss")
+    return losses, model.last_step
 
 
 def total(losses):
@@ -103,8 +113,8 @@ def captioner_gradient(model, batch) -> float:
     kept = {}
     student_logits = model.student_logits
 
-    def keep(*args):
-        kept["logits"] = student_logits(*args)
+    def keep(step):
+        kept["logits"] = student_logits(step)
         kept["logits"].retain_grad()
         return kept["logits"]
 
@@ -119,23 +129,25 @@ def test_mask_loss_reaches_the_students_logits(model):
 
 def test_words_train_the_table_that_they_are_looked_up_in(model):
     """Red when the rows of the candidates are detached."""
-    words = model.words(torch.randn(1, 3, model.student.embedding.num_embeddings), None, [torch.Generator()])
-    model.embed_words(words).sum().backward()
+    words = gumbel_words(torch.randn(1, 3, model.student.embedding.num_embeddings), [torch.Generator()], top_k=64)
+    reader.embed_words(model.student, words).sum().backward()
     assert (model.student.embedding.weight.grad[words.ids[0]] != 0).all()
 
 
-@pytest.mark.parametrize("link", ["words", "embed_words", "masks_from_text"])
+@pytest.mark.parametrize(
+    "link", [(StraightThroughGumbel, "relax"), (reader, "embed_words"), (reader, "masks_from_text")]
+)
 def test_cutting_any_link_of_the_chain_is_seen(model, link):
     """The test above can fail: each link, when cut, gives no gradient at the logits."""
-    whole = getattr(model, link)
+    whole = getattr(*link)
 
     def cut(*args):
         args = [a.detach() if torch.is_tensor(a) else a for a in args]
-        if link == "embed_words":
-            args[0] = args[0]._replace(weights=args[0].weights.detach())
+        if link[1] == "embed_words":
+            args[1] = args[1]._replace(weights=args[1].weights.detach())
         return whole(*args)
 
-    with patch.object(model, link, side_effect=cut) if link != "words" else patch.object(model, "words", cut):
+    with patch.object(*link, cut):
         assert captioner_gradient(model, tiny_batch()) == 0.0
 
 
@@ -145,19 +157,19 @@ def test_gradient_of_the_soft_path_matches_finite_differences():
     In float64; the tolerance is that of Qwen2's norms, which compute in float32 whatever the weights are.
     """
     model = tiny_pseudo_gumbel().double().eval()
-    model.words = SoftGumbel(temperature=0.7, top_k=8)
+    model.estimator = SoftGumbel(temperature=0.7, top_k=8)
     batch = tiny_batch("cycle", 2, seed=1)  # seed 0 lies where SAM 2 changes over to another of its three masks: a jump
-    side = batch.caption_side
     with torch.no_grad():
-        pictures = model.student.encode_pictures(side)
-        captions = model.teacher_captions(pictures, side.region)
-        logits = model.student_logits(pictures, side.region, captions, captions.ids)
+        step = model.begin(batch)
+        step.captions = model.teacher_captions(step.pictures1, step.side1.region)
+        step.corrupted = step.captions.ids
+        logits = model.student_logits(step)
 
     def loss(logits):
-        words = model.words(logits, captions.padded, model.generators(batch, "gumbel"))
-        mask_logits = model.masks_from_text(pictures, model.embed_words(words), captions.lengths, batch)
+        step.logits = logits
+        step.words = model.estimator.words(step)
         # over all pixels, as the choice of points depends on the logits without being differentiable
-        return F.binary_cross_entropy_with_logits(mask_logits, side.mask.double())
+        return F.binary_cross_entropy_with_logits(model.read(step).mask_logits, step.side2.mask.double())
 
     leaf = logits.clone().requires_grad_()
     loss(leaf).backward()
@@ -204,9 +216,10 @@ def test_the_caption_is_of_side_one_and_the_mask_of_side_two(model):
     noise = torch.randint_like(one.pixel_values, 256)
 
     def step(caption_side=one, mask_side=two):
-        model.record_next_step = True
-        losses = model(batch._replace(caption_side=caption_side, mask_side=mask_side), mode="loss")
-        return losses["loss_mask"].item(), model.last_step["teacher_captions"], model.last_step["student_captions"]
+        losses, step = recorded(model, batch._replace(caption_side=caption_side, mask_side=mask_side))
+        teacher = [ids.tolist() for ids in step.captions.ids]
+        spoken = [ids[: len(caption)].tolist() for ids, caption in zip(step.words.ids, teacher, strict=True)]
+        return losses["loss_mask"].item(), teacher, spoken
 
     loss, teacher, student = step()
     unread = step(one._replace(mask=1 - one.mask, grounding_pixels=noise), two._replace(region=~two.region))
@@ -235,9 +248,11 @@ def test_the_seed_reaches_corruption_noise_points_and_wording(model):
     def draws(seed):
         model.seed = seed
         corrupted = torch.stack(model.corrupt(captions, batch)).tolist()
-        words = model.words(torch.zeros(8, 20, 100), captions.padded, model.generators(batch, "gumbel")).ids.tolist()
-        losses = model.mask_losses(mask_logits, batch.caption_side.mask, captions, batch)
-        return corrupted, words, [model.student.choose_wording(key) for key in batch.keys], float(losses["loss_mask"])
+        step = model.begin(batch)
+        step.captions, step.logits, step.mask_logits = captions, torch.zeros(8, 20, 100), mask_logits
+        words = model.estimator.words(step).ids.tolist()
+        cost = float(model.mask_costs(step)["loss_mask"].sum())
+        return corrupted, words, [model.student.choose_wording(key) for key in batch.keys], cost
 
     first, other, again = draws(0), draws(1), draws(0)
     assert first == again
@@ -247,16 +262,16 @@ def test_the_seed_reaches_corruption_noise_points_and_wording(model):
 def test_words_after_the_end_of_a_caption_have_no_effect(model):
     """Caption length mask: what stands past T_i in text_embeds reaches neither the mask nor the gradient."""
     batch = tiny_batch("cycle", 2)
-    pictures = model.student.encode_pictures(batch.caption_side)
+    step = model.begin(batch)
+    step.captions = Captions([torch.arange(3), torch.arange(5)], [True, True])
     embeds = torch.randn(2, 5, 128, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    lengths = torch.tensor([3, 5])
-    masks = model.masks_from_text(pictures, embeds, lengths, batch)
+    masks = reader.masks_from_text(model.student, step, embeds)
     masks.sum().backward()
     assert embeds.grad[0, :3].abs().sum() > 0
     assert embeds.grad[0, 3:].abs().sum() == 0
     junk = embeds.detach().clone()
     junk[0, 3:] = 100.0
-    assert torch.equal(model.masks_from_text(pictures, junk, lengths, batch), masks)
+    assert torch.equal(reader.masks_from_text(model.student, step, junk), masks)
 
 
 def test_an_empty_caption_is_weighed_zero_and_counted(model):
@@ -313,48 +328,36 @@ def test_a_human_expression_takes_the_supervised_path(model):
 def test_losses_are_those_of_the_predicted_mask(model):
     """Red when the loss is taken on another picture's mask, or on other points than the keyed ones."""
     batch = tiny_batch("cycle", 2, two_frames=True)
-    with patch.object(model, "masks_from_text", wraps=model.masks_from_text) as spy:
-        seen = {}
-        spy.side_effect = lambda *a: seen.setdefault("masks", type(model).masks_from_text(model, *a))
-        losses = model(batch, mode="loss")
+    losses, step = recorded(model, batch)
     expected = mask_losses(
-        seen["masks"], batch.mask_side.mask, model.generators(batch, "points"), **model.student.mask_loss
+        step.mask_logits, batch.mask_side.mask, model.generators(batch, "points"), **model.student.mask_loss
     )
     assert torch.equal(losses["loss_mask"], expected["loss_mask"])
 
 
-def test_recording_for_the_panel(model):
-    model.record_next_step = True
+def test_a_step_is_recorded_when_asked_and_without_its_graph(model):
+    """Red when every step is kept, or a kept one holds all activations until the panel is drawn."""
     model(tiny_batch("cycle", 2), mode="loss")
-    step = model.last_step
+    assert model.last_step is None
+    losses, step = recorded(model, tiny_batch("cycle", 2))
     assert not model.record_next_step
-    assert len(step["teacher_captions"]) == 2
-    assert 0 <= step["agreement"] <= 1
-    assert step["pred_mask"].shape == step["gt_mask"].shape == (32, 32)
+    kept = [step.logits, step.text_embeds, step.mask_logits, *step.words, *step.costs.values(), *step.losses.values()]
+    assert not any(tensor.requires_grad for tensor in kept)
+    assert losses["loss_mask"].requires_grad
+    assert torch.equal(step.losses["loss_mask"], losses["loss_mask"])
 
 
-def test_agreement_and_stops_are_those_of_the_captions(model):
-    """Red when the padding counts as agreement, or a caption cut at the length limit counts as ended."""
-    model.record_next_step = True
-    captions = Captions([torch.arange(30, 31), torch.arange(40, 46)], [True, False])
-    logits = torch.zeros(2, 6, model.student.embedding.num_embeddings)
-    logits[..., 0] = 9.0  # the id that pads
-    logits[1, 2:5, 0], logits[1, 2, 42], logits[1, 3, 43] = 0.0, 9.0, 9.0
-    with (
-        patch.object(model, "teacher_captions", return_value=captions),
-        patch.object(model, "student_logits", return_value=logits),
-    ):
-        model(tiny_batch("cycle", 2), mode="loss")
-    assert model.last_step["agreement"] == pytest.approx(2 / 7)
-    assert model.last_step["stopped"] == [True, False]
-    assert model.last_step["caption_lengths"] == [1, 6]
+def test_the_cost_is_the_methods_with_the_students_points(model):
+    assert isinstance(model.reader, StudentReader)
+    assert isinstance(model.cost, UncertainPointCost)
+    assert model.cost.num_points == model.student.mask_loss["num_points"] == 196
 
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
         (dict(mask_ratio=1.5), "mask_ratio=1.5"),
-        (dict(words=dict(type=StraightThroughGumbel, top_k=10_000)), "top_k=10000"),
+        (dict(estimator=dict(type=StraightThroughGumbel, top_k=10_000)), "top_k=10000"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(overrides, message):
@@ -376,18 +379,3 @@ def test_captions_and_corruption_hold_words_only(model):
         -1, torch.tensor([prompts.image_id, prompts.seg_id]), 1e4)):  # fmt: skip
         spoken = model.teacher_captions(model.student.encode_pictures(batch.caption_side), batch.caption_side.region)
     assert all(special.isdisjoint(ids.tolist()) for ids in spoken.ids)
-
-
-def test_the_teachers_mask_side_passes_gradient_to_the_captioner_alone(model):
-    """Same mask as the student's when both have the same weights; red when its weights learn, or the words do not."""
-    batch = tiny_batch("cycle", 2)
-    ours = model(batch, mode="loss")
-    model.teacher = EMATeacher(model)
-    with patch.object(model, "mask_side", "teacher"):
-        theirs = model(batch, mode="loss")
-        torch.testing.assert_close(theirs["loss_mask"], ours["loss_mask"])
-        total(theirs).backward()
-    assert parts_with_gradient(model) == {"lora", "projector", "embeddings"}
-    model.teacher.shadow["student.text_hidden_fcs.2.weight"].zero_()
-    with patch.object(model, "mask_side", "teacher"):
-        assert not torch.equal(model(batch, mode="loss")["loss_mask"], theirs["loss_mask"])

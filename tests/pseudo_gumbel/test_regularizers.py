@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from pseudo_gumbel.regularizers import CaptionAnchor, CaptionEntropy
-from tests.tiny import tiny_batch, tiny_pseudo_gumbel
+from pseudo_gumbel.step import Captions
+from tests.tiny import cycle_step, tiny_batch, tiny_pseudo_gumbel
 
 
 def test_anchor_asks_for_the_teachers_word_at_corrupted_places_only():
@@ -15,7 +16,8 @@ def test_anchor_asks_for_the_teachers_word_at_corrupted_places_only():
     captions = [torch.tensor([0, 1, 2]), torch.tensor([3])]
     corrupted = [torch.tensor([0, 4, 2]), torch.tensor([3])]
     expected = 0.3 * F.cross_entropy(logits[0, 1:2], torch.tensor([1])) / 2
-    torch.testing.assert_close(CaptionAnchor(0.3)(logits, captions, corrupted), expected)
+    step = cycle_step(logits, Captions(captions, [True, True]), corrupted=corrupted)
+    torch.testing.assert_close(CaptionAnchor(0.3)(step), expected)
 
 
 def test_entropy_of_uniform_words_is_the_log_of_the_vocabulary():
@@ -23,7 +25,8 @@ def test_entropy_of_uniform_words_is_the_log_of_the_vocabulary():
     logits = torch.zeros(2, 3, 5)
     logits[1, 1:] = torch.tensor([100.0, 0, 0, 0, 0])
     captions = [torch.tensor([0, 1, 2]), torch.tensor([3])]
-    torch.testing.assert_close(CaptionEntropy(0.1)(logits, captions, captions), -0.1 * torch.tensor(5.0).log())
+    step = cycle_step(logits, Captions(captions, [True, True]))
+    torch.testing.assert_close(CaptionEntropy(0.1)(step), -0.1 * torch.tensor(5.0).log())
 
 
 def test_regularizers_are_added_by_config_and_reach_the_captioner():

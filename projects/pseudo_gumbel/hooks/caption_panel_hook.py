@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,11 +12,35 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from PIL import Image
+from torch import Tensor
 
 from pseudo_gumbel.caption_stats import caption_statistics
 from pseudo_gumbel.panel import draw_panel
+from pseudo_gumbel.step import CycleStep
 from sa2va_native.engine.run.before_step import accumulation_steps, just_stepped, optimizer_steps
 from sa2va_native.parallel.unwrap import unwrap_model
+
+
+class Said(NamedTuple):
+    """What was said in a step, as text."""
+
+    teacher: list[str]  #: B captions
+    student: list[str]  #: B captions that were read; of several readings the first
+    agreement: float  #: share of caption tokens where the student's likeliest token is the teacher's, 0..1
+
+
+def said(step: CycleStep, decode: Callable[[Tensor], str]) -> Said:
+    """Decodes the captions of a step."""
+    captions, words = step.captions, step.words.ids[:: step.readings].cpu()
+    spoken = [ids[:length] for ids, length in zip(words, captions.lengths.tolist(), strict=True)]
+    positions = step.worded.cpu()
+    teacher = torch.cat([ids.cpu() for ids in captions.ids])
+    agrees = step.logits.argmax(-1).cpu()[positions] == teacher
+    return Said(
+        [decode(ids) for ids in captions.ids],
+        [decode(ids) for ids in spoken],
+        float(agrees.float().mean()) if len(agrees) else 0.0,
+    )
 
 
 @HOOKS.register_module()
@@ -44,33 +69,27 @@ class CaptionPanelHook(Hook):
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
         model: Any = unwrap_model(runner.model)
-        step = getattr(model, "last_step", None)
+        step: CycleStep | None = getattr(model, "last_step", None)
         if step is None or not is_main_process():
             return
         model.last_step = None
-        for name, value in caption_statistics(
-            step["teacher_captions"], step["caption_lengths"], step["stopped"], step["agreement"]
-        ).items():
+        words = said(step, model.student.prompts.decode)
+        lengths, stopped = step.captions.lengths.tolist(), step.captions.stopped
+        for name, value in caption_statistics(words.teacher, lengths, stopped, words.agreement).items():
             runner.message_hub.update_scalar(f"train/caption/{name}", value)
         number = optimizer_steps(runner) + (not just_stepped(runner))
-        panel = self.draw(step, number)
+        panel = self.draw(step, words, number)
         path = Path(runner.work_dir) / "panels" / f"step_{number:06d}.png"
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(panel).save(path)
         runner.visualizer.add_image("panel", panel, step=runner.iter + 1)
 
-    def draw(self, step: dict[str, Any], number: int) -> np.ndarray:
-        """The panel of one recorded step as (height, width, 3) uint8."""
-        image, mask_image = (step[name].permute(1, 2, 0).numpy() for name in ("picture", "mask_picture"))
-        masks = [_array(step[key]) for key in ("region_mask", "pred_mask", "gt_mask")]
-        region, pred, true = masks
+    def draw(self, step: CycleStep, words: Said, number: int) -> np.ndarray:
+        """The panel of a step's first sample as (height, width, 3) uint8; of several readings the first."""
+        image, mask_image = (side.pixel_values[0].cpu().permute(1, 2, 0).numpy() for side in (step.side1, step.side2))
+        masks = step.side1.mask[0], step.mask_logits[0].float().sigmoid(), step.side2.mask[0]
+        region, pred, true = (mask.float().cpu().numpy() for mask in masks)
         union = ((pred > 0.5) | (true > 0.5)).sum()
         iou = ((pred > 0.5) & (true > 0.5)).sum() / union if union else 1.0
-        footer = f"step {number}   IoU {iou:.2f}   caption agreement {float(step['agreement']):.2f}"
-        return draw_panel(
-            image, region, mask_image, pred, true, step["teacher_caption"], step["student_caption"], footer
-        )
-
-
-def _array(mask: Any) -> np.ndarray:
-    return torch.as_tensor(mask).detach().float().cpu().numpy()
+        footer = f"step {number}   IoU {iou:.2f}   caption agreement {words.agreement:.2f}"
+        return draw_panel(image, region, mask_image, pred, true, words.teacher[0], words.student[0], footer)

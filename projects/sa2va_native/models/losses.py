@@ -6,6 +6,7 @@ Shapes: B batch, P points, h w mask size, T tokens, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -66,7 +67,7 @@ def point_dice(point_logits: Tensor, point_labels: Tensor, smooth: float = 1.0) 
     return 1 - (2 * overlap + smooth) / (probabilities.sum(1) + point_labels.sum(1) + smooth)
 
 
-def mask_losses(
+def sample_mask_losses(
     mask_logits: Tensor,
     gt_masks: Tensor,
     generators: Sequence[torch.Generator],
@@ -76,24 +77,41 @@ def mask_losses(
     importance: float = 0.75,
     bce_weight: float = 2.0,
     dice_weight: float = 0.5,
-    sample_weights: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """Weighted ``loss_mask`` (BCE) and ``loss_dice`` on uncertain points, each a mean over the batch, in float32.
+    """Weighted ``loss_mask`` (BCE) and ``loss_dice`` on uncertain points, each [B] by sample, in float32.
 
     Args:
         mask_logits: [B, h, w].
         gt_masks: [B, h, w] in {0, 1}.
         generators: B generators, one a sample.
-        sample_weights: [B]; 0 takes a sample out without changing the divisor B, which all ranks share.
+        num_points: see :func:`uncertain_points`, as ``oversample`` and ``importance``.
+        bce_weight: factor of the cross-entropy.
+        dice_weight: factor of the dice loss.
     """
     logits = mask_logits.float()
     points = uncertain_points(logits, generators, num_points, oversample, importance)
     point_logits = sample_points(logits, points)
     point_labels = sample_points(gt_masks.float(), points)
-    weights = sample_weights if sample_weights is not None else logits.new_ones(len(logits))
     return {
-        "loss_mask": bce_weight * (weights * point_bce(point_logits, point_labels)).mean(),
-        "loss_dice": dice_weight * (weights * point_dice(point_logits, point_labels)).mean(),
+        "loss_mask": bce_weight * point_bce(point_logits, point_labels),
+        "loss_dice": dice_weight * point_dice(point_logits, point_labels),
+    }
+
+
+def mask_losses(
+    mask_logits: Tensor,
+    gt_masks: Tensor,
+    generators: Sequence[torch.Generator],
+    *,
+    bce_weight: float = 2.0,
+    dice_weight: float = 0.5,
+    **options: Any,
+) -> dict[str, Tensor]:
+    """:func:`sample_mask_losses` as means over the batch; ``options`` are its own."""
+    losses = sample_mask_losses(mask_logits, gt_masks, generators, bce_weight=1, dice_weight=1, **options)
+    return {
+        "loss_mask": bce_weight * losses["loss_mask"].mean(),
+        "loss_dice": dice_weight * losses["loss_dice"].mean(),
     }
 
 

@@ -13,7 +13,11 @@ from mmengine.logging import MessageHub
 from PIL import Image
 from torch import nn
 
-from pseudo_gumbel.hooks.caption_panel_hook import CaptionPanelHook
+from pseudo_gumbel.gumbel import hard_words
+from pseudo_gumbel.hooks.caption_panel_hook import CaptionPanelHook, said
+from pseudo_gumbel.step import Captions, CycleStep
+from sa2va_native.structures import Side
+from tests.tiny import cycle_step
 
 
 class Wrapper:
@@ -32,6 +36,7 @@ def make_runner(work_dir: Path) -> Any:
     model = nn.Linear(1, 1)
     model.last_step = None  # type: ignore[assignment]
     model.record_next_step = False  # type: ignore[assignment]
+    model.student = SimpleNamespace(prompts=SimpleNamespace(decode=decode))  # type: ignore[assignment]
     return SimpleNamespace(
         model=model,
         optim_wrapper=Wrapper(),
@@ -43,23 +48,30 @@ def make_runner(work_dir: Path) -> Any:
     )
 
 
-def record() -> dict[str, Any]:
-    mask = torch.zeros(16, 16)
-    mask[4:12, 4:12] = 1
-    return {
-        "picture": torch.full((3, 32, 32), 90, dtype=torch.uint8),
-        "mask_picture": torch.full((3, 32, 32), 200, dtype=torch.uint8),
-        "region_mask": mask,
-        "pred_mask": mask * 0.9,
-        "gt_mask": mask,
-        "teacher_caption": "a dog",
-        "student_caption": "a cat",
-        "teacher_captions": ["a dog", "a cat"],
-        "student_captions": ["a cat", "a cat"],
-        "caption_lengths": [2, 4],
-        "stopped": [True, False],
-        "agreement": 0.5,
-    }
+VOCABULARY = ["a", "dog", "cat"]
+A, DOG, CAT = range(3)
+
+
+def decode(ids: torch.Tensor) -> str:
+    return " ".join(VOCABULARY[i] for i in ids)
+
+
+def record(readings: int = 1) -> CycleStep:
+    """The teacher says "a dog" and "a cat a cat"; the student would say "a cat" and "a cat dog dog", and reads that."""
+    mask = torch.zeros(2, 16, 16)
+    mask[:, 4:12, 4:12] = 1
+    side1, side2 = (
+        Side(torch.full((2, 3, 32, 32), grey, dtype=torch.uint8), torch.empty(0), torch.empty(0), mask)
+        for grey in (90, 200)
+    )
+    captions = Captions([torch.tensor([A, DOG]), torch.tensor([A, CAT, A, CAT])], [True, False])
+    ids = torch.tensor([[A, CAT, A, A], [A, CAT, DOG, DOG]])
+    logits = 9.0 * torch.nn.functional.one_hot(ids, 3)
+    words = hard_words(ids.repeat_interleave(readings, 0), torch.zeros(2 * readings, 4))
+    mask_logits = (4 * mask - 2).repeat_interleave(readings, 0)
+    step = cycle_step(logits, captions, readings=readings, words=words, mask_logits=mask_logits)
+    step.batch = step.batch._replace(caption_side=side1, mask_side=side2)
+    return step
 
 
 def run(hook: CaptionPanelHook, runner: Any, kinds: list[str]) -> list[int]:
@@ -94,13 +106,25 @@ def test_scalars_are_logged(tmp_path: Path) -> None:
         name.removeprefix("train/caption/"): buffer.current() for name, buffer in runner.message_hub.log_scalars.items()
     }
     assert logged == pytest.approx(
-        {"length": 3, "stop_rate": 0.5, "distinct_1": 0.75, "distinct_2": 1.0, "agreement": 0.5}
+        {"length": 3, "stop_rate": 0.5, "distinct_1": 0.5, "distinct_2": 0.75, "agreement": 0.5}
     )
+
+
+@pytest.mark.parametrize("readings", [1, 3])
+def test_what_was_said_is_decoded_without_padding(readings: int) -> None:
+    """Red when padding counts as agreement or is shown, or a reading of sample 1 passes for sample 2's."""
+    assert said(record(readings), decode) == (["a dog", "a cat a cat"], ["a cat", "a cat dog dog"], 0.5)
+
+
+def test_a_batch_that_says_nothing_agrees_in_nothing() -> None:
+    step = record()
+    nothing = cycle_step(step.logits, Captions([torch.tensor([]).long()] * 2, [True, True]), words=step.words)
+    assert said(nothing, decode) == (["", ""], ["", ""], 0.0)
 
 
 def test_pictures_are_shown_in_their_colours(tmp_path: Path) -> None:
     """Red when a picture is shown as floats, whose values would wrap round."""
     hook = CaptionPanelHook()
-    panel = hook.draw(record(), 1)
+    panel = hook.draw(record(), said(record(), decode), 1)
     assert (panel == 90).all(-1).any()
     assert (panel == 200).all(-1).any()

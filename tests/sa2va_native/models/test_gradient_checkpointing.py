@@ -63,7 +63,7 @@ def test_the_teachers_mask_side_is_computed_again_with_the_teachers_weights() ->
     """Red when the backward pass computes the layers again after the teacher's weights are gone."""
     found = []
     for checkpointing in (False, True):
-        model = cycle_model(checkpointing, mask_side="teacher")
+        model = cycle_model(checkpointing, reader=dict(type="TeacherReader"))
         model.teacher = EMATeacher(model)
         with torch.no_grad():
             for part in ("lora", "embeddings"):

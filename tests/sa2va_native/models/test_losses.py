@@ -10,6 +10,7 @@ from sa2va_native.models.losses import (
     mask_losses,
     point_bce,
     point_dice,
+    sample_mask_losses,
     sample_points,
     uncertain_points,
 )
@@ -62,11 +63,20 @@ def test_weights_of_the_two_terms():
     torch.testing.assert_close(losses["loss_dice"], torch.tensor(0.5 * (1 - 11 / 16)))
 
 
-def test_a_sample_of_weight_zero_leaves_the_divisor():
-    logits, masks = torch.zeros(2, 8, 8), torch.ones(2, 8, 8)
-    half = mask_losses(logits, masks, draws(2), num_points=10, sample_weights=torch.tensor([1.0, 0.0]))
-    full = mask_losses(logits, masks, draws(2), num_points=10)
-    torch.testing.assert_close(half["loss_mask"], full["loss_mask"] / 2)
+def test_losses_by_sample_average_to_those_of_the_batch():
+    """Red when a sample's loss depends on its neighbours, or the two forms weigh the terms differently."""
+    draw = torch.Generator().manual_seed(0)
+    logits, masks = torch.randn(3, 16, 16, generator=draw), (torch.rand(3, 16, 16, generator=draw) > 0.5).float()
+    whole = mask_losses(logits, masks, draws(3), num_points=50, bce_weight=3.0, dice_weight=0.7)
+    by_sample = sample_mask_losses(logits.bfloat16(), masks, draws(3), num_points=50)
+    assert {name: (one.shape, one.dtype) for name, one in by_sample.items()} == {
+        name: ((3,), torch.float32) for name in ("loss_mask", "loss_dice")
+    }
+    by_sample = sample_mask_losses(logits, masks, draws(3), num_points=50, bce_weight=3.0, dice_weight=0.7)
+    alone = sample_mask_losses(logits[2:], masks[2:], draws(3)[2:], num_points=50, bce_weight=3.0, dice_weight=0.7)
+    for name, loss in whole.items():
+        torch.testing.assert_close(by_sample[name].mean(), loss)
+        assert torch.equal(by_sample[name][2:], alone[name])
 
 
 def test_language_loss_is_a_mean_per_sample():

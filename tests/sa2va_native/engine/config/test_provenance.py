@@ -22,7 +22,7 @@ def test_the_last_file_that_set_a_value_is_named() -> None:
         ("default_hooks", "ema_teacher", "decay"): "ablations/no_ema.py",
         ("default_hooks", "caption_panel", "interval"): "pseudo_gumbel_tiny.py",
         ("default_hooks", "logger", "interval"): "_base_/default_runtime.py",
-        ("model", "words", "temperature"): "pseudo_gumbel_4b.py",
+        ("model", "estimator", "temperature"): "pseudo_gumbel_4b.py",
         # `sa2va=model` only puts the base's dict elsewhere
         ("model", "sa2va", "lora", "r"): "_base_/models/sa2va_tiny.py",
         ("train_dataloader", "dataset", "sources", 0, "dataset", "split"): "pseudo_gumbel_tiny.py",
@@ -51,7 +51,7 @@ def test_the_tool_shows_values_and_their_files() -> None:
     """Child, base and command line in one picture. Red when an override is shown as the file's, or not at all."""
     tool, only = (
         ROOT / "tools/print_config.py",
-        ["--only", "optim_wrapper.optimizer", "model.sa2va.lora", "model.words"],
+        ["--only", "optim_wrapper.optimizer", "model.sa2va.lora", "model.estimator"],
     )
     override = ["--cfg-options", "optim_wrapper.optimizer.lr=0.5"]
     (ended,) = call_tool(tool, CONFIGS / "pseudo_gumbel_4b.py", *only, *override)

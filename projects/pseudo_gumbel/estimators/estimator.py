@@ -1,0 +1,43 @@
+"""What every estimator has in common."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor
+
+from pseudo_gumbel.gumbel import Words
+from pseudo_gumbel.step import CycleStep
+
+
+class Estimator(Protocol):
+    """Decides which words are read (step 4), and what the captioner learns from what they cost (step 6).
+
+    In between the reader turns the words into masks. Inherit from this class for the defaults;
+    docs/extending/estimator.md has an example. All ranks must do the same forward passes, whatever captions they hold:
+    the number of readings is fixed, and an empty caption is read like any other and weighs nothing
+    (:attr:`CycleStep.spoken`).
+    """
+
+    readings: int = 1  #: S, how often each sample is read
+    reads_with_gradient: bool = True  #: whether gradient flows through the reading, to words and reader
+    rates_stop: bool = False  #: whether the logits go on through the stop word, where the caption has one
+
+    def check(self, vocabulary: int) -> None:
+        """Refuse options that do not fit a vocabulary of this size; called once, when the model is built.
+
+        Raises:
+            ConfigError: naming the option.
+        """
+
+    def words(self, step: CycleStep) -> Words:
+        """Step 4: the words that are read, N = B * S rows, those of a sample one after the other."""
+        ...
+
+    def losses(self, step: CycleStep) -> dict[str, Tensor]:
+        """Step 6: scalars from the readings' costs [N] and words.
+
+        What has "loss" in its name is summed and trained on, all else is logged. Each is a mean over the B samples,
+        silent ones counted, so that the mean over ranks is that of the joint batch.
+        """
+        ...

@@ -1,0 +1,77 @@
+"""Pathwise estimators: the mask loss flows back through the reader into differentiable words."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from pseudo_gumbel.estimators.estimator import Estimator
+from pseudo_gumbel.gumbel import Words, gumbel_words, hard_words, log_probabilities
+from pseudo_gumbel.registry import ESTIMATORS
+from pseudo_gumbel.step import CycleStep
+from sa2va_native.errors import ConfigError
+
+
+class Pathwise(Estimator):
+    """Trains on the costs themselves; a subclass says how logits become words."""
+
+    def losses(self, step: CycleStep) -> dict[str, Tensor]:
+        weights = step.per_reading(step.spoken)
+        return {name: (weights * cost).mean() for name, cost in step.costs.items()}
+
+
+@ESTIMATORS.register_module()
+class StraightThroughGumbel(Pathwise):
+    """The method: the words are hard, the gradient is that of the soft distribution.
+
+    Args:
+        temperature: tau > 0.
+        top_k: candidates a position, 1..V.
+    """
+
+    straight_through = True
+
+    def __init__(self, temperature: float = 0.7, top_k: int = 128) -> None:
+        self.temperature, self.top_k = temperature, top_k
+
+    def check(self, vocabulary: int) -> None:
+        if self.top_k > vocabulary:
+            raise ConfigError(
+                f"estimator.top_k={self.top_k} with a vocabulary of {vocabulary}: choose top_k <= {vocabulary}"
+            )
+
+    def words(self, step: CycleStep) -> Words:
+        return self.relax(step.logits, step)
+
+    def relax(self, logits: Tensor, step: CycleStep) -> Words:
+        """Words from logits [B, T, V]."""
+        return gumbel_words(
+            logits,
+            step.generators("gumbel"),
+            temperature=self.temperature,
+            top_k=self.top_k,
+            straight_through=self.straight_through,
+        )
+
+
+@ESTIMATORS.register_module()
+class SoftGumbel(StraightThroughGumbel):
+    """Ablation: the reader reads the soft mixture of words itself."""
+
+    straight_through = False
+
+
+@ESTIMATORS.register_module()
+class DetachedGumbel(StraightThroughGumbel):
+    """Ablation: the same sampled words, with the gradient to the captioner cut."""
+
+    def words(self, step: CycleStep) -> Words:
+        return self.relax(step.logits.detach(), step)
+
+
+@ESTIMATORS.register_module()
+class TeacherWords(Pathwise):
+    """Control: plain self-training on the teacher's hard caption; the student's logits are not used."""
+
+    def words(self, step: CycleStep) -> Words:
+        ids = step.captions.padded[:, : step.logits.shape[1]].to(step.logits.device)
+        return hard_words(ids, log_probabilities(step.logits.detach(), ids[..., None]).squeeze(-1))

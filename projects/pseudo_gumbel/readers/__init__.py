@@ -1,0 +1,7 @@
+"""Who reads the words and draws the mask: each reader is a class, picked by ``model.reader`` in the config."""
+
+from pseudo_gumbel.readers.frozen_reader import FrozenReader
+from pseudo_gumbel.readers.student_reader import StudentReader
+from pseudo_gumbel.readers.teacher_reader import TeacherReader
+
+__all__ = ["FrozenReader", "StudentReader", "TeacherReader"]

@@ -1,0 +1,116 @@
+"""A float32 copy of what is trained, which can take the student's place for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from sa2va_native.errors import CheckpointError, ConfigError, did_you_mean
+from sa2va_native.parallel.parameters import (
+    full_shape,
+    gather_slices,
+    is_partitioned,
+    local_tensor,
+    release_gathered,
+    stop_fetching_ahead,
+    take_slice,
+    trainable_parameters,
+)
+
+
+class Shadow:
+    """A float32 copy of the trained parameters, by name.
+
+    Frozen parameters are shared with the student, so the copy costs 4 bytes per *trained* parameter. Under ZeRO-3 each
+    rank keeps the copy of its own slices.
+
+    Args:
+        student: the bare model; its trained parameters are copied.
+    """
+
+    role = "shadow"  #: what it is, for messages
+
+    def __init__(self, student: nn.Module) -> None:
+        self.params = trainable_parameters(student)
+        self.shadow = {name: local_tensor(param).detach().float().clone() for name, param in self.params.items()}
+
+    @contextmanager
+    def applied_to(self, model: nn.Module) -> Iterator[None]:
+        """The model computes with the copy's weights inside the context, and is the student again after it.
+
+        Tensors are exchanged, not copied, so that the student comes back bit for bit. Use it under
+        ``torch.no_grad()``, around whole forwards of submodules, on all ranks.
+
+        Args:
+            model: the student, or any module that has it as submodule.
+        """
+        stop_fetching_ahead(self.params.values())
+        for param in self.params.values():
+            release_gathered(param)
+        student = {name: local_tensor(param).data for name, param in self.params.items()}
+        try:
+            for name, param in self.params.items():
+                _owner(param).data = self.shadow[name].to(student[name].dtype)
+            yield
+        finally:
+            for name, param in self.params.items():
+                _owner(param).data = student[name]
+                release_gathered(param)  # ZeRO-3 may have kept the copy's whole tensor
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The copy's tensors in the student's type, by name.
+
+        Raises:
+            ConfigError: under ZeRO-3, where no rank has whole tensors.
+        """
+        if self.is_partitioned:
+            raise ConfigError(
+                f"the {self.role}'s whole tensors are asked for, which ZeRO-3 splits: use ZeRO-1 or ZeRO-2"
+            )
+        return {name: self.shadow[name].to(param.dtype) for name, param in self.params.items()}
+
+    @property
+    def is_partitioned(self) -> bool:
+        """Whether ranks hold slices (ZeRO-3) instead of all holding everything."""
+        return any(is_partitioned(param) for param in self.params.values())
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Whole float32 tensors on the CPU, by name; the same for every sharding. A collective under ZeRO-3."""
+        return {name: gather_slices(param, self.shadow[name]).cpu().clone() for name, param in self.params.items()}
+
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Restores :meth:`state_dict`.
+
+        Raises:
+            CheckpointError: a name is missing or unexpected, or a shape differs; nothing is loaded then.
+        """
+        missing = self.params.keys() - state.keys()
+        if missing:
+            name = sorted(missing)[0]
+            near = did_you_mean(name, state.keys()) if state else "It is empty."
+            raise CheckpointError(
+                f"the checkpoint's {self.role} lacks {len(missing)} of the {len(self.params)} trained tensors, "
+                f"e.g. {name}. {near} Train the same parts as in that run."
+            )
+        unexpected = state.keys() - self.params.keys()
+        if unexpected:
+            raise CheckpointError(
+                f"the checkpoint's {self.role} has {len(unexpected)} tensors that this run does not train, e.g. "
+                f"{sorted(unexpected)[0]}. Train the same parts as in that run."
+            )
+        for name, param in self.params.items():
+            if tuple(state[name].shape) != full_shape(param):
+                raise CheckpointError(
+                    f"{self.role} tensor {name} has shape {tuple(state[name].shape)} in the checkpoint and "
+                    f"{full_shape(param)} in the model. Use the config that wrote the checkpoint."
+                )
+        for name, param in self.params.items():
+            self.shadow[name].copy_(take_slice(param, state[name].to(self.shadow[name].device, torch.float32)))
+
+
+def _owner(param: nn.Parameter) -> torch.Tensor:
+    """The tensor object whose ``.data`` is exchanged: the parameter, or its ZeRO-3 slice."""
+    return param.ds_tensor if is_partitioned(param) else param  # type: ignore[attr-defined]

@@ -1,0 +1,124 @@
+"""One step of the cycle as a value."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from pseudo_gumbel.gumbel import Words
+from sa2va_native.models.sa2va import Pictures
+from sa2va_native.randomness.generators import generators
+from sa2va_native.structures import Batch, Side
+
+
+class Captions(NamedTuple):
+    """The teacher's captions of a batch, without stop words."""
+
+    ids: list[Tensor]  #: B id tensors [T_i]; T_i may be 0 when the teacher had nothing to say
+    stopped: list[bool]  #: whether a stop word ended the caption, or the length limit did
+
+    @property
+    def lengths(self) -> Tensor:
+        """[B] number of real tokens."""
+        return torch.tensor([len(ids) for ids in self.ids])
+
+    @property
+    def padded(self) -> Tensor:
+        """[B, T] ids, zeros past the end; T >= 1."""
+        return pad_sequence([*self.ids, torch.zeros(1, dtype=torch.long)], batch_first=True)[:-1]
+
+    def with_stop(self, rows: Sequence[Tensor], stop_ids: Tensor) -> list[Tensor]:
+        """``rows`` [T_i], each followed by the tokens of the stop word [E] where the caption did stop."""
+        return [torch.cat([ids, stop_ids]) if stop else ids for ids, stop in zip(rows, self.stopped, strict=True)]
+
+
+@dataclass(repr=False, eq=False)
+class CycleStep:
+    """Everything of one cycle step. The model fills it step by step; a field that is not there yet cannot be read.
+
+    B samples; N = B * S readings, the S readings of sample i in the rows i * S .. i * S + S - 1.
+    """
+
+    # what the step starts from
+    batch: Batch
+    seed: int  #: of all random draws
+    readings: int  #: S, how often each sample is read
+    pictures1: Pictures  #: picture 1, encoded once
+    pictures2: Pictures  #: picture 2, encoded once; the same value where it is the same picture
+    stop_ids: Tensor  #: [E] tokens of the stop word if the estimator wants it rated, else none
+    ask_teacher: Callable[[CycleStep], Tensor]  #: see :attr:`teacher_logits`
+
+    captions: Captions = field(init=False)  #: step 1
+    corrupted: list[Tensor] = field(init=False)  #: step 2: B id tensors [T_i]
+    logits: Tensor = field(init=False)  #: step 3: [B, T, V], with the stop word [B, T + E, V]; arbitrary past the end
+    words: Words = field(init=False)  #: step 4: N rows
+    text_embeds: Tensor = field(init=False)  #: step 5: [N, T, D] in the reader's input embedding space
+    mask_logits: Tensor = field(init=False)  #: step 5: [N, h, w] of picture 2
+    costs: dict[str, Tensor] = field(init=False)  #: step 6: [N] float32 each, by name
+    losses: dict[str, Tensor] = field(init=False)  #: step 6: what is trained on
+
+    @property
+    def side1(self) -> Side:
+        """The caption side: picture 1 and its region."""
+        return self.batch.caption_side
+
+    @property
+    def side2(self) -> Side:
+        """The mask side; for still pictures the same as side 1."""
+        return self.batch.mask_side or self.batch.caption_side
+
+    @property
+    def cost(self) -> Tensor:
+        """[N] what a reading costs in all."""
+        return torch.stack(list(self.costs.values())).sum(0)
+
+    @property
+    def spoken(self) -> Tensor:
+        """[B] float32: 0 where the caption is empty, so that the sample weighs nothing; else 1."""
+        return (self.captions.lengths > 0).to(self.logits.device, torch.float32)
+
+    @property
+    def rated(self) -> Tensor:
+        """[B, T or T + E] bool: which positions of the logits belong to the caption (and its stop word)."""
+        lengths = self.captions.lengths + torch.tensor(self.captions.stopped) * len(self.stop_ids)
+        return (torch.arange(self.logits.shape[1]) < lengths[:, None]).to(self.logits.device)
+
+    @property
+    def worded(self) -> Tensor:
+        """[B, T or T + E] bool: which positions of the logits hold a word of the caption."""
+        positions = torch.arange(self.logits.shape[1])
+        return (positions < self.captions.lengths[:, None]).to(self.logits.device)
+
+    @cached_property
+    def teacher_logits(self) -> Tensor:
+        """Logits of the teacher, laid out as ``logits``: it reads its own caption. No gradient; known after step 1.
+
+        A forward pass when first asked for: ask on all ranks or on none.
+        """
+        return self.ask_teacher(self)
+
+    def generators(self, purpose: str) -> list[torch.Generator]:
+        """B generators, one a sample, keyed by seed, step and sample."""
+        return generators(self.seed, self.batch.keys, purpose)
+
+    def per_reading(self, values: Tensor) -> Tensor:
+        """Values [B, ...] of the samples for their readings, [N, ...]."""
+        return values if self.readings == 1 else values.repeat_interleave(self.readings, 0)
+
+    def detached(self) -> CycleStep:
+        """A copy that keeps no graph alive."""
+        step = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                setattr(step, name, value.detach())
+            elif isinstance(value, dict):
+                setattr(step, name, {key: one.detach() for key, one in value.items()})
+        step.words = Words(*(one.detach() for one in self.words))
+        return step

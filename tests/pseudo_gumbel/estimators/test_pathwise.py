@@ -1,0 +1,51 @@
+"""Words that gradient flows through: method, ablations and control differ in what they say they differ in."""
+
+from __future__ import annotations
+
+import torch
+
+from pseudo_gumbel.estimators import DetachedGumbel, SoftGumbel, StraightThroughGumbel, TeacherWords
+from pseudo_gumbel.estimators.estimator import Estimator
+from pseudo_gumbel.gumbel import Words
+from pseudo_gumbel.step import Captions
+from tests.tiny import cycle_step
+
+TEACHER = Captions([torch.tensor([3, 1, 4]), torch.tensor([1, 5])], [True, False])
+
+
+def words(estimator: Estimator, logits: torch.Tensor) -> Words:
+    return estimator.words(cycle_step(logits, TEACHER))
+
+
+def test_all_gumbel_words_are_the_same_hard_words() -> None:
+    """Red when an ablation changes the noise too."""
+    logits = torch.randn(2, 3, 20)
+    ids = [words(one(0.7, 8), logits).ids for one in (StraightThroughGumbel, SoftGumbel, DetachedGumbel)]
+    assert torch.equal(ids[0], ids[1])
+    assert torch.equal(ids[0], ids[2])
+
+
+def test_hard_soft_and_detached() -> None:
+    """Red when an ablation runs the method under another name."""
+    logits = torch.randn(2, 3, 20, requires_grad=True)
+    hard, soft, detached = (words(one(0.7, 8), logits) for one in (StraightThroughGumbel, SoftGumbel, DetachedGumbel))
+    assert (hard.weights.max(-1).values == 1).all()
+    assert (soft.weights.max(-1).values < 1).all()
+    assert torch.equal(detached.weights, hard.weights)
+    assert [one.weights.requires_grad for one in (hard, soft, detached)] == [True, True, False]
+
+
+def test_the_control_says_the_teachers_words() -> None:
+    """Red when self-training reads the student's words."""
+    said = words(TeacherWords(), torch.randn(2, 3, 20, requires_grad=True))
+    assert torch.equal(said.ids, TEACHER.padded)
+    assert torch.equal(said.candidates[..., 0], TEACHER.padded)
+    assert torch.equal(said.weights, torch.ones(2, 3, 1))
+
+
+def test_a_silent_sample_leaves_the_divisor() -> None:
+    """Red when a rank's mean is over its spoken samples only: ranks with fewer would weigh more."""
+    captions = Captions([torch.tensor([3, 1]), torch.tensor([]).long()], [True, True])
+    costs = {"loss_mask": torch.tensor([3.0, 5.0]), "loss_dice": torch.tensor([1.0, 7.0])}
+    losses = StraightThroughGumbel().losses(cycle_step(torch.zeros(2, 2, 5), captions, costs=costs))
+    assert {name: float(loss) for name, loss in losses.items()} == {"loss_mask": 1.5, "loss_dice": 0.5}
