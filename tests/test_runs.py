@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from tests.ranks import run_ranks
 from tests.toy import whole_weights
 
 SIZES = {"labelled": 6, "mask_only": 8, "test": 2, "test_heldout": 2}
+#: A config of each family of estimators, and the ZeRO stage that it is tried under.
+ESTIMATORS: list[tuple[str, int]] = [("score_function_tiny", 2)]
 ABLATIONS = sorted(path.stem for path in (ROOT / "configs/ablations").glob("*.py") if not path.stem.endswith("_4b"))
 
 
@@ -56,13 +59,21 @@ def configure(
 
 def train(*args: Any) -> dict[str, torch.Tensor]:
     """Tensors of student and teacher after a run, whole, by name."""
+    return train_with_losses(*args)[0]
+
+
+def train_with_losses(*args: Any) -> tuple[dict[str, torch.Tensor], dict[str, np.ndarray]]:
+    """The same, and every loss of every micro-batch by name."""
     runner = launch.build_runner(configure(*args))
     runner.train()
+    losses = {
+        name: log.data[0] for name, log in runner.message_hub.log_scalars.items() if name.startswith("train/loss")
+    }
     model = unwrap_model(runner.model)
     state = {name: value.float() for name, value in whole_weights(runner).items()}
     if teacher := getattr(model, "teacher", None):
         state |= {f"teacher.{name}": tensor for name, tensor in teacher.state_dict().items()}
-    return state
+    return state, losses
 
 
 def furthest(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
@@ -142,6 +153,20 @@ def test_two_ranks_then_four_then_one_equal_two_all_along(scenes: Path, tmp_path
 def test_every_config_trains(scenes: Path, tmp_path: Path, name: str) -> None:
     state = run_ranks(1, train, name, scenes, tmp_path, 1, 2, 0, None, timeout=300)[0]
     assert all(torch.isfinite(tensor).all() for tensor in state.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "stage"), ESTIMATORS)
+def test_every_family_of_estimators_trains_on_two_ranks(scenes: Path, tmp_path: Path, name: str, stage: int) -> None:
+    """Ten steps. Red when a loss is not finite, or ranks read another number of times and wait or drift apart."""
+    start = run_ranks(1, train, name, scenes, tmp_path / "start", 1, 4, 0, None, timeout=900)[0]
+    arguments = (name, scenes, tmp_path / "run", 10, 2, stage, None)
+    (first, losses), (second, _) = run_ranks(2, train_with_losses, *arguments, timeout=900)
+    assert all(torch.isfinite(tensor).all() for tensor in first.values())
+    assert furthest(first, second) == 0
+    assert furthest(start, first) > 1e-4
+    assert min(map(len, losses.values())) >= 10
+    assert all(np.isfinite(values).all() for values in losses.values())
 
 
 def test_ablations_change_one_thing() -> None:

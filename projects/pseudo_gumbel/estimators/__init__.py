@@ -1,5 +1,6 @@
 """How the captioner learns from masks: each estimator is a class, picked by ``model.estimator`` in the config."""
 
 from pseudo_gumbel.estimators.pathwise import DetachedGumbel, SoftGumbel, StraightThroughGumbel, TeacherWords
+from pseudo_gumbel.estimators.score_function import ScoreFunction, SelfCritical
 
-__all__ = ["DetachedGumbel", "SoftGumbel", "StraightThroughGumbel", "TeacherWords"]
+__all__ = ["DetachedGumbel", "ScoreFunction", "SelfCritical", "SoftGumbel", "StraightThroughGumbel", "TeacherWords"]
