@@ -2,5 +2,14 @@
 
 from pseudo_gumbel.estimators.pathwise import DetachedGumbel, SoftGumbel, StraightThroughGumbel, TeacherWords
 from pseudo_gumbel.estimators.score_function import ScoreFunction, SelfCritical
+from pseudo_gumbel.estimators.word_trials import WordTrials
 
-__all__ = ["DetachedGumbel", "ScoreFunction", "SelfCritical", "SoftGumbel", "StraightThroughGumbel", "TeacherWords"]
+__all__ = [
+    "DetachedGumbel",
+    "ScoreFunction",
+    "SelfCritical",
+    "SoftGumbel",
+    "StraightThroughGumbel",
+    "TeacherWords",
+    "WordTrials",
+]
