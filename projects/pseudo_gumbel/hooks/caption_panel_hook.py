@@ -17,7 +17,7 @@ from torch import Tensor
 from pseudo_gumbel.caption_stats import caption_statistics
 from pseudo_gumbel.panel import draw_panel
 from pseudo_gumbel.step import CycleStep
-from sa2va_native.engine.run.before_step import accumulation_steps, just_stepped, optimizer_steps
+from sa2va_native.engine.run.optimizer_steps import accumulation_steps, just_stepped, optimizer_steps
 from sa2va_native.parallel.unwrap import unwrap_model
 
 

@@ -9,7 +9,7 @@ from mmengine.registry import HOOKS
 from pseudo_gumbel.hooks.shadow_hook import ShadowHook
 from pseudo_gumbel.schedules import ema_decay
 from pseudo_gumbel.teacher import EMATeacher
-from sa2va_native.engine.run.before_step import just_stepped, optimizer_steps
+from sa2va_native.engine.run.optimizer_steps import just_stepped, optimizer_steps
 
 
 @HOOKS.register_module()

@@ -12,7 +12,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from torch import nn
 
-from sa2va_native.engine.run.before_step import accumulation_steps, deepspeed_engine, upcoming_step
+from sa2va_native.engine.run.optimizer_steps import accumulation_steps, deepspeed_engine, upcoming_step
 from sa2va_native.errors import ConfigError, TrainingError
 from sa2va_native.parallel.parameters import full_gradient
 from sa2va_native.parallel.unwrap import unwrap_model

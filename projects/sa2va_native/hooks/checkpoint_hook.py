@@ -8,7 +8,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS
 
 import sa2va_native.engine.checkpoints.atomic_backend  # noqa: F401  registers the file backend "atomic"
-from sa2va_native.engine.run.before_step import accumulation_steps
+from sa2va_native.engine.run.optimizer_steps import accumulation_steps
 from sa2va_native.errors import ConfigError
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from mmengine.hooks import LoggerHook
 from mmengine.registry import HOOKS
 
-from sa2va_native.engine.run.before_step import accumulation_steps
+from sa2va_native.engine.run.optimizer_steps import accumulation_steps
 
 
 @HOOKS.register_module()

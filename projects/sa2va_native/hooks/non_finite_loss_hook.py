@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
 from sa2va_native.engine.checkpoints.checkpointing import find_latest_checkpoint
-from sa2va_native.engine.run.before_step import accumulation_steps, deepspeed_engine, upcoming_step
+from sa2va_native.engine.run.optimizer_steps import accumulation_steps, deepspeed_engine, upcoming_step
 from sa2va_native.errors import TrainingError
 
 

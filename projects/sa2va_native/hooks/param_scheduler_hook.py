@@ -7,7 +7,7 @@ from typing import Any
 from mmengine.hooks import ParamSchedulerHook
 from mmengine.registry import HOOKS
 
-from sa2va_native.engine.run.before_step import just_stepped
+from sa2va_native.engine.run.optimizer_steps import just_stepped
 
 
 @HOOKS.register_module()

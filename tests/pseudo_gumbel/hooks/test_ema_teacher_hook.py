@@ -11,7 +11,7 @@ import torch
 from pseudo_gumbel.hooks.ema_teacher_hook import EMATeacherHook
 from pseudo_gumbel.schedules import ema_decay
 from sa2va_native.engine.run import launch
-from sa2va_native.engine.run.before_step import just_stepped
+from sa2va_native.engine.run.optimizer_steps import just_stepped
 from sa2va_native.errors import CheckpointError
 from sa2va_native.parallel.parameters import gather_slices, is_partitioned, local_tensor, without_padding
 from sa2va_native.parallel.unwrap import unwrap_model

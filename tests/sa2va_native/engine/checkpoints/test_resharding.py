@@ -11,7 +11,7 @@ from torch import nn
 
 from sa2va_native.engine.checkpoints.zero_shards import MASTER, ZeroShards
 from sa2va_native.engine.run import launch
-from sa2va_native.engine.run.before_step import optimizer_steps
+from sa2va_native.engine.run.optimizer_steps import optimizer_steps
 from sa2va_native.errors import CheckpointError
 from tests.ranks import run_ranks
 from tests.toy import ToyModel, toy_config, whole_weights

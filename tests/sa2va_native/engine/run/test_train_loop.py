@@ -13,7 +13,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import BaseLoop, Runner
 
 from sa2va_native.engine.run import launch
-from sa2va_native.engine.run.before_step import just_stepped
+from sa2va_native.engine.run.optimizer_steps import just_stepped
 from sa2va_native.errors import DataError
 from tests.ranks import run_ranks
 from tests.toy import ToyData, toy_config

@@ -11,7 +11,7 @@ from mmengine.runner import BaseLoop
 from torch import nn
 
 from sa2va_native.engine.run import launch
-from sa2va_native.engine.run.before_step import (
+from sa2va_native.engine.run.optimizer_steps import (
     accumulation_steps,
     just_stepped,
     optimizer_steps,
