@@ -296,3 +296,13 @@ def test_an_unknown_checkpoint_says_what_is_known(tmp_path):
     save_file({"encoder.weight": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(CheckpointError, match=r"encoder\.weight.*InternVL"):
         open_source(tmp_path / "other.safetensors")
+
+
+def test_a_name_that_all_tensors_share_is_taken_off(tmp_path):
+    """A run of a model that holds Sa2VA. Red when one such name is written into the code, or a published one is cut."""
+    _, tensors = tiny_base()
+    save_file({f"held.{name}": tensor for name, tensor in tensors.items()}, tmp_path / "held.safetensors")
+    source = open_source(tmp_path / "held.safetensors")
+    assert (source.layout.name, source.tensors.keys()) == ("own", tensors.keys())
+    save_file({n: t for n, t in tensors.items() if n.startswith("mllm.")}, tmp_path / "half.safetensors")
+    assert open_source(tmp_path / "half.safetensors").layout.name == "own"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from mmengine.config import Config
 
-from sa2va_native.engine.config.config_check import check_config, parameters_of
+from sa2va_native.engine.config.config_check import check_config, parameters_of, sa2va_config
 from sa2va_native.engine.run.xtuner_guest import missing_for_xtuner
 from sa2va_native.errors import ConfigError
 from tests.toy import toy_config
@@ -89,3 +89,12 @@ def test_keywords_are_followed_up_the_inheritance() -> None:
     assert parameters_of(Child) == {"a", "b", "c"}
     assert parameters_of(Open) == {"a", "b"}
     assert parameters_of(OpenEnd) == set()
+
+
+def test_sa2va_is_found_by_class_at_any_depth() -> None:
+    """Red when it is looked for under the name that one method gives it."""
+    inner = {"type": "sa2va_native.models.sa2va.Sa2VA", "tokenizer": "t"}
+    wrapped = {"model": {"type": "tests.toy.ToyModel", "parts": [{"type": "tests.toy.ToyModel", "any": inner}]}}
+    assert sa2va_config(wrapped) is inner
+    assert sa2va_config({"model": inner}) is inner
+    assert sa2va_config({"model": {"type": "tests.toy.ToyModel"}}) is None
