@@ -162,10 +162,13 @@ def use_deepspeed(cfg: Any, name: str | dict[str, Any], precision: str | None = 
     clip = cfg.optim_wrapper.get("clip_grad") or {}
     if clip.get("type", "norm") != "norm" or clip.get("norm_type", 2) != 2:
         raise ConfigError(f"optim_wrapper.clip_grad = {dict(clip)}: DeepSpeed clips the norm of order 2 alone.")
+    before = cfg.strategy if is_settled(cfg) else {}  # as in the config that a run writes into its work dir
     ours = {
-        "gradient_accumulation_steps": cfg.optim_wrapper.get("accumulative_counts", 1),
+        "gradient_accumulation_steps": cfg.optim_wrapper.get(
+            "accumulative_counts", before.get("gradient_accumulation_steps", 1)
+        ),
         "train_micro_batch_size_per_gpu": cfg.train_dataloader.get("batch_size", 1),
-        "gradient_clipping": clip.get("max_norm", 0.0),  # 0 is off
+        "gradient_clipping": clip.get("max_norm", before.get("gradient_clipping", 0.0)),  # 0 is off
     }
     where = name if isinstance(name, str) else "strategy.config"
     for key, value in ours.items():
@@ -206,7 +209,7 @@ def settle_runner(runner: Any) -> None:
     Before the model is built: its type under bf16 is settled too.
     """
     cfg = runner.cfg
-    if cfg.get("strategy") and not is_settled(cfg):
+    if (cfg.get("strategy") or {}).get("config") and not is_settled(cfg):
         use_deepspeed(cfg, cfg.strategy.config)
         ours = {key: value for key, value in cfg.strategy.items() if key in _FROM_THE_CONFIG}
         runner.strategy.config.update({**cfg.strategy.config.to_dict(), **ours})
@@ -221,7 +224,8 @@ def _zero(settings: Any) -> str:
 
 def is_settled(cfg: Any) -> bool:
     """Whether DeepSpeed's wrapper stands in the place of the schedule's."""
-    return getattr(cfg.optim_wrapper.type, "__name__", cfg.optim_wrapper.type) == "DeepSpeedOptimWrapper"
+    wrapper = cfg.optim_wrapper.get("type")
+    return bool(cfg.get("strategy")) and getattr(wrapper, "__name__", wrapper) == "DeepSpeedOptimWrapper"
 
 
 def optimizer_settings(cfg: Any) -> dict[str, Any]:

@@ -105,6 +105,8 @@ def test_settings_of_deepspeed_may_stand_in_the_config() -> None:
     cfg.strategy.config = {"zero_optimization": {"stage": 1}}
     launch.use_engine(cfg)
     assert cfg.strategy.config == {"zero_optimization": {"stage": 1}}
+    launch.use_engine(cfg, "zero3")  # once more, as for the config in a work dir
+    assert (cfg.strategy.gradient_accumulation_steps, cfg.strategy.gradient_clipping) == (4, 1.0)
     cfg = load("pseudo_gumbel_4b")
     cfg.strategy.config = {"gradient_accumulation_steps": 7}
     with pytest.raises(ConfigError, match=r"strategy.config: gradient_accumulation_steps is 7 and the config says 4"):
