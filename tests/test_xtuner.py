@@ -35,12 +35,8 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def xtuner(*arguments: object) -> str:
     """What ``xtuner`` says on both streams. Its exit status is 0 whatever happens."""
     bin_dir = Path(sys.executable).parent  # xtuner starts the first `python` on the PATH
-    env = {
-        **os.environ,
-        "PATH": f"{bin_dir}:{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT / "projects"),
-        "OMP_NUM_THREADS": "1",
-    }
+    path = f"{bin_dir}:{os.environ['PATH']}"
+    env = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT / "projects"), "OMP_NUM_THREADS": "1"}
     command = [str(bin_dir / "xtuner"), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=ROOT, timeout=300)
     return done.stdout + done.stderr

@@ -112,10 +112,20 @@ class OptimizerSteps:
 
 @contextmanager
 def _forced_overflow(optimizer: Any) -> Iterator[None]:
-    """Makes ZeRO-1, 2 and 3 take the way they have for overflowed gradients: free them, keep everything else."""
-    check = getattr(optimizer, "check_grad_overflow", None)
-    optimizer.check_grad_overflow, optimizer.overflow = False, True
+    """Makes ZeRO-1, 2 and 3 take the way they have for overflowed gradients: free them, keep everything else.
+
+    Where ``overflow`` is set differs between the stages and from DeepSpeed 0.19.4 to 0.19.8. All of them act on it
+    right after they have told the loss scaler.
+    """
+    update_scale = optimizer._update_scale
+
+    def overflowed(_: bool) -> None:
+        optimizer.overflow = True
+        update_scale(True)
+
+    optimizer._update_scale = overflowed
     try:
         yield
     finally:
-        optimizer.check_grad_overflow, optimizer.overflow = check, False
+        del optimizer._update_scale
+        optimizer.overflow = False
