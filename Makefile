@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 PYTHON ?= python3.11
 # Test processes side by side.
 JOBS   ?= 2
-# One thread each: on few cores, threads that wait for one another cost more than they bring.
+# One thread each: on few cores, threads that wait for one another cost more than they gain.
 PYTEST_OPTIONS := -m pytest -n $(JOBS) --dist loadfile
 PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python $(PYTEST_OPTIONS)
 # The newest of everything, without XTuner.

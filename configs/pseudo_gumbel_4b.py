@@ -1,7 +1,7 @@
 """The pseudo-Gumbel cycle at 4B: masks without captions, in turn with human expressions.
 
-From sa2va_4b come the model (InternVL2.5-4B and SAM 2), RefCOCO's expressions, the test sets, AdamW with warm-up and
-cosine, and the hooks of every run.
+The model (InternVL2.5-4B and SAM 2), RefCOCO's expressions, the test sets, AdamW with warm-up and cosine, and the hooks
+of every run come from sa2va_4b.
 """
 
 from mmengine.config import read_base

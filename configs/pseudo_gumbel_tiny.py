@@ -1,6 +1,6 @@
 """The pseudo-Gumbel cycle at CPU size: generated scenes with masks alone, in turn with human expressions.
 
-The method is that of pseudo_gumbel_4b; all else is that of sa2va_tiny, its control of equal steps.
+The method is that of pseudo_gumbel_4b; all else is that of sa2va_tiny, its control with as many steps.
 """
 
 from mmengine.config import read_base

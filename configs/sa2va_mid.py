@@ -1,4 +1,4 @@
-"""Supervised: the mid-size model, for its shapes. The base of pseudo_gumbel_mid."""
+"""Supervised: the mid-size model, which has the shapes of 4B. The base of pseudo_gumbel_mid."""
 
 from mmengine.config import read_base
 

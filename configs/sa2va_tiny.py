@@ -1,4 +1,4 @@
-"""Supervised: the tiny Sa2VA on human expressions. The base of pseudo_gumbel_tiny, and its control of equal steps."""
+"""Supervised: the tiny Sa2VA on human expressions. The base and the control of pseudo_gumbel_tiny."""
 
 from mmengine.config import read_base
 

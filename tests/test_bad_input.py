@@ -146,7 +146,7 @@ def test_a_misspelt_key_in_a_config_file(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (("--work-dir", "/dev/null/x"), "work dir /dev/null/x is not writable .*Choose another one with --work-dir"),
-        (("--ranks", 2), "2 ranks were asked for and 1 run. Start them with tools/dist_train.sh CONFIG 2"),
+        (("--ranks", 2), "2 ranks were requested and 1 started. Start them with pseudo-gumbel dist-train CONFIG 2"),
     ],
 )
 def test_a_place_that_cannot_work(scenes: Path, tmp_path: Path, arguments: tuple, message: str) -> None:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Look at every sample of a data set: what is wrong, where, and how to mend it. Exit status 1 if anything is."""
+"""Read every sample of a data set: what is wrong, where, and how to mend it. Exit status 1 if anything is wrong."""
 
 from __future__ import annotations
 

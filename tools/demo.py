@@ -23,7 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "projects"))
 
-#: Runs and their configs; the base is evaluated as it is.
+#: Runs and their configs; the base is evaluated without training.
 CONFIGS = {
     "base": "configs/sa2va_tiny.py",
     "labelled": "configs/sa2va_tiny.py",

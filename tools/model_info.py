@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What the model of a config consists of, and the memory that each GPU needs; without weights, data or GPU."""
+"""The parts of a config's model, and the memory that each GPU needs; takes no weights, data or GPU."""
 
 from __future__ import annotations
 

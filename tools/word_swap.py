@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Ask what the referrer can tell apart, before cycle training: the loss of true words against that of swapped ones."""
+"""Test which words the referrer can distinguish, before cycle training: mask losses of true and of swapped words."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """DeepSpeed ZeRO-2: gradients and optimizer states are split over the ranks; bf16 over float32 master weights.
 
-``config`` is a name of configs/deepspeed or a json. What it calls "auto" stands elsewhere in the config: batch size in
-``train_dataloader``, accumulation and clipping in ``optim_wrapper``. ``--deepspeed NAME`` takes another one, and
-``--deepspeed none`` does without.
+``config`` is a name of configs/deepspeed or a json. Its "auto" values come from the rest of the config: the batch size
+from ``train_dataloader``, accumulation and clipping from ``optim_wrapper``. ``--deepspeed NAME`` picks another one,
+and ``--deepspeed none`` trains without DeepSpeed.
 """
 
 from mmengine.runner import FlexibleRunner

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def distinct_n(captions: Sequence[str], n: int) -> float:
-    """Different n-grams of words as a share of all n-grams over the captions, in [0, 1].
+    """Distinct n-grams of words as a share of all n-grams of the captions, in [0, 1].
 
     Near 0 when the captioner repeats itself. Source: Li et al., "A Diversity-Promoting Objective Function for Neural
     Conversation Models", NAACL 2016 (distinct-1, distinct-2).
@@ -32,8 +32,8 @@ def caption_statistics(
 
     Args:
         captions: texts.
-        lengths: their length in tokens, the stop word not counted.
-        stopped: whether each ended with a stop word, and not at the length limit.
+        lengths: their lengths in tokens, without the stop word.
+        stopped: whether each ended with a stop word, not at the length limit.
         agreement: share of caption tokens where the student's most likely token is the teacher's, in [0, 1].
 
     Returns:

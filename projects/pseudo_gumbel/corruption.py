@@ -16,8 +16,8 @@ def corrupt(
     Args:
         captions: B id tensors [T_i]; only real caption tokens, so stop words and padding are never touched.
         ratio: 0 (captions come back unchanged) .. 1.
-        replacements: ids to draw from, [R]: ordinary words. A drawn ``<IMG_CONTEXT>`` would be one more visual slot.
-        generators: B generators, one a sample.
+        replacements: ids to draw from, [R]: ordinary words. An ``<IMG_CONTEXT>`` would be one more visual slot.
+        generators: B generators, one per sample.
     """
     corrupted = []
     for ids, generator in zip(captions, generators, strict=True):

@@ -15,7 +15,7 @@ from sa2va_native.models.losses import point_bce, point_dice, sample_mask_losses
 class Cost(Protocol):
     """Costs [N] float32 by name, of mask logits [N, h, w] against masks [N, h, w] in {0, 1}.
 
-    ``generators`` are N; readings of one sample come with equal ones, so that they are compared on equal draws.
+    The N ``generators`` are equal for the readings of one sample, so that these are compared on equal draws.
     """
 
     def __call__(
@@ -58,7 +58,7 @@ class UncertainPointCost:
 
 @COSTS.register_module()
 class AllPixelCost:
-    """BCE and dice over all pixels: no draw, so that two readings differ by their masks alone.
+    """BCE and dice over all pixels: nothing is drawn, so two readings differ by their masks alone.
 
     Args:
         bce_weight: factor of the cross-entropy.

@@ -17,7 +17,7 @@ from sa2va_native.errors import ConfigError
 
 
 class Words(NamedTuple):
-    """Words as weights over a few candidates of the vocabulary; N rows, one or several a sample, sample by sample."""
+    """Words as weights over a few candidates of the vocabulary; N rows, one or several per sample, sample by sample."""
 
     candidates: Tensor  #: [N, T, K] ids
     weights: Tensor  #: [N, T, K] float32 or wider, rows sum to 1; exactly one-hot when straight-through
@@ -32,7 +32,7 @@ def log_probabilities(logits: Tensor, candidates: Tensor) -> Tensor:
 
 
 def hard_words(ids: Tensor, log_probs: Tensor) -> Words:
-    """Words of given ids [N, T], without a choice."""
+    """Words for given ids [N, T], each its only candidate."""
     return Words(ids[..., None], torch.ones_like(ids[..., None], dtype=torch.float32), ids, log_probs)
 
 
@@ -69,14 +69,14 @@ def gumbel_words(
     top_k: int = 128,
     straight_through: bool = True,
 ) -> Words:
-    """Sample one word a position, differentiably.
+    """Sample one word per position, differentiably.
 
     Args:
         logits: [B, T, V], any float type; computed in float32 at least.
-        generators: B, one a sample. Noise is drawn position by position, so that padding T does not change it.
+        generators: B, one per sample. Noise is drawn position by position, so that padding T does not change it.
         temperature: tau > 0; small is near one-hot with a sharp gradient.
-        top_k: K candidates a position, 1..V.
-        straight_through: forward exactly one-hot; else the soft distribution itself.
+        top_k: K candidates per position, 1..V.
+        straight_through: forward exactly one-hot; otherwise the soft distribution itself.
 
     Raises:
         ConfigError: ``top_k`` exceeds the vocabulary, or ``temperature`` is not positive.

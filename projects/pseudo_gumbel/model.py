@@ -9,7 +9,7 @@ One step, as the method has it:
 5. which must **lead the student back to the mask** on picture 2,
 6. under the **loss** 2.0 BCE + 0.5 dice.
 
-Step 4, the reader of step 5, the cost of step 6 and what is learnt from it are classes that the config picks;
+Step 4, the reader of step 5, the cost of step 6 and what is learnt from it are classes picked by the config;
 :class:`pseudo_gumbel.step.CycleStep` is what passes between them.
 """
 
@@ -90,7 +90,7 @@ class PseudoGumbel(BaseModel):
 
     @property
     def seed(self) -> int:
-        """Of all random draws; TrainLoop puts in the run's."""
+        """Seed of all random draws; TrainLoop sets it to the run's."""
         return self.student.seed
 
     @seed.setter
@@ -98,7 +98,7 @@ class PseudoGumbel(BaseModel):
         self.student.seed = seed
 
     def init_weights(self) -> None:
-        """Nothing: the student comes with its weights."""
+        """Does nothing: the student already has its weights."""
 
     def forward(self, batch: Batch, mode: str = "tensor") -> Any:
         """MMEngine's entry; only the loss of a ``cycle`` batch differs from the base model's."""
@@ -125,9 +125,9 @@ class PseudoGumbel(BaseModel):
     # -- the steps ---------------------------------------------------------------------------------------------
 
     def begin(self, batch: Batch) -> CycleStep:
-        """Before step 1: the frozen towers run, once a picture."""
+        """Before step 1: the frozen towers run, once per picture."""
         side1, side2 = batch.caption_side, batch.mask_side or batch.caption_side
-        # One look does for still pictures, unless ranks run each tower together and others may have a second frame.
+        # Still pictures are encoded once, unless ranks run each tower together and others may have a second frame.
         one_look = side2 is side1 and not self.student.is_partitioned
         pictures1 = self.student.encode_pictures(side1, grounding=one_look)
         pictures2 = pictures1 if one_look else self.student.encode_pictures(side2)
@@ -153,7 +153,7 @@ class PseudoGumbel(BaseModel):
 
     @torch.no_grad()
     def teacher_logits(self, step: CycleStep) -> Tensor:
-        """The teacher's logits at the same positions, on its own caption; for estimators that ask for them."""
+        """The teacher's logits at the same positions, on its own caption; for estimators that use them."""
         with self.teacher.applied_to(self) if self.teacher else nullcontext(), evaluating(self):
             return self._caption_logits(step, step.captions.ids)
 

@@ -1,4 +1,4 @@
-"""One picture that shows one turn of the cycle: region, captions, predicted and true mask."""
+"""One picture that shows one pass through the cycle: region, captions, predicted and true mask."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def draw_panel(
         mask_image: picture 2, (H, W, 3) uint8 RGB; for a still picture the same as ``image``.
         pred_mask: (h, w) probabilities in [0, 1].
         gt_mask: (h, w) in {0, 1}.
-        teacher_caption: shown as it is, wrapped.
+        teacher_caption: shown unchanged, but wrapped.
         student_caption: the same.
         footer: one line in small grey type, e.g. step and IoU.
 

@@ -1,4 +1,4 @@
-"""Registries that MMEngine does not have already; models, data sets, hooks and metrics go to MMEngine's own."""
+"""Registries of the method's own kinds of classes; models, data sets, hooks and metrics use MMEngine's."""
 
 from mmengine.registry import Registry
 

@@ -1,7 +1,7 @@
 """Optional losses that keep captions in language; off by default, picked by ``model.regularizers`` in the config.
 
-Nothing in the cycle itself asks for language: any code that captioner and referrer share finds the mask. These terms
-cost no further forward pass, since they read what the step has made already.
+Nothing in the cycle itself requires language: any code that captioner and referrer share finds the mask. These terms
+need no further forward pass, since they use what the step has already computed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sa2va_native.models.prompts import NO_LABEL
 
 
 class Regularizer(Protocol):
-    """A named loss on a whole step: called last, when words, costs and losses are there."""
+    """A named loss on a whole step: called last, when words, costs and losses are known."""
 
     name: str
 
@@ -47,10 +47,10 @@ class CaptionAnchor:
 
 @REGULARIZERS.register_module()
 class CaptionEntropy:
-    """Minus the entropy of the student's words, in nats a token: a loss that keeps it from being sure too early.
+    """Minus the entropy of the student's words, in nats per token: which keeps it from becoming certain too early.
 
     Args:
-        weight: factor of the loss; negative makes it surer instead.
+        weight: factor of the loss; a negative one makes the student more certain instead.
     """
 
     name = "loss_entropy"

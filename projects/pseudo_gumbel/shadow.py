@@ -1,4 +1,4 @@
-"""A float32 copy of what is trained, which can take the student's place for a while."""
+"""A float32 copy of the trained parameters, which can temporarily replace the student's."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sa2va_native.parallel.parameters import (
 
 
 class Shadow:
-    """A float32 copy of the trained parameters, by name.
+    """The trained parameters in float32, by name.
 
     Frozen parameters are shared with the student, so the copy costs 4 bytes per *trained* parameter. Under ZeRO-3 each
     rank keeps the copy of its own slices.
@@ -68,7 +68,7 @@ class Shadow:
         """
         if self.is_partitioned:
             raise ConfigError(
-                f"the {self.role}'s whole tensors are asked for, which ZeRO-3 splits: use ZeRO-1 or ZeRO-2"
+                f"whole tensors of the {self.role} are needed, but ZeRO-3 splits them: use ZeRO-1 or ZeRO-2"
             )
         return {name: self.shadow[name].to(param.dtype) for name, param in self.params.items()}
 

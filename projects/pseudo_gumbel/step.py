@@ -21,8 +21,8 @@ from sa2va_native.structures import Batch, Side
 class Captions(NamedTuple):
     """The teacher's captions of a batch, without stop words."""
 
-    ids: list[Tensor]  #: B id tensors [T_i]; T_i may be 0 when the teacher had nothing to say
-    stopped: list[bool]  #: whether a stop word ended the caption, or the length limit did
+    ids: list[Tensor]  #: B id tensors [T_i]; T_i is 0 for an empty caption
+    stopped: list[bool]  #: whether a stop word ended the caption, not the length limit
 
     @property
     def lengths(self) -> Tensor:
@@ -41,18 +41,18 @@ class Captions(NamedTuple):
 
 @dataclass(repr=False, eq=False)
 class CycleStep:
-    """Everything of one cycle step. The model fills it step by step; a field that is not there yet cannot be read.
+    """The values of one cycle step. The model fills it step by step; reading a field before it is set fails.
 
     B samples; N = B * S readings, the S readings of sample i in the rows i * S .. i * S + S - 1.
     """
 
     # what the step starts from
     batch: Batch
-    seed: int  #: of all random draws
+    seed: int  #: seed of all random draws
     readings: int  #: S, how often each sample is read
     pictures1: Pictures  #: picture 1, encoded once
     pictures2: Pictures  #: picture 2, encoded once; the same value where it is the same picture
-    stop_ids: Tensor  #: [E] tokens of the stop word if the estimator wants it rated, else none
+    stop_ids: Tensor  #: [E] tokens of the stop word if the estimator rates it, otherwise none
     ask_teacher: Callable[[CycleStep], Tensor]  #: see :attr:`teacher_logits`
 
     captions: Captions = field(init=False)  #: step 1
@@ -76,7 +76,7 @@ class CycleStep:
 
     @property
     def cost(self) -> Tensor:
-        """[N] what a reading costs in all."""
+        """[N] total cost of each reading."""
         return torch.stack(list(self.costs.values())).sum(0)
 
     @property
@@ -100,12 +100,12 @@ class CycleStep:
     def teacher_logits(self) -> Tensor:
         """Logits of the teacher, laid out as ``logits``: it reads its own caption. No gradient; known after step 1.
 
-        A forward pass when first asked for: ask on all ranks or on none.
+        Takes a forward pass at first use: use it on all ranks or on none.
         """
         return self.ask_teacher(self)
 
     def generators(self, purpose: str) -> list[torch.Generator]:
-        """B generators, one a sample, keyed by seed, step and sample."""
+        """B generators, one per sample, keyed by seed, step and sample."""
         return generators(self.seed, self.batch.keys, purpose)
 
     def per_reading(self, values: Tensor) -> Tensor:

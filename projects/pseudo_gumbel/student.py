@@ -1,4 +1,4 @@
-"""What the cycle needs of the model that learns in it."""
+"""What the cycle needs of its student model."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class StudentPrompts(Protocol):
     word_ids: Tensor
 
     def encode(self, text: str) -> list[int]:
-        """Ids of a text that the project wrote, such as the stop word."""
+        """Ids of one of the project's own texts, such as the stop word."""
         ...
 
     def ask_segment(self, expression: str | Tensor | int, question: str) -> Tensor:
-        """Ids [L] of a question for a mask, with that many word slots where the expression stands."""
+        """Ids [L] of a question for a mask; an expression given as a number becomes that many word slots."""
         ...
 
     def answer_segment(self, answer: str) -> Tensor:
@@ -49,14 +49,14 @@ class Student(Protocol):
     grid of visual tokens, h w mask size; more letters in :mod:`sa2va_native.structures`.
     """
 
-    #: Of all random draws; the train loop puts in the run's.
+    #: Seed of all random draws; the train loop sets it to the run's.
     seed: int
     #: Keywords of :func:`sa2va_native.models.losses.mask_losses`.
     mask_loss: dict[str, Any]
 
     @property
     def prompts(self) -> StudentPrompts:
-        """Where ids of prompts come from."""
+        """Builds the ids of prompts."""
         ...
 
     @property
@@ -74,7 +74,7 @@ class Student(Protocol):
         ...
 
     def encode_pictures(self, side: Side, *, grounding: bool = True) -> Pictures:
-        """What frozen towers make of pictures, without autograd; without maps unless ``grounding``."""
+        """Features of the frozen towers, without autograd; the mask model's maps only if ``grounding``."""
         ...
 
     def caption(self, pictures: Pictures, region: Tensor) -> list[tuple[Tensor, bool]]:
@@ -90,7 +90,7 @@ class Student(Protocol):
             pictures: of picture 1.
             region: [B, g, g] bool.
             fed: B id tensors [T_i], which the model reads (teacher forcing).
-            targets: B id tensors [T_i], which the labels are made of.
+            targets: B id tensors [T_i], from which the labels are made.
         """
         ...
 
@@ -115,7 +115,7 @@ class Student(Protocol):
         ...
 
     def named_parameters(self) -> Any:
-        """Of :class:`torch.nn.Module`: names and parameters, for the teacher."""
+        """As in :class:`torch.nn.Module`: names and parameters, for the teacher."""
         ...
 
 

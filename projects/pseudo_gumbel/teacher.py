@@ -1,4 +1,4 @@
-"""The EMA teacher: a float32 average of what is trained, put into the student's place while it captions."""
+"""The EMA teacher: a float32 average of the trained parameters, which replaces the student's while it captions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a mixture is loaded; a child says of what, at which sizes, and by how many workers."""
+"""Loading a mixture; a child config gives its sources, sizes and number of workers."""
 
 from mmengine.dataset import DefaultSampler
 
@@ -9,7 +9,7 @@ from sa2va_native.datasets.samplers import EvaluationBatchSampler, MixtureBatchS
 train_dataloader = dict(
     dataset=dict(
         type=MixtureDataset,
-        # Masks of one's own come with a few broken files. Evaluation puts up with none.
+        # Your own masks may include a few broken files. Evaluation allows none.
         max_bad_samples=100,
         report_file="bad_samples.jsonl",  # in the work dir
     ),

@@ -1,4 +1,4 @@
-"""Human expressions of RefCOCO, below ``data/``; sizes of the 4B model. docs/data says how it is laid out."""
+"""Human expressions of RefCOCO, below ``data/`` as in docs/data/refcoco.md; sizes of the 4B model."""
 
 from mmengine.config import read_base
 
@@ -10,7 +10,7 @@ from sa2va_native.datasets.transforms import SampleTransform
 from sa2va_native.evaluation.cycle_metric import CycleMetric
 from sa2va_native.evaluation.referring_metric import ReferringMetric
 
-_sizes = dict(image_size=448, grounding_size=1024, grid_size=16, mask_size=256)  # as the model makes them
+_sizes = dict(image_size=448, grounding_size=1024, grid_size=16, mask_size=256)  # must be the model's
 
 _refcoco = dict(type=ReferExpressions, root="data/refcoco", split_by="unc", image_root="data/coco2014/train2014")
 

@@ -11,7 +11,7 @@ from sa2va_native.evaluation.cycle_metric import CycleMetric
 from sa2va_native.evaluation.referring_metric import ReferringMetric
 from sa2va_native.evaluation.scene_caption_metric import SceneCaptionMetric
 
-_sizes = dict(image_size=128, grounding_size=128, grid_size=8, mask_size=32)  # as the model makes them
+_sizes = dict(image_size=128, grounding_size=128, grid_size=8, mask_size=32)  # must be the model's
 
 train_dataloader.update(batch_size=8, num_workers=0)
 train_dataloader["dataset"].update(

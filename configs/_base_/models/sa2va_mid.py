@@ -1,6 +1,6 @@
 """Sa2VA of 200 M parameters: the 4B model's vocabulary, picture sizes and grids, with small towers.
 
-For its shapes, on any machine: there are no weights of this size, so all are random.
+It has the real shapes and runs on any machine. No weights of this size exist, so all are random.
 """
 
 from mmengine.config import read_base
@@ -13,7 +13,7 @@ model["mllm"]["vision_config"].update(
     hidden_size=192, intermediate_size=768, num_hidden_layers=4, num_attention_heads=3
 )
 model["mllm"]["text_config"].update(hidden_size=512, intermediate_size=1536, num_hidden_layers=8, num_attention_heads=8)
-# Half as wide and deep as Hiera-Tiny, which took half of a step.
+# Half as wide and half as deep as Hiera-Tiny, which took half of the step's time.
 model["grounding"]["vision_config"] = dict(
     backbone_config=dict(
         hidden_size=48,

@@ -1,4 +1,4 @@
-"""Sa2VA at CPU size: the classes of the 4B model with small numbers (128 px, 2.7 M parameters)."""
+"""Sa2VA at CPU size: the classes of the 4B model with small numbers (128 px, 2.8 M parameters)."""
 
 from sa2va_native.models.internvl.model import InternVL
 from sa2va_native.models.sa2va import Sa2VA
@@ -48,7 +48,7 @@ model = dict(
         ),
         prompt_encoder_config=dict(hidden_size=64, image_size=128, patch_size=16),
         mask_decoder_config=dict(hidden_size=64, mlp_dim=256, num_attention_heads=4, iou_head_hidden_dim=64),
-        # The memory of SAM 2 is for video tracking; present, so that the classes are the same, and as small as it goes.
+        # SAM 2's memory is for video tracking. It is there so that the classes are the same, and as small as possible.
         memory_attention_hidden_size=64,
         memory_attention_num_layers=1,
         memory_attention_feed_forward_hidden_size=64,

@@ -1,4 +1,4 @@
-"""The command ``pseudo-gumbel``: one module a subcommand, each with a ``main``; ``tools/`` calls the same ones."""
+"""The command ``pseudo-gumbel``: one module per subcommand, each with a ``main``, which ``tools/`` calls too."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ COMMANDS = {
     "dist-train": Command("train a config on N ranks of this machine", "tools/dist_train.sh"),
     "slurm-train": Command("train a config on N GPUs of a Slurm partition", "tools/slurm_train.sh"),
     "test": Command("evaluate a checkpoint on the config's test set", "tools/test.py"),
-    "infer": Command("masks of expressions, captions of masks, in a picture of your own", "tools/infer.py"),
-    "check-data": Command("look at every sample of a data set: what is wrong, and where", "tools/check_data.py"),
+    "infer": Command("masks of expressions and captions of masks, in your own picture", "tools/infer.py"),
+    "check-data": Command("read every sample of a data set: what is wrong, and where", "tools/check_data.py"),
     "browse-data": Command("draw samples of a data set as training sees them", "tools/browse_data.py"),
     "index-data": Command("build the indices of large sets before training", "tools/prepare_data/index.py"),
     "convert-data": Command("convert LabelMe, COCO or PASCAL VOC masks to own data", "tools/prepare_data/own_data.py"),
@@ -32,11 +32,11 @@ COMMANDS = {
     "print-config": Command("every value of a config, and the file that set it", "tools/print_config.py"),
     "model-info": Command("parameters by part, memory on each GPU", "tools/model_info.py"),
     "convert-checkpoint": Command("published checkpoints and runs into any layout", "tools/convert_checkpoint.py"),
-    "word-swap": Command("which words the referrer can tell apart", "tools/word_swap.py"),
+    "word-swap": Command("which words the referrer can distinguish", "tools/word_swap.py"),
 }
 
 _EPILOG = """\
-pseudo-gumbel COMMAND --help has the options and examples of each.
+pseudo-gumbel COMMAND --help lists the options and examples of a command.
 
 start here:
   train the tiny model, two steps    pseudo-gumbel train pseudo_gumbel_tiny --max-steps 2
@@ -44,7 +44,7 @@ start here:
   your masks                         pseudo-gumbel train pseudo_gumbel_tiny --data-root /data/mine
   evaluate                           pseudo-gumbel test pseudo_gumbel_tiny work_dirs/pseudo_gumbel_tiny
 
-A config is a file, or the name of a shipped one from any folder, as pseudo_gumbel_tiny or ablations/soft_words.
+A config is a file, or the name of a shipped one from any folder, such as pseudo_gumbel_tiny or ablations/soft_words.
 """
 
 
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The console script.
 
     Args:
-        arguments: of the command line, the subcommand first (default: those of this process).
+        arguments: command line, starting with the subcommand (default: that of this process).
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     listed = "\n".join(f"  {name:<20} {command.help}" for name, command in COMMANDS.items())

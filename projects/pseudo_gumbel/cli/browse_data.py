@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
 examples:
-  what a config trains on, a sheet a source   pseudo-gumbel browse-data pseudo_gumbel_tiny --out sheet.png
+  what a config trains on, a sheet per source pseudo-gumbel browse-data pseudo_gumbel_tiny --out sheet.png
   own masks, or a COCO or REFER folder        pseudo-gumbel browse-data /data/mine --out sheet.png --samples 8
 """
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "pseudo-gumbel browse-data") -> None:
     parser = make_parser(prog, __doc__, EXAMPLES)
-    parser.add_argument("what", metavar="CONFIG|PATH", help="a config, or data as check-data takes it")
+    parser.add_argument("what", metavar="CONFIG|PATH", help="a config, or data as for check-data")
     parser.add_argument(
-        "--out", type=Path, required=True, help="picture to write; of several sources, sheet_1.png, ..."
+        "--out", type=Path, required=True, help="picture to write; for several sources sheet_1.png, ..."
     )
-    parser.add_argument("--samples", type=int, default=5, help="of each source, drawn at random (default: %(default)s)")
+    parser.add_argument("--samples", type=int, default=5, help="random samples per source (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="chooses the samples (default: %(default)s)")
     add_debug(parser)
     args = parser.parse_args(arguments)
@@ -62,7 +62,7 @@ def browse(args: argparse.Namespace) -> None:
 
 
 def draw(dataset: Adapter, count: int, seed: int) -> list[Sample]:
-    """So many samples, in an order that the seed chooses; bad ones are told and passed over.
+    """``count`` samples in an order that the seed chooses; bad ones are reported and skipped.
 
     Raises:
         DataError: none can be used.
@@ -75,9 +75,9 @@ def draw(dataset: Adapter, count: int, seed: int) -> list[Sample]:
         try:
             samples.append(dataset[int(index)])
         except BadSample as bad:
-            print(f"passed over: {bad}", file=sys.stderr)
+            print(f"skipped: {bad}", file=sys.stderr)
         if len(samples) == count:
             break
     if not samples:
-        raise DataError(f"none of {len(dataset)} samples can be used. Run tools/check_data.py on the data.")
+        raise DataError(f"none of {len(dataset)} samples can be used. Run pseudo-gumbel check-data on the data.")
     return samples

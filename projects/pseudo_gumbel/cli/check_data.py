@@ -1,4 +1,4 @@
-"""Look at every sample of a data set: what is wrong, where, and how to mend it. Exit status 1 if anything is."""
+"""Read every sample of a data set: what is wrong, where, and how to mend it. Exit status 1 if anything is wrong."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ examples:
 def main(arguments: Sequence[str] | None = None, prog: str = "pseudo-gumbel check-data") -> None:
     parser = make_parser(prog, __doc__, EXAMPLES)
     parser.add_argument(
-        "what", metavar="CONFIG|PATH", help="a config, an own data.jsonl, or the folder of a set as in docs/data"
+        "what", metavar="CONFIG|PATH", help="a config, a data.jsonl, or the folder of a set as in docs/data"
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="look at N samples of each set, evenly spread")
+    parser.add_argument("--limit", type=int, metavar="N", help="read N samples of each set, evenly spread")
     parser.add_argument(
-        "--region-grid", type=int, metavar="G", help="cells a side of the ViT's grid (default: the config's, or 16)"
+        "--region-grid", type=int, metavar="G", help="cells per side of the ViT's grid (default: the config's, or 16)"
     )
     parser.add_argument("--report", type=Path, metavar="FILE", help="write each bad sample as a JSON line")
     add_debug(parser)

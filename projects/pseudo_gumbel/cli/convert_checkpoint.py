@@ -9,9 +9,9 @@ from pathlib import Path
 from pseudo_gumbel.cli.options import add_debug, make_parser
 
 EXAMPLES = """\
-Layouts are found out by themselves: InternVL (remote code or transformers), SAM 2 (.pt), Sa2VA (Hugging Face
-directory), MMEngine/XTuner runs of Sa2VA (.pth), runs of this project (file, or folder of DeepSpeed), and its own
-safetensors. Where several are given, a later one goes over an earlier one: base weights first, then what a run trained.
+Layouts are recognised: InternVL (remote code or transformers), SAM 2 (.pt), Sa2VA (Hugging Face directory),
+MMEngine/XTuner runs of Sa2VA (.pth), runs of this project (a file, or a folder written by DeepSpeed), and its own
+safetensors. Later sources override earlier ones: give base weights first, then what a run trained.
 
 examples:
   a run, ready for Sa2VA's published code
@@ -32,10 +32,10 @@ def parse_args(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace
     parser.add_argument("sources", nargs="+", metavar="SRC", help="checkpoints, base weights first")
     parser.add_argument("destination", metavar="DST", help="directory (internvl*, sa2va_hf) or .safetensors file")
     parser.add_argument("--to", choices=TARGETS, default="sa2va_hf", help="layout of DST (default: sa2va_hf)")
-    parser.add_argument("--config", default="pseudo_gumbel_4b", help="of the model (default: %(default)s)")
-    parser.add_argument("--teacher", action="store_true", help="of the last SRC take the EMA teacher")
+    parser.add_argument("--config", default="pseudo_gumbel_4b", help="config of the model (default: %(default)s)")
+    parser.add_argument("--teacher", action="store_true", help="take the EMA teacher of the last SRC")
     parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], help="default: as in SRC")
-    parser.add_argument("--max-shard-size", default="5GB", help="of one file of a directory (default: 5GB)")
+    parser.add_argument("--max-shard-size", default="5GB", help="largest file of a directory (default: 5GB)")
     parser.add_argument("--check", action="store_true", help="read DST back and compare bit for bit")
     add_debug(parser)
     return parser.parse_args(arguments)
@@ -52,7 +52,7 @@ def convert(args: argparse.Namespace) -> None:
 
     model = sa2va_config(load_config(args.config))
     if model is None:
-        raise ConfigError(f"--config {args.config}: its model is no Sa2VA and holds none. Use a config of configs/.")
+        raise ConfigError(f"--config {args.config}: its model is not a Sa2VA and holds none. Use a shipped config.")
     keys = [None] * (len(args.sources) - 1) + [EMATeacherHook.checkpoint_key if args.teacher else None]
     opened = [conversion.open_any(path, key) for path, key in zip(args.sources, keys, strict=True)]
     for source in opened:

@@ -1,4 +1,4 @@
-"""Convert LabelMe, COCO or PASCAL VOC masks to own data (docs/data). Started again, it goes on where it stopped."""
+"""Convert LabelMe, COCO or PASCAL VOC masks to own data (docs/data/own.md); resumes when started again."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ examples:
 def main(arguments: Sequence[str] | None = None, prog: str = "pseudo-gumbel convert-data") -> None:
     parser = make_parser(prog, __doc__, EXAMPLES)
     parser.add_argument("layout", choices=["labelme", "coco", "voc"])
-    parser.add_argument("root", type=Path, help="folder of the data; for coco also the json")
+    parser.add_argument("root", type=Path, help="folder of the data; for coco, the json will do too")
     parser.add_argument("--out", type=Path, metavar="FILE", help="default: data.jsonl in the root")
     parser.add_argument(
         "--include-crowd",
         action="store_true",
-        help="of coco, take annotations with iscrowd too; CVAT marks every brush mask as a crowd",
+        help="coco only: take annotations with iscrowd too; CVAT marks every brush mask as a crowd",
     )
     add_debug(parser)
     args = parser.parse_args(arguments)
@@ -50,9 +50,9 @@ def convert(args: argparse.Namespace) -> None:
     if not args.root.exists():
         raise DataError(f"{args.root}: no such file or folder. Give the root of the data.")
     if args.include_crowd and args.layout != "coco":
-        raise ConfigError(f"--include-crowd is of coco; {args.layout} has no crowds. Leave it out.")
+        raise ConfigError(f"--include-crowd is for coco; {args.layout} has no crowds. Leave it out.")
     if args.layout != "coco" and not args.root.is_dir():
-        raise DataError(f"{args.root}: no folder. Give the folder of the data.")
+        raise DataError(f"{args.root}: not a folder. Give the folder of the data.")
     if (known := args.out or (args.root / "data.jsonl" if args.root.is_dir() else None)) is not None:
         require_new(known)  # before a large json is read
     converters: dict[str, Callable[[], Converter]] = {
@@ -66,6 +66,6 @@ def convert(args: argparse.Namespace) -> None:
     total = write_own_data(converter, out, lambda names: track(names, "converting", console=Console(stderr=True)))
     print(f"{out}: {total.records:,} objects")
     if out.parent.resolve() != converter.root.resolve():
-        print(f"Give the adapter image_root={str(converter.root)!r}.")
+        print(f"The adapter needs image_root={str(converter.root)!r}.")
     if total.bad:
         print(f"{total.bad:,} left out; each is named in {total.report}.")

@@ -9,8 +9,8 @@ from pathlib import Path
 from pseudo_gumbel.cli.options import add_debug, make_parser
 
 EXAMPLES = """\
-A pair is an object in two annotated frames (6 a second) that both show it within the limits. A killed conversion goes
-on when it is called again; what cannot be used is named in OUT/bad_samples.jsonl.
+A pair is an object in two annotated frames (6 a second) that both show it within the limits. A killed conversion
+resumes when it is started again; what cannot be used is named in OUT/bad_samples.jsonl.
 
 examples:
   one pair of each object, a second apart    pseudo-gumbel convert-sav /data/sav_train /data/sav_pairs
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "pseudo-gumbel conv
     parser.add_argument("--frame-gap", type=int, default=6, help="annotated frames, 6 a second (default: %(default)s)")
     parser.add_argument("--kinds", nargs="+", default=["manual", "auto"], help="manual, auto (default: both)")
     parser.add_argument(
-        "--pairs-per-masklet", type=int, default=1, help="at most, evenly spread (default: %(default)s)"
+        "--pairs-per-masklet", type=int, default=1, help="most pairs per masklet, evenly spread (default: %(default)s)"
     )
     parser.add_argument("--min-area-share", type=float, default=0.0, help="of the frame, 0..1 (default: %(default)s)")
     parser.add_argument("--max-area-share", type=float, default=1.0, help="of the frame, 0..1 (default: %(default)s)")

@@ -14,7 +14,7 @@ from pseudo_gumbel.cli.ranks import fail, read_command_line, train_command
 USAGE = """\
 usage: pseudo-gumbel dist-train CONFIG N [options of pseudo-gumbel train]
 
-  Ranks use DeepSpeed as the config or --deepspeed say, else ZeRO-2.
+  Ranks use DeepSpeed as --deepspeed or the config says, else ZeRO-2.
 
 examples:
   pseudo-gumbel dist-train pseudo_gumbel_tiny 2
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "pseudo-gumbel dist
     launch = read_command_line(arguments, prog, USAGE)
     gpus = visible_gpus()
     if 0 < gpus < launch.ranks:
-        fail(prog, f"{launch.ranks} ranks were asked for and only {gpus} GPU(s) are visible")
+        fail(prog, f"{launch.ranks} ranks were requested but only {gpus} GPU(s) are visible")
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // launch.ranks)))
     port = os.environ.get("MASTER_PORT") or str(free_port())
 
@@ -40,11 +40,11 @@ def main(arguments: Sequence[str] | None = None, prog: str = "pseudo-gumbel dist
     try:
         torchrun([*where, "--no-python", *train_command(launch, "pytorch")])
     except ChildFailedError:
-        sys.exit(1)  # without a traceback of torchrun's own after what the failed rank has said
+        sys.exit(1)  # the failed rank has printed its error; torchrun's traceback would only hide it
 
 
 def visible_gpus() -> int:
-    """GPUs that ranks may use; 0 where there is none. Asked of the driver, as CUDA need not be loaded for it."""
+    """Number of GPUs that ranks may use. It comes from the driver, so that CUDA need not be loaded."""
     if shutil.which("nvidia-smi") is None:
         return 0
     listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True)
@@ -54,7 +54,7 @@ def visible_gpus() -> int:
 
 
 def free_port() -> int:
-    """One that nobody listens on."""
+    """A port that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pseudo_gumbel.cli.options import add_debug, make_parser
 
 EXAMPLES = """\
-A run builds what it needs by itself while all of its GPUs wait. A killed build goes on; of a set that has grown, the
-new files alone are read. All cores take part; to spare some: taskset -c 0-3 pseudo-gumbel index-data ...
+A run also builds the indices that it needs, but all of its GPUs wait meanwhile. A killed build resumes; of a set that
+has grown, only the new files are read. All cores are used; to limit them: taskset -c 0-3 pseudo-gumbel index-data ...
 
 examples:
   all sets of a config, with its limits   pseudo-gumbel index-data pseudo_gumbel_4b
@@ -18,7 +18,7 @@ examples:
 
 def main(arguments: Sequence[str] | None = None, prog: str = "pseudo-gumbel index-data") -> None:
     parser = make_parser(prog, __doc__, EXAMPLES)
-    parser.add_argument("what", metavar="CONFIG|PATH", help="a config, or data as check-data takes it")
+    parser.add_argument("what", metavar="CONFIG|PATH", help="a config, or data as for check-data")
     add_debug(parser)
     args = parser.parse_args(arguments)
     from sa2va_native.engine.run.launch import run_tool

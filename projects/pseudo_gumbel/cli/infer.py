@@ -9,7 +9,7 @@ from pathlib import Path
 from pseudo_gumbel.cli.options import add_cfg_options, add_config, add_debug, add_weights, make_parser
 
 EXAMPLES = """\
-Of each expression a mask and an overlay are written to --out; of each mask a caption is printed.
+For each expression a mask and an overlay are written to --out; for each mask a caption is printed.
 
 examples:
   where is it?                    pseudo-gumbel infer pseudo_gumbel_tiny street.jpg "the red circle" "the small star"
@@ -23,23 +23,32 @@ def main(arguments: Sequence[str] | None = None, prog: str = "pseudo-gumbel infe
     parser = make_parser(prog, __doc__, EXAMPLES)
     add_config(parser)
     parser.add_argument("picture", type=Path, metavar="PICTURE")
-    parser.add_argument("expressions", nargs="*", metavar="EXPRESSION", help="of one object each, e.g. 'the red bus'")
+    parser.add_argument("expressions", nargs="*", metavar="EXPRESSION", help="one object each, e.g. 'the red bus'")
     parser.add_argument(
-        "--mask", nargs="+", type=Path, default=[], metavar="PNG", help="of one region each, of the picture's size"
+        "--mask",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="PNG",
+        help="masks of one region each, as large as the picture",
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("masks"), metavar="DIR", help="for masks and overlays (default: %(default)s)"
+        "--out",
+        type=Path,
+        default=Path("masks"),
+        metavar="DIR",
+        help="where masks and overlays go (default: %(default)s)",
     )
     parser.add_argument("--checkpoint", metavar="PATH", help="iter_*.pth, or a work dir for its newest one")
-    parser.add_argument("--teacher", action="store_true", help="of the checkpoint take the EMA teacher")
+    parser.add_argument("--teacher", action="store_true", help="use the checkpoint's EMA teacher")
     add_weights(parser)
     add_cfg_options(parser)
     add_debug(parser)
     args = parser.parse_args(arguments)
     if not args.expressions and not args.mask:
-        parser.error("nothing is asked: give an EXPRESSION to find, or a --mask to describe")
+        parser.error("nothing to do: give an EXPRESSION to find, or a --mask to describe")
     if args.teacher and args.checkpoint is None:
-        parser.error("--teacher is of a checkpoint: give --checkpoint")
+        parser.error("--teacher needs a checkpoint: give --checkpoint")
     from sa2va_native.engine.run.launch import run_tool
 
     run_tool(lambda: infer(args), args.debug)
@@ -63,7 +72,7 @@ def infer(args: argparse.Namespace) -> None:
     for path, region in zip(args.mask, regions, strict=True):
         if region.shape != picture.shape[:2]:
             raise DataError(
-                f"{path}: a mask of {region.shape[1]} x {region.shape[0]} px, and {args.picture} has "
+                f"{path}: the mask has {region.shape[1]} x {region.shape[0]} px, but {args.picture} has "
                 f"{picture.shape[1]} x {picture.shape[0]}. Give a mask of the picture's size."
             )
     cfg = launch.load_config(args.config, args.cfg_options)

@@ -1,4 +1,4 @@
-"""What the model of a config consists of, and the memory that each GPU needs; without weights, data or GPU."""
+"""The parts of a config's model, and the memory that each GPU needs; takes no weights, data or GPU."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def parse_args(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace
     parser.add_argument("--json", action="store_true", help="print JSON; sizes in bytes")
     parser.add_argument("--ranks", type=int, default=1, metavar="N", help="GPUs to plan for (default: 1)")
     parser.add_argument("--deepspeed", metavar="NAME", help="as for train (default: the config's, else zero2)")
-    parser.add_argument("--batch-size", type=int, metavar="N", help="samples a rank (default: the config's)")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="samples per rank (default: the config's)")
     parser.add_argument("--precision", choices=["fp32", "bf16"], help="default: what the json says")
     add_cfg_options(parser)
     add_debug(parser)
@@ -39,7 +39,7 @@ def show(args: argparse.Namespace) -> None:
     from sa2va_native.engine.plan.skeleton import build_skeleton
     from sa2va_native.engine.run import launch
 
-    with redirect_stdout(sys.stderr):  # libraries report there, and JSON must stay alone
+    with redirect_stdout(sys.stderr):  # libraries print too, and stdout must hold the JSON only
         cfg = launch.load_config(args.config, args.cfg_options)
         if args.batch_size is not None:
             cfg.train_dataloader.batch_size = args.batch_size

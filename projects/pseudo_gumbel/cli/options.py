@@ -1,4 +1,4 @@
-"""What the commands share: how a parser is made, and the options that several have."""
+"""The parser and the options that the commands share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def make_parser(prog: str, description: str | None, examples: str) -> argparse.A
 
     Args:
         prog: ``pseudo-gumbel COMMAND``, or the script of ``tools/`` that was called.
-        examples: of the console command; a script shows them with the names of scripts.
+        examples: written with console commands; a script shows them with the names of scripts.
     """
     return argparse.ArgumentParser(
         prog=prog,
@@ -26,7 +26,7 @@ def make_parser(prog: str, description: str | None, examples: str) -> argparse.A
 
 
 def in_words_of(prog: str, text: str) -> str:
-    """``text`` with its console commands as scripts where a script was called, as a checkout need not be installed."""
+    """``text``; if a script was called, with scripts for console commands, as a checkout need not be installed."""
     if not prog.startswith("tools/"):
         return text
     return re.sub(
@@ -50,12 +50,12 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
 
 
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:
-    """Changes of single values of the config."""
+    """Overrides of single values of the config."""
     parser.add_argument("--cfg-options", nargs="+", action=_CfgOptions, metavar="KEY=VALUE", help="override the config")
 
 
 def add_debug(parser: argparse.ArgumentParser) -> None:
-    """Errors with their traceback."""
+    """Tracebacks of errors."""
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 

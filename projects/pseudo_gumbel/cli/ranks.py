@@ -1,4 +1,4 @@
-"""What the commands that start several ranks share."""
+"""Shared by the commands that start several ranks."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pseudo_gumbel.cli.options import in_words_of
 from sa2va_native.engine.config.find_config import find_config
 from sa2va_native.errors import ConfigError
 
-#: What ranks use where neither an option nor the config says anything.
+#: What ranks use if neither an option nor the config names anything.
 _DEEPSPEED = "zero2"
 
 
 class Launch(NamedTuple):
-    """The command line of a launcher, understood."""
+    """The parsed command line of a launcher."""
 
     before: list[str]  #: positional arguments before the config
     config: str  #: path of the config
@@ -29,8 +29,8 @@ def read_command_line(arguments: Sequence[str] | None, prog: str, usage: str, be
     """``[...] CONFIG N [options of train]``; ``--dry-run`` among the options ends here, in one process.
 
     Args:
-        arguments: of the command line (default: those of this process).
-        usage: shown on ``--help``, and with exit status 2 where something is missing.
+        arguments: command line (default: that of this process).
+        usage: shown on ``--help``, and with exit status 2 if something is missing.
         before: how many positional arguments come before the config.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)

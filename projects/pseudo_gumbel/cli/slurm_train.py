@@ -15,7 +15,7 @@ from pseudo_gumbel.cli.ranks import fail, read_command_line, train_command
 USAGE = """\
 usage: pseudo-gumbel slurm-train PARTITION CONFIG N [options of pseudo-gumbel train]
 
-  Ranks use DeepSpeed as the config or --deepspeed say, else ZeRO-2.
+  Ranks use DeepSpeed as --deepspeed or the config says, else ZeRO-2.
 
 environment:
   GPUS_PER_NODE   GPUs of a node to use (default: N, at most 8)

@@ -26,7 +26,7 @@ def parse_args(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace
     parser.add_argument("--work-dir", help="where the log goes (default: work_dirs/<config>)")
     parser.add_argument("--out", metavar="JSON", help="write the metrics to this file")
     parser.add_argument(
-        "--predictions", metavar="JSONL", help="write captions and masks, one sample a line, to this file"
+        "--predictions", metavar="JSONL", help="write captions and masks, one sample per line, to this file"
     )
     parser.add_argument("--teacher", action="store_true", help="evaluate the EMA teacher instead of the student")
     add_cfg_options(parser)

@@ -16,8 +16,8 @@ examples:
   two ranks, ZeRO-2, bf16            pseudo-gumbel dist-train pseudo_gumbel_tiny 2
   the 4B model on 4 GPUs             pseudo-gumbel dist-train pseudo_gumbel_4b 4 \\
                                          --weights InternVL2_5-4B sam2_hiera_large.pt
-  own masks (docs/data)           pseudo-gumbel train pseudo_gumbel_tiny --data-root /data/mine
-  go on after a stop                 pseudo-gumbel train pseudo_gumbel_tiny --resume
+  own masks (docs/data)              pseudo-gumbel train pseudo_gumbel_tiny --data-root /data/mine
+  continue after a stop              pseudo-gumbel train pseudo_gumbel_tiny --resume
   change a value of the config       pseudo-gumbel train CONFIG --cfg-options optim_wrapper.optimizer.lr=1e-4
   could it run on 4 GPUs?            pseudo-gumbel dist-train pseudo_gumbel_4b 4 --dry-run
 """
@@ -33,19 +33,19 @@ def parse_args(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace
         help="zero1, zero2, zero3, zero2_offload, zero3_offload, a DeepSpeed json, or none (default: the config's)",
     )
     parser.add_argument("--deepspeed-default", metavar="NAME", help=argparse.SUPPRESS)  # of the launchers
-    parser.add_argument("--precision", choices=["fp32", "bf16"], help="default: what config or json say")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], help="default: as in the json or the config")
     parser.add_argument(
-        "--resume", nargs="?", const="", metavar="PATH", help="go on from PATH, or from the newest checkpoint"
+        "--resume", nargs="?", const="", metavar="PATH", help="continue from PATH, or from the newest checkpoint"
     )
-    parser.add_argument("--load-from", metavar="PATH", help="begin a new run with the weights of a checkpoint")
+    parser.add_argument("--load-from", metavar="PATH", help="start a new run with the weights of a checkpoint")
     add_weights(parser)
     parser.add_argument("--seed", type=int, help="seed of the run (default: the config's)")
     parser.add_argument("--max-steps", type=int, help="optimizer steps (default: the config's)")
     parser.add_argument(
-        "--data-root", metavar="PATH", help="masks for the cycle: own data.jsonl, or a set as docs/data lays it out"
+        "--data-root", metavar="PATH", help="masks for the cycle: a data.jsonl, or a set laid out as in docs/data"
     )
     parser.add_argument(
-        "--ranks", type=int, help="fail unless exactly so many ranks run; with --dry-run, plan for them"
+        "--ranks", type=int, help="fail unless exactly this many ranks run; with --dry-run, plan for this many"
     )
     parser.add_argument(
         "--dry-run",
@@ -62,7 +62,7 @@ def parse_args(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace
 
 
 def settings(args: argparse.Namespace) -> list[Callable[[Any], str | None]]:
-    """What the options do to the config, in order; each refuses what cannot work."""
+    """The changes that the options make to the config, in order; each refuses what cannot work."""
     from sa2va_native.engine.config.data_root import use_data_root
     from sa2va_native.engine.run import launch
 

@@ -1,4 +1,4 @@
-"""Ask what the referrer can tell apart, before cycle training: the loss of true words against that of swapped ones."""
+"""Test which words the referrer can distinguish, before cycle training: mask losses of true and of swapped words."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pseudo_gumbel.cli.options import add_config, add_debug, add_weights, make_parser
 
 EXAMPLES = """\
-A group is a list of words that exclude each other. For each expression of the config's test set that holds one of
-them, the word is swapped for each other one. The cycle can teach a word only where the true one gives the lowest loss
-clearly more often than chance.
+A group is a list of words that exclude each other. In each expression of the config's test set that contains one of
+them, that word is swapped for each of the others. The cycle can teach a word only if the true one gives the lowest
+loss clearly more often than chance.
 
 examples:
   the tiny model      pseudo-gumbel word-swap sa2va_tiny
-  own words           pseudo-gumbel word-swap CONFIG CHECKPOINT --group man,woman,boy,girl --group left,right
+  your own words      pseudo-gumbel word-swap CONFIG CHECKPOINT --group man,woman,boy,girl --group left,right
 """
 SCENE_GROUPS = (
     "red,orange,yellow,green,cyan,blue,purple,pink",
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "pseudo-gumbel word
     parser.add_argument("checkpoint", nargs="?", help="iter_*.pth or a work dir (default: the config's own weights)")
     add_weights(parser)
     parser.add_argument("--group", action="append", metavar="WORD,WORD,...", help="default: words of the scenes")
-    parser.add_argument("--batches", type=int, default=20, help="of 10 expressions each (default: %(default)s)")
+    parser.add_argument("--batches", type=int, default=20, help="batches of 10 expressions (default: %(default)s)")
     add_debug(parser)
     args = parser.parse_args(arguments)
     from sa2va_native.engine.run.launch import run_tool

@@ -21,7 +21,7 @@ class Estimator(Protocol):
 
     readings: int = 1  #: S, how often each sample is read
     reads_with_gradient: bool = True  #: whether gradient flows through the reading, to words and reader
-    rates_stop: bool = False  #: whether the logits go on through the stop word, where the caption has one
+    rates_stop: bool = False  #: whether the logits include the stop word, if the caption has one
 
     def check(self, vocabulary: int) -> None:
         """Refuse options that do not fit a vocabulary of this size; called once, when the model is built.
@@ -37,7 +37,7 @@ class Estimator(Protocol):
     def losses(self, step: CycleStep) -> dict[str, Tensor]:
         """Step 6: scalars from the readings' costs [N] and words.
 
-        What has "loss" in its name is summed and trained on, all else is logged. Each is a mean over the B samples,
-        silent ones counted, so that the mean over ranks is that of the joint batch.
+        Values with "loss" in their name are summed and trained on, others are logged. Each is a mean over the B
+        samples, silent ones included, so that the mean over ranks is that of the joint batch.
         """
         ...

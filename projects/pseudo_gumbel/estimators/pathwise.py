@@ -25,7 +25,7 @@ class StraightThroughGumbel(Pathwise):
 
     Args:
         temperature: tau > 0.
-        top_k: candidates a position, 1..V.
+        top_k: candidates per position, 1..V.
     """
 
     straight_through = True

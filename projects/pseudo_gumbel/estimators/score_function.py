@@ -1,6 +1,6 @@
-"""Score-function estimators: captions are sampled, read as hard words, and made likelier the less they cost.
+"""Score-function estimators: captions are sampled, read as hard words, and made more likely the less they cost.
 
-REINFORCE: Williams, Machine Learning 8, 1992. Neither reader nor cost is differentiated, so both may be anything.
+REINFORCE: Williams, Machine Learning 8, 1992. Neither reader nor cost is differentiated, so any will do.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ def leave_one_out(costs: Tensor) -> Tensor:
 
 @ESTIMATORS.register_module()
 class ScoreFunction(Estimator):
-    """Several captions a region; each is compared with the mean of the others, which keeps the gradient unbiased.
+    """Several captions per region; each is compared with the mean of the others, which keeps the gradient unbiased.
 
     Words are drawn from the student's own distribution at each position: temperature 1, whole vocabulary.
 
     Args:
-        samples: S captions a region, >= 2; each is one reading.
+        samples: S captions per region, >= 2; each is one reading.
 
     Raises:
-        ConfigError: fewer samples, which leave no other to compare with.
+        ConfigError: too few samples to compare one with the others.
     """
 
     reads_with_gradient = False
@@ -73,7 +73,7 @@ class ScoreFunction(Estimator):
         return {"loss_score": (step.spoken * surrogate).mean(), "mask_cost": (step.spoken * costs.mean(1)).mean()}
 
     def advantages(self, costs: Tensor) -> Tensor:
-        """How much dearer each of the S samples is than its baseline, [B, S], from costs [B, readings]."""
+        """How much more each of the S samples costs than its baseline, [B, S], from costs [B, readings]."""
         return leave_one_out(costs)
 
 
@@ -82,7 +82,7 @@ class SelfCritical(ScoreFunction):
     """The same with the student's greedy caption as baseline, one more reading (Rennie et al., arXiv:1612.00563).
 
     Args:
-        samples: S captions a region, >= 1, beside the greedy one.
+        samples: S captions per region, >= 1, beside the greedy one.
     """
 
     fewest_samples = 1

@@ -28,9 +28,9 @@ class Trial(NamedTuple):
 
 
 def draw_positions(log_p: Tensor, allowed: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
-    """One position [B] a sample, in proportion to the entropy of log-probabilities [B, T, V] where ``allowed`` [B, T].
+    """Draws a position for each sample, [B], in proportion to the entropy of log-probabilities [B, T, V].
 
-    A sample without an allowed position gets 0.
+    Only ``allowed`` [B, T] positions are drawn; a sample without any gets 0.
     """
     entropy = -(log_p.exp() * log_p).sum(-1).double() * allowed
     uniform = torch.stack([torch.rand(1, generator=one, dtype=torch.float64) for one in generators])
@@ -86,7 +86,7 @@ class WordTrials(Estimator):
             raise ConfigError(f"estimator.candidates={self.readings} with a vocabulary of {vocabulary}: choose fewer")
 
     def trial(self, step: CycleStep) -> Trial:
-        """The position and words that the step tries; the same whenever it is asked."""
+        """The position and words that the step tries; the same at every call."""
         log_p = _log_p(step.teacher_logits)
         positions = draw_positions(log_p, _filled(step.worded), step.generators("trial"))
         candidates = log_p[_rows(log_p), positions].topk(self.readings).indices
@@ -118,7 +118,7 @@ class WordTrials(Estimator):
 
     @torch.no_grad()
     def target(self, step: CycleStep, trial: Trial) -> Tensor:
-        """What the student is to say, [B, T + E, V] float32."""
+        """The distributions that the student learns, [B, T + E, V] float32."""
         log_p, rows = _log_p(step.teacher_logits), _rows(trial.positions)
         prior = log_p[rows, trial.positions].gather(1, trial.candidates)
         costs = step.cost.unflatten(0, (-1, self.readings))
@@ -133,7 +133,7 @@ def _log_p(logits: Tensor) -> Tensor:
 
 
 def _filled(values: Tensor) -> Tensor:
-    """Values [B, T, ...] with one position where a batch that says nothing has none; still part of the graph."""
+    """Values [B, T, ...], padded to one position if all captions are empty; still part of the graph."""
     nothing = values.new_zeros(len(values), 1, *values.shape[2:])
     return values if values.shape[1] else torch.cat([values, nothing], 1)
 

@@ -1,4 +1,4 @@
-"""Lets one look at the cycle while it trains."""
+"""Shows the cycle while it trains."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sa2va_native.parallel.unwrap import unwrap_model
 
 
 class Said(NamedTuple):
-    """What was said in a step, as text."""
+    """The captions of a step, as text."""
 
     teacher: list[str]  #: B captions
     student: list[str]  #: B captions that were read; of several readings the first
@@ -45,7 +45,7 @@ def said(step: CycleStep, decode: Callable[[Tensor], str]) -> Said:
 
 @HOOKS.register_module()
 class CaptionPanelHook(Hook):
-    """Every ``interval`` optimizer steps draws the next cycle batch's first sample, on the main rank.
+    """Draws the first sample of the next cycle batch every ``interval`` optimizer steps, on the main rank.
 
     Writes ``panels/step_000123.png`` in the work dir and the same picture to the visualizer, and logs
     ``caption/length`` (tokens), ``caption/stop_rate``, ``caption/distinct_1``, ``caption/distinct_2`` and
@@ -61,7 +61,7 @@ class CaptionPanelHook(Hook):
         self.interval = interval
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        # Batches of human expressions leave the request standing until a cycle batch serves it.
+        # The request stays open during batches of human expressions, until a cycle batch serves it.
         if is_main_process() and runner.iter % (self.interval * accumulation_steps(runner)) == 0:
             unwrap_model(runner.model).record_next_step = True  # type: ignore[assignment]
 

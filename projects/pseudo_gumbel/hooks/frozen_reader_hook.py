@@ -1,4 +1,4 @@
-"""Gives FrozenReader its copy of the start."""
+"""Gives FrozenReader its copy of the initial weights."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class FrozenCopy(Shadow):
 
 @HOOKS.register_module()
 class FrozenReaderHook(ShadowHook[FrozenCopy]):
-    """Copies the weights that a run begins with for FrozenReader; a resumed run takes the copy of its checkpoint.
+    """Copies the weights that a run begins with for FrozenReader; a resumed run takes the copy from its checkpoint.
 
     Raises:
         ConfigError: the model has another reader.
@@ -32,8 +32,8 @@ class FrozenReaderHook(ShadowHook[FrozenCopy]):
     def make(self, model: Any) -> FrozenCopy:
         if not isinstance(model.reader, FrozenReader):
             raise ConfigError(
-                f"FrozenReaderHook beside model.reader={type(model.reader).__name__}: it keeps a copy that nobody "
-                "reads with. Use reader=dict(type=FrozenReader), or leave the hook out."
+                f"FrozenReaderHook with model.reader={type(model.reader).__name__}: nothing would read with its "
+                "copy. Use reader=dict(type=FrozenReader), or leave the hook out."
             )
         model.reader.weights = FrozenCopy(model)
         return model.reader.weights

@@ -20,15 +20,15 @@ from sa2va_native.parallel.unwrap import unwrap_model
 
 @HOOKS.register_module()
 class GradientFlowHook(Hook):
-    """Logs the L2 norm of each parameter group's gradient, before clipping, and raises the alarm when one is dead.
+    """Logs the L2 norm of each parameter group's gradient, before clipping, and raises an alarm when one is dead.
 
-    Logs ``grad_norm/<group>`` for every group of ``model.gradient_groups()`` and, when the accumulation
-    window held a cycle batch, ``grad_norm/text_embeds``: the gradient of that micro-batch's loss at the
-    relaxed caption. The values do not depend on the number of ranks, the accumulation (text_embeds) or the ZeRO stage.
+    Logs ``grad_norm/<group>`` for every group of ``model.gradient_groups()`` and, when the accumulation window held a
+    cycle batch, ``grad_norm/text_embeds``: the gradient of that micro-batch's loss at the differentiable words. The
+    values do not depend on the number of ranks, the accumulation (text_embeds) or the ZeRO stage.
 
     Args:
         interval: optimizer steps between two measurements. Under ZeRO each gathers all gradients once.
-        on_dead: what to do when a norm is zero or not finite: ``"warn"`` in the log, or ``"raise"``.
+        on_dead: what to do if a norm is zero or not finite: ``"warn"`` in the log, or ``"raise"``.
 
     Raises:
         TrainingError: while training, with ``on_dead="raise"``; on all ranks.
@@ -91,6 +91,6 @@ def _joint_norm(local: torch.Tensor | float | None, runner: Any) -> float | None
 
 
 def _loss_scale(runner: Any) -> float:
-    """What an fp16 loss scaler multiplied the gradients with; 1 without one."""
+    """The factor that an fp16 loss scaler put on the gradients; 1 without a scaler."""
     scaler = getattr(runner.optim_wrapper, "loss_scaler", None)
     return float(scaler.get_scale()) if scaler is not None else 1.0

@@ -1,4 +1,4 @@
-"""What hooks share that keep a copy of the weights in checkpoints."""
+"""The base of hooks that keep a copy of the weights in checkpoints."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ Kind = TypeVar("Kind", bound=Shadow)
 class ShadowHook(Hook, Generic[Kind]):
     """Copies the weights when a run begins, and restores the copy from the checkpoint when the run is resumed.
 
-    A subclass says what is made of the model (:meth:`make`) and under which ``checkpoint_key`` checkpoints hold it.
+    A subclass makes the copy (:meth:`make`) and names the ``checkpoint_key`` under which checkpoints hold it.
 
     Raises:
         CheckpointError: on resume, if the checkpoint has no copy or one that does not fit.
     """
 
     priority = "NORMAL"
-    keeps_shadow = True  #: for the plan of a run's memory
-    checkpoint_key: str  #: what checkpoints keep the copy under
+    keeps_shadow = True  #: for the memory plan of a run
+    checkpoint_key: str  #: the key of the copy in checkpoints
     shadow: Kind
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class ShadowHook(Hook, Generic[Kind]):
         self.to_save: dict[str, torch.Tensor] = {}
 
     def make(self, model: Any) -> Kind:
-        """The copy of the bare model's weights, handed to the model."""
+        """Copies the bare model's weights and gives the copy to the model."""
         raise NotImplementedError
 
     def before_train(self, runner: Any) -> None:

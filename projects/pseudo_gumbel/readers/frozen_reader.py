@@ -1,4 +1,4 @@
-"""A reader that stays what it was."""
+"""A reader that never changes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sa2va_native.errors import ConfigError
 
 @READERS.register_module()
 class FrozenReader:
-    """The model as it was when the run began reads: its language cannot drift along with the captioner's.
+    """Reads with the weights that the run began with, whose language cannot drift along with the captioner's.
 
     Raises:
         ConfigError: FrozenReaderHook is missing; or with gradient under ZeRO-3.
@@ -27,6 +27,7 @@ class FrozenReader:
     def __call__(self, model: Any, step: CycleStep, words: Words, *, gradient: bool) -> Reading:
         if self.weights is None:
             raise ConfigError(
-                "FrozenReader has no copy of the start: add default_hooks.frozen_reader=dict(type=FrozenReaderHook)"
+                "FrozenReader has no copy of the initial weights: add "
+                "default_hooks.frozen_reader=dict(type=FrozenReaderHook)"
             )
         return (read_with_constants if gradient else read_without_gradient)(model, step, words, self.weights)

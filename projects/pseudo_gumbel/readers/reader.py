@@ -1,4 +1,4 @@
-"""Step 5: words become masks. What all readers have in common, and reading itself."""
+"""Step 5: words become masks. The interface of all readers, and the reading itself."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Reading(NamedTuple):
 
 
 class Reader(Protocol):
-    """Whose weights turn words, hard or soft, one or several rows a sample, into masks."""
+    """Whose weights turn words, hard or soft, one or several rows per sample, into masks."""
 
     def __call__(self, model: Any, step: CycleStep, words: Words, *, gradient: bool) -> Reading:
         """Read ``words`` on picture 2 of ``step``.
@@ -33,7 +33,7 @@ class Reader(Protocol):
             model: :class:`pseudo_gumbel.model.PseudoGumbel`, for its ``student`` and ``teacher``.
             step: pictures, captions and keys.
             words: N rows, those of a sample one after the other.
-            gradient: whether gradient flows through the reading. Without it nothing is dropped out either.
+            gradient: whether gradient flows through the reading. Without it, dropout is off too.
         """
         ...
 
@@ -58,7 +58,7 @@ def read_with_constants(model: Any, step: CycleStep, words: Words, shadow: Shado
     """
     tensors = shadow.weights() if shadow else dict(model.named_parameters())
     weights = {f"model.{name}": tensor.detach() for name, tensor in tensors.items()}
-    # Evaluating, as when it captions: no dropout, and no layers that the backward pass would compute again when
+    # In evaluation mode, as for captioning: no dropout, and no layers that the backward pass would compute again after
     # these weights are gone.
     with evaluating(model):
         return functional_call(_Call(model), weights, (lambda: read(model.student, step, words),))
@@ -71,7 +71,7 @@ def embed_words(student: Any, words: Words) -> Tensor:
 
 
 def masks_from_text(student: Any, step: CycleStep, text_embeds: Tensor) -> Tensor:
-    """Mask logits [N, h, w] of picture 2; the words stand where an expression would, nothing after them."""
+    """Mask logits [N, h, w] of picture 2; the words take the place of an expression."""
     prompts, lengths = student.prompts, step.captions.lengths.tolist()
     prompted = []
     for length, key in zip(lengths, step.batch.keys, strict=True):

@@ -12,7 +12,7 @@ from pseudo_gumbel.step import CycleStep
 
 @READERS.register_module()
 class StudentReader:
-    """The student reads what it said itself, and with gradient learns to read it."""
+    """The student reads its own words and, with gradient, learns to read them."""
 
     def __call__(self, model: Any, step: CycleStep, words: Words, *, gradient: bool) -> Reading:
         return read(model.student, step, words) if gradient else read_without_gradient(model, step, words)

@@ -12,7 +12,7 @@ from pseudo_gumbel.step import CycleStep
 
 @READERS.register_module()
 class TeacherReader:
-    """The EMA teacher reads, so that gradient reaches the captioner alone; without EMATeacherHook the student, frozen.
+    """The EMA teacher reads, or without EMATeacherHook the frozen student: gradient reaches the captioner alone.
 
     Raises:
         ConfigError: with gradient under ZeRO-3, where no rank has the teacher's whole tensors.

@@ -1,4 +1,4 @@
-"""Checkpoints out of this project, in any layout that it reads; always safetensors."""
+"""Exports checkpoints in any layout that this project reads; always as safetensors."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def export(
     Memory: one shard at a time.
 
     Args:
-        tensors: by this project's names; without LoRA unless the layout has names for it.
+        tensors: under this project's names; without LoRA unless the layout has names for it.
         layout: one of :data:`sa2va_native.checkpoints.layouts.LAYOUTS`.
-        path: directory or file, as the layout has it.
-        dtype: of floating tensors; None: as they are.
-        max_shard_size: of one file of a directory.
+        path: directory or file, as the layout requires.
+        dtype: for floating tensors; None leaves them unchanged.
+        max_shard_size: largest file of a directory.
 
     Raises:
         CheckpointError: a tensor has no name in the layout.

@@ -1,4 +1,4 @@
-"""Published checkpoints, and those of runs, into the model."""
+"""Loads published checkpoints, and those of runs, into the model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sa2va_native.checkpoints.translate import flipped, plan, translate
 from sa2va_native.errors import CheckpointError
 from sa2va_native.files.paths import resolve
 
-#: Sa2VA's own part, which neither InternVL nor SAM 2 has: it begins untrained where no checkpoint holds it.
+#: Sa2VA's own part, which neither InternVL nor SAM 2 has: it starts untrained if no checkpoint holds it.
 NEW_PARTS = (SEG_HEAD,)
 _REMEDY = (
     "Nothing was loaded. Give weights that belong to the config, base weights of every part (InternVL and SAM 2, or "
@@ -30,7 +30,7 @@ class Source(NamedTuple):
 
     path: str
     layout: Layout
-    tensors: Stored  #: by this project's names
+    tensors: Stored  #: under this project's names
     unexplained: list[str]  #: names that the layout does not know
 
     @property
@@ -40,22 +40,22 @@ class Source(NamedTuple):
 
 
 def open_source(path: str | Path) -> Source:
-    """Open a checkpoint and find out its layout.
+    """Open a checkpoint and recognise its layout.
 
     Raises:
-        CheckpointError: it cannot be read, or is of no known layout.
+        CheckpointError: it cannot be read, or its layout is unknown.
     """
     path = resolve(Path(path))
     return source_of(open_checkpoint(path), str(path))
 
 
 def source_of(stored: Stored, path: str) -> Source:
-    """Find out the layout of opened tensors.
+    """Recognise the layout of opened tensors.
 
-    A run of a model that holds this one keeps all of it under one name, which is taken off.
+    In a run of a model that contains this one, all names share a prefix, which is removed.
 
     Raises:
-        CheckpointError: it is no known one.
+        CheckpointError: the layout is unknown.
     """
     stored = {without_lora(name): tensor for name, tensor in stored.items()}
     try:
@@ -67,14 +67,14 @@ def source_of(stored: Stored, path: str) -> Source:
         try:
             layout = detect(stored, path)
         except CheckpointError:
-            raise unknown from None  # in the names that the file has
+            raise unknown from None  # with the names in the file
     tensors, unexplained = translate(stored, layout.rules)
     tensors = {name: tensor for name, tensor in tensors.items() if TWINS.get(name) not in tensors}
     return Source(path, layout, tensors, unexplained)
 
 
 def overlay(sources: Sequence[Source]) -> Stored:
-    """The tensors of all sources by this project's names; a later source wins, but for what training cannot change."""
+    """All tensors under this project's names; a later source wins, except for what training cannot change."""
     tensors: Stored = {}
     for source in sources:
         constant = {name: tensors[name] for name in TWINS.values() if name in tensors}
@@ -95,11 +95,11 @@ def import_base(
         model: :class:`sa2va_native.models.Sa2VA`.
         sources: checkpoints that together hold every part; a later one wins.
         vocabulary: names of the model's tensors whose rows are tokens.
-        new_tokens: how many tokens the tokenizer was given on top of the base model's.
+        new_tokens: how many tokens were added to the base model's tokenizer.
         allow_unexplained: go on although a tensor is missing, unexpected or of another shape.
 
     Raises:
-        CheckpointError: one is, and that was not allowed.
+        CheckpointError: there is such a tensor, and it is not allowed.
     """
     own = named_tensors(model)
     held = tuple(part for source in sources for part in source.layout.covers)
@@ -127,10 +127,10 @@ def import_tensors(
     new_rows: int = 0,
     allow_unexplained: bool = False,
 ) -> LoadReport:
-    """Fill ``own`` from checkpoints, which must hold what is ``needed`` and nothing that the model has not.
+    """Fill ``own`` from checkpoints, which must hold what is ``needed`` and nothing that the model lacks.
 
-    Tensors that are ``new`` keep their first values where no checkpoint holds them; of those of the ``vocabulary``,
-    ``new_rows`` may be missing.
+    Tensors that are ``new`` keep their initial values if no checkpoint holds them; tensors of the ``vocabulary`` may
+    lack ``new_rows`` rows.
     """
     stored = overlay(sources)
     report = compare(own, stored, new_rows, vocabulary)
@@ -159,7 +159,7 @@ def _with_names_there(name: str, sources: Sequence[Source]) -> str:
 
 @torch.no_grad()
 def allocate(model: nn.Module, dtype: torch.dtype) -> None:
-    """All parameters in ``dtype``; those on the meta device get memory, not values. Buffers stay as they are."""
+    """Casts all parameters to ``dtype``; those on the meta device get memory but no values. Buffers are unchanged."""
     for module in model.modules():
         for name, param in module.named_parameters(recurse=False):
             if param.is_meta:

@@ -1,6 +1,6 @@
-"""The layouts of checkpoints that can be read, and how one is told from another.
+"""The layouts of checkpoints that can be read, and how each is recognised.
 
-The names are data of the models' folders, under the names inside each half; here they are put together.
+Each model's folder lists the names inside its half; here they are put together.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ class Layout(NamedTuple):
     name: str
     title: str
     rules: tuple[Rule, ...]
-    #: Prefixes of the parts of the model that such a checkpoint holds in full; none where it holds what was trained.
+    #: Prefixes of the parts of the model that such a checkpoint holds in full; none if it holds what was trained.
     covers: tuple[str, ...] = ()
-    is_directory: bool = False  #: of shards; else it is one file
+    is_directory: bool = False  #: of shards; otherwise one file
     has_lora: bool = False  #: whether it has names for LoRA
 
 
@@ -37,7 +37,7 @@ _SA2VA_HF = (
     *prefixed(sam2.IN_SA2VA_HF, "grounding_encoder.sam2_model.", GROUNDING),
     *_SEG_HEAD,
 )
-#: What Sa2VA's MMEngine/XTuner runs save: the trained tensors, LoRA apart.
+#: What Sa2VA's MMEngine/XTuner runs save: the trained tensors, LoRA kept separate.
 _SA2VA_XTUNER = (
     *prefixed(internvl.IN_SA2VA_XTUNER, "mllm.", MLLM),
     *prefixed(sam2.PUBLISHED, "grounding_encoder.sam2_model.", GROUNDING),
@@ -66,7 +66,7 @@ LAYOUTS = {
 }
 #: Tensors that the model holds twice, and the name under which they are kept.
 TWINS = {GROUNDING + twin: GROUNDING + kept for twin, kept in sam2.TWINS.items()}
-#: Say what to do about unexpected tensors, where a model's folder knows.
+#: Each gives advice on unexpected tensors, if its model's folder can explain them.
 ADVICE = (sam2.advice,)
 
 
@@ -74,7 +74,7 @@ def detect(names: Iterable[str], where: str) -> Layout:
     """The layout that explains most names.
 
     Raises:
-        CheckpointError: none explains any.
+        CheckpointError: no layout explains any name.
     """
     names = list(names)
     unexplained = {name: len(plan(names, layout.rules)[1]) for name, layout in LAYOUTS.items()}
@@ -82,6 +82,6 @@ def detect(names: Iterable[str], where: str) -> Layout:
     if unexplained[best] == len(names):
         known = ", ".join(layout.title for layout in LAYOUTS.values())
         raise CheckpointError(
-            f"weights {where!r}: names such as {names[0]!r} belong to no known checkpoint. Known are: {known}."
+            f"weights {where!r}: names such as {names[0]!r} belong to no known layout. Known layouts: {known}."
         )
     return LAYOUTS[best]

@@ -1,4 +1,4 @@
-"""Weights into a model, with a report that leaves nothing unexplained."""
+"""Loads weights into a model, with a report that leaves nothing unexplained."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _EXAMPLES = 5
 
 @dataclass
 class LoadReport:
-    """What became of each tensor of a checkpoint and of each tensor of the model."""
+    """What happened to each tensor of a checkpoint and to each tensor of the model."""
 
     loaded: list[str] = field(default_factory=list)
     grown: list[str] = field(default_factory=list)  #: loaded, with rows for new tokens
@@ -72,7 +72,7 @@ def compare(own: dict[str, Tensor], stored: Stored, new_rows: int = 0, growing: 
     Args:
         own: :func:`named_tensors` of the model.
         stored: tensors by the model's names.
-        new_rows: by how many rows the tensors ``growing`` may exceed what is stored, for tokens that were added.
+        new_rows: how many more rows than stored the tensors in ``growing`` may have, for added tokens.
         growing: names of embedding tables and heads, whose rows are tokens.
     """
     report = LoadReport()
@@ -124,7 +124,7 @@ def save_weights(model: nn.Module, path: Path, dtype: torch.dtype | None = None)
 
 
 def named_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """The tensors of ``model`` by name, each storage once; a layer under LoRA has the name that it has without."""
+    """The tensors of ``model`` by name, each storage once; a layer under LoRA keeps the name it has without."""
     seen: set[tuple[int, int]] = set()
     tensors = {}
     for name, tensor in model.state_dict(keep_vars=True).items():
@@ -137,5 +137,5 @@ def named_tensors(model: nn.Module) -> dict[str, Tensor]:
 
 
 def without_lora(name: str) -> str:
-    """The name of a tensor in the model that has no LoRA; peft puts the layer that it adapts one level deeper."""
+    """The name of a tensor in the model without LoRA; peft puts the layer that it adapts one level deeper."""
     return name.replace(".base_layer.", ".")

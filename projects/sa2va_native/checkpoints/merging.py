@@ -1,4 +1,4 @@
-"""LoRA into the weights that it adapts (arXiv:2106.09685)."""
+"""Merges LoRA into the weights that it adapts (arXiv:2106.09685)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _A, _B = ".lora_A.default.weight", ".lora_B.default.weight"
 
 
 def lora_rank(tensors: Stored) -> int | None:
-    """r of the LoRA among ``tensors``; None where there is none."""
+    """r of the LoRA among ``tensors``; None without LoRA."""
     return next((tensor.shape[0] for name, tensor in tensors.items() if name.endswith(_A)), None)
 
 
@@ -22,7 +22,7 @@ def merge_lora(tensors: Stored, scaling: float) -> Stored:
     """The same model without LoRA: W + scaling * B A, computed in float32 or wider when it is read, in W's dtype.
 
     Args:
-        tensors: by this project's names.
+        tensors: under this project's names.
         scaling: ``lora_alpha / r``.
 
     Raises:
@@ -32,7 +32,7 @@ def merge_lora(tensors: Stored, scaling: float) -> Stored:
     for layer in {name.partition(".lora_")[0] for name in tensors if ".lora_" in name}:
         parts = (f"{layer}.weight", layer + _A, layer + _B)
         if missing := [name for name in parts if name not in tensors]:
-            raise CheckpointError(f"LoRA of {layer}: {', '.join(missing)} is missing; give base weights and LoRA both")
+            raise CheckpointError(f"LoRA of {layer}: {', '.join(missing)} is missing; give both base weights and LoRA")
         weight, a, b = (tensors[name] for name in parts)
         read = partial(_merge, weight, a, b, scaling)
         merged[parts[0]] = StoredTensor(parts[0], weight.shape, weight.dtype, read)

@@ -1,10 +1,10 @@
 """Rules that pair the names of tensors in published checkpoints with ours: data, read in both directions.
 
-A rule pairs a name over there with a name here. ``#`` stands for a layer number and ``*`` for any rest of a name; the
+A rule pairs a published name with ours. ``#`` stands for a layer number and ``*`` for any rest of a name; the
 n-th one on the left is the n-th one on the right. Several names on one side are the rows (dimension 0) of the tensor on
 the other side, in this order: a fused ``qkv`` becomes three tensors, four point embeddings become one table.
 
-The tables lie beside the models: ``key_maps.py`` in :mod:`sa2va_native.models.internvl` and
+The tables are in the models' folders: ``key_maps.py`` in :mod:`sa2va_native.models.internvl` and
 :mod:`sa2va_native.models.sam2`.
 """
 

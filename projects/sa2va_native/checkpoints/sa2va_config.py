@@ -26,12 +26,12 @@ def from_sa2va(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def to_sa2va(mllm: dict[str, Any], vocab_size: int, eos_token_id: int, pad_token_id: int) -> dict[str, Any]:
     """``config.json`` with which Sa2VA's published remote code builds the model.
 
-    The code itself is asked from its place on the hub; put the ``.py`` files of a downloaded Sa2VA beside the weights
-    to need no hub.
+    The code itself is loaded from the hub; to do without it, put the ``.py`` files of a downloaded Sa2VA next to the
+    weights.
 
     Args:
-        mllm: of :class:`sa2va_native.models.Sa2VA`.
-        vocab_size: rows of the embedding table, the five tokens of Sa2VA among them.
+        mllm: as for :class:`sa2va_native.models.Sa2VA`.
+        vocab_size: rows of the embedding table, including the five tokens of Sa2VA.
         eos_token_id, pad_token_id: of the tokenizer.
     """
     return dict(

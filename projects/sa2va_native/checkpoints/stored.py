@@ -25,7 +25,7 @@ _STATE_KEYS = ("state_dict", "model", "module")
 class StoredTensor(NamedTuple):
     """A tensor that stays in its file until it is read."""
 
-    name: str  #: its name there; several, separated by spaces, where they make up one tensor here
+    name: str  #: its name in the file; several, separated by spaces, if they make up one tensor here
     shape: tuple[int, ...]
     dtype: torch.dtype
     read: Callable[[], Tensor]
@@ -35,17 +35,17 @@ Stored = dict[str, StoredTensor]
 
 
 def in_memory(tensors: Mapping[str, Tensor]) -> Stored:
-    """Tensors that are read already."""
+    """Tensors that are already in memory, as stored ones."""
     return {n: StoredTensor(n, tuple(t.shape), t.dtype, lambda t=t: t) for n, t in tensors.items()}  # type: ignore[misc]
 
 
 def open_checkpoint(path: Path) -> Stored:
     """The tensors of a file, or of all shards of a Hugging Face directory.
 
-    Files are mapped into memory, so that a tensor costs memory from its ``read()`` until it is dropped.
+    Files are mapped into memory, so a tensor takes memory only from its ``read()`` until it is dropped.
 
     Raises:
-        CheckpointError: nothing there, a shard of the index is missing, or a file cannot be read.
+        CheckpointError: nothing is there, a shard of the index is missing, or a file cannot be read.
     """
     if not path.exists():
         raise CheckpointError(f"weights {str(path)!r}: no such file or directory")
@@ -66,11 +66,11 @@ def _shards(directory: Path) -> list[Path]:
             names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
             for name in names:
                 if Path(name).name != name or not (directory / name).is_file():
-                    raise CheckpointError(f"weights {str(index)!r}: names the shard {name!r}, which is not beside it")
+                    raise CheckpointError(f"weights {str(index)!r}: names the shard {name!r}, which is not next to it")
             return [directory / name for name in names]
     raise CheckpointError(
-        f"weights {str(directory)!r}: no model.safetensors, pytorch_model.bin or an index of shards there; give the "
-        "directory that was downloaded, or one file"
+        f"weights {str(directory)!r}: no model.safetensors, pytorch_model.bin or index of shards there; give the "
+        "downloaded directory, or one file"
     )
 
 
@@ -114,8 +114,8 @@ def load_pickle(file: Path) -> Any:
             return torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except UnpicklingError as error:
         raise CheckpointError(
-            f"weights {str(file)!r}: only its own code could restore what it holds, and that is not run "
-            f"({', '.join(foreign) or 'no class is named'}); save the weights as safetensors where they come from"
+            f"weights {str(file)!r}: reading it would run code that it names "
+            f"({', '.join(foreign) or 'no class is named'}), which is refused; save the weights as safetensors instead"
         ) from error
     except (OSError, RuntimeError, ValueError, EOFError) as error:
         raise CheckpointError(
@@ -124,7 +124,7 @@ def load_pickle(file: Path) -> Any:
 
 
 class StandIn:
-    """Takes the place of an object whose class is not to be run; keeps nothing of what its pickle hands over."""
+    """Replaces an object whose class must not be run, and keeps none of its state."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         pass

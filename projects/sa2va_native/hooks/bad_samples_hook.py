@@ -1,4 +1,4 @@
-"""Says at the end of a run how many samples it could not use."""
+"""Reports at the end of a run how many samples it could not use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mmengine.registry import HOOKS
 
 @HOOKS.register_module()
 class BadSamplesHook(Hook):
-    """Logs the counts of :class:`sa2va_native.datasets.mixture.MixtureDataset`, one number a rank.
+    """Logs the counts of :class:`sa2va_native.datasets.mixture.MixtureDataset`, one number per rank.
 
     Ranks count for themselves, so a sample that two of them met is counted by both.
     """

@@ -18,11 +18,11 @@ class StepCheckpointHook(CheckpointHook):
 
     Before a checkpoint is written, every hook with a method ``before_checkpoint(runner)`` is called on *all*
     ranks; the plain Runner calls ``before_save_checkpoint`` on the main rank only, where collectives would hang.
-    While a hook has a true ``weights_in_doubt``, none is written, except at the very end.
+    While ``weights_in_doubt`` of any hook is true, none is written, except at the very end.
 
     Args:
         interval: optimizer steps between checkpoints.
-        max_keep_ckpts: how many to keep, at least 2; -1 keeps all. The oldest goes before the new one is written.
+        max_keep_ckpts: how many to keep, at least 2; -1 keeps all. The oldest is deleted before the new one is written.
         **kwargs: those of :class:`mmengine.hooks.CheckpointHook`.
 
     Raises:
@@ -32,9 +32,8 @@ class StepCheckpointHook(CheckpointHook):
     def __init__(self, interval: int, max_keep_ckpts: int = -1, **kwargs: Any) -> None:
         if max_keep_ckpts in (0, 1):
             raise ConfigError(
-                f"default_hooks.checkpoint.max_keep_ckpts={max_keep_ckpts}: the old checkpoint is deleted "
-                f"before the new one "
-                "is complete, so keep at least 2 (or -1 for all)."
+                f"default_hooks.checkpoint.max_keep_ckpts={max_keep_ckpts}: the old checkpoint is deleted before the "
+                "new one is complete, so keep at least 2 (or -1 for all)."
             )
         kwargs = {"backend_args": {"backend": "atomic"}, **kwargs}
         super().__init__(interval=interval, by_epoch=False, max_keep_ckpts=max_keep_ckpts, **kwargs)
@@ -47,7 +46,7 @@ class StepCheckpointHook(CheckpointHook):
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
-        # Weights that may be what makes the loss non-finite push no older checkpoint out.
+        # Weights that may have caused the non-finite loss must not displace an older checkpoint.
         in_doubt = any(getattr(hook, "weights_in_doubt", False) for hook in runner.hooks)
         if self.is_last_train_iter(runner) or not in_doubt:
             super().after_train_iter(runner, batch_idx, data_batch, outputs)

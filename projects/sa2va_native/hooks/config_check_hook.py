@@ -1,4 +1,4 @@
-"""Finds misspelt config keys also in runs that `tools/train.py` did not start."""
+"""Checks the config also in runs that were not started by ``pseudo-gumbel train``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class ConfigCheckHook(Hook):
     """Runs the checks that the command line runs, before the first iteration, e.g. under ``xtuner train``.
 
     Raises:
-        ConfigError: naming the first unknown key, or size of the data that is not the model's; or nobody chose the base
+        ConfigError: naming the first unknown key, or size of the data that is not the model's; or no choice of base
             weights; or a feature cache under ZeRO-3.
     """
 

@@ -31,7 +31,7 @@ class NonFiniteLossHook(Hook):
         TrainingError: while training, after ``patience`` skipped steps; names step, loss and last good checkpoint.
     """
 
-    priority = "VERY_HIGH"  # asked before any other hook acts on the gradients
+    priority = "VERY_HIGH"  # called before any other hook acts on the gradients
 
     def __init__(self, patience: int = 3) -> None:
         self.patience = patience
@@ -65,7 +65,7 @@ class NonFiniteLossHook(Hook):
         if self.consecutive < self.patience:
             runner.logger.warning(f"{what}. The update is skipped ({self.consecutive} of {self.patience} in a row).")
             return
-        # What the step before the first skipped one wrote, that one has read without success.
+        # The first skipped step already used, without success, the weights that the step before it wrote.
         proved = (step - self.patience - 1) * accumulation_steps(runner)
         if good := find_latest_checkpoint(runner.work_dir, up_to=proved):
             kept = f"The last good checkpoint is {good}"

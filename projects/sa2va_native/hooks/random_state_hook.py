@@ -79,8 +79,8 @@ class RandomStateHook(Hook):
         else:
             runner.logger.warning(
                 f"The checkpoint holds the random states of {len(self.saved)} ranks and this run has "
-                f"{get_world_size()}: "
-                "new states are derived from the seed, and the run will differ from one that was not stopped."
+                f"{get_world_size()}: new states are derived from the seed, and the run will differ from one that was "
+                "not stopped."
             )
             seed = hash((runner.seed, runner.iter, get_rank())) % 2**32
             random.seed(seed)

@@ -1,1 +1,1 @@
-"""The trained model at work."""
+"""Inference with a trained model."""

@@ -20,7 +20,7 @@ SHOWN_FRAMES = 5
 
 
 class Sa2VAInference:
-    """What one asks a trained Sa2VA.
+    """Masks and captions from a trained Sa2VA.
 
     Args:
         model: :class:`sa2va_native.models.Sa2VA`, on any device; the modes of its modules are left as they are.
@@ -45,7 +45,7 @@ class Sa2VAInference:
             expressions: one object each, e.g. ``"the red bus"``.
 
         Returns:
-            a bool mask (H, W) each, or None where the model answered without one.
+            for each a bool mask (H, W), or None if the model answered without one.
         """
         with evaluating(self.model):
             side = self._sides([image] * len(expressions))
@@ -60,7 +60,7 @@ class Sa2VAInference:
             expression: the object.
 
         Returns:
-            bool (F, H, W), or None where the model answered without a mask.
+            bool (F, H, W), or None if the model answered without a mask.
         """
         with evaluating(self.model):
             side = self._sides(frames)

@@ -1,4 +1,4 @@
-"""What the referrer can tell apart: swap one word of a true expression and look at the mask loss.
+"""Which words the referrer can distinguish: swap one word of a true expression and compare the mask losses.
 
 The cycle can teach the captioner a word only if a wrong word costs more than the true one. Run it before any cycle
 training.
@@ -18,7 +18,7 @@ from sa2va_native.structures import Batch
 
 @dataclass
 class Swaps:
-    """Mask losses of one group of words, a true one and all of its swaps an entry."""
+    """Mask losses of one group of words; each entry is a true word and all of its swaps."""
 
     words: Sequence[str]
     losses: list[list[float]] = field(default_factory=list)  #: [true word, other words ...] per expression

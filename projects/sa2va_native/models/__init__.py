@@ -1,4 +1,4 @@
-"""The base model and its parts. A folder of this package is a half of it: its class, its key maps, its facts."""
+"""The base model and its parts. Each folder of this package is one half of it: its class, its key maps, its facts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Sa2VA"]
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the model when it is asked for: the checkpoints read key maps of this package without it."""
+    """Imports the model at first use: checkpoints read key maps of this package without it."""
     if name == "Sa2VA":
         from sa2va_native.models.sa2va import Sa2VA
 

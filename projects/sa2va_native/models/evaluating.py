@@ -1,4 +1,4 @@
-"""Switches a module to evaluation for a while."""
+"""Switches a module to evaluation temporarily."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Switch dropout off for a while, and put each submodule back into its own mode."""
+    """Switch dropout off inside the context, then put each submodule back into its own mode."""
     modes = {m: m.training for m in module.modules()}
     module.eval()
     try:

@@ -1,4 +1,4 @@
-"""What frozen towers made of pictures, kept on disk for the next time that the same pictures come."""
+"""Keeps the features of frozen towers on disk, for the next time that the same pictures come."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from transformers import PreTrainedModel
 from sa2va_native.errors import ConfigError
 from sa2va_native.files.atomic import atomic_write
 
-#: Part of every folder's name; to be raised when what is given to a tower, or kept of it, changes in code.
+#: Part of every folder's name; raise it when the code changes what a tower is given or what is kept of its output.
 _LAYOUT = 2
-#: More than a file needs besides its values.
+#: More than a file needs in addition to its values.
 _HEADER_BYTES = 1024
 
 Features = tuple[Tensor, ...]
 
 
 class FeatureCache:
-    """Features of frozen towers in safetensors files, one a picture and tower.
+    """Features of frozen towers in safetensors files, one per picture and tower.
 
-    A picture is known by its pixels as the tower sees them: flipped, changed or of another size it is another one. A
-    tower's folder is named after all that its output follows from: weights, config, types and the version of
-    transformers. So features are never those of other weights; folders of models that are gone are not cleaned up.
+    A picture is identified by its pixels as the tower sees them: flipped, changed or resized it is another one. A
+    tower's folder is named after all that its output depends on: weights, config, types and the version of
+    transformers. So features never come from other weights; folders of old models are not cleaned up.
 
     What is read is bit for bit what was stored. It was computed in the batch in which the picture was first missing,
     and in a batch of another size, or on another device, the last bits of some kernels differ.
@@ -44,10 +44,10 @@ class FeatureCache:
     pictures would not take part in gathering them.
 
     Args:
-        folder: where the files lie; made at the first look.
-        max_gb: no more than this many GB (1e9 bytes) lie in ``folder``, whatever wrote them. They are counted when a
-            rank stores its first features; from then on each rank may store an equal share of what was left. Another
-            run that writes there at the same time is not counted. What finds no room is computed each time.
+        folder: where the files are; made at first use.
+        max_gb: most GB (1e9 bytes) of files in ``folder``, whatever wrote them. They are counted when a rank stores
+            its first features; from then on each rank may store an equal share of what was left. Another run that
+            writes there at the same time is not counted. What does not fit is computed each time.
 
     Raises:
         ConfigError: ``max_gb`` is not above 0.
@@ -61,10 +61,10 @@ class FeatureCache:
         self._folders: dict[PreTrainedModel, tuple[Any, Path]] = {}
 
     def __call__(self, tower: PreTrainedModel, pixels: Tensor, run: Callable[[Tensor], Features]) -> Features:
-        """``run(pixels)``, with only those pictures computed that are not stored yet; these are stored then.
+        """``run(pixels)``, computed only for pictures that are not stored yet, which are then stored.
 
         Args:
-            tower: frozen; what ``run`` runs.
+            tower: frozen; ``run`` calls it.
             pixels: uint8 [B, 3, H, W].
             run: uint8 [n, 3, H, W] -> tensors [n, ...].
 
@@ -82,10 +82,10 @@ class FeatureCache:
         return tuple(torch.stack(levels) for levels in zip(*(found[file] for file in files), strict=True))
 
     def _folder_of(self, tower: PreTrainedModel, device: str) -> Path:
-        """Where the features of a tower lie.
+        """Where the features of a tower are.
 
-        Found out when it is first used, since only then its weights and types are final, and again when they were
-        changed or replaced. That takes 1.3 s for 10^9 bytes of weights.
+        Computed at the tower's first use, since its weights and types are final only then, and again when they have
+        been changed or replaced. That takes 1.3 s for 10^9 bytes of weights.
         """
         cast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         state = cast, [(tensor.data_ptr(), tensor._version, tensor.dtype) for tensor in tower.parameters()]
@@ -101,7 +101,7 @@ class FeatureCache:
         return self._folders[tower][1]
 
     def _store(self, file: Path, features: Features) -> None:
-        """Writes features if there is room; says so once when there is no more."""
+        """Writes features if there is room; logs once when there is no more."""
         if self._left is None:
             self._left = max(self.max_bytes - _bytes_under(self.root), 0) // get_world_size()
         if self._left < 0:
@@ -123,10 +123,10 @@ class FeatureCache:
 
 
 def _bytes_under(root: Path) -> int:
-    """Of all files, also such as a killed run left unfinished."""
+    """Size of all files, including those that a killed run left unfinished."""
     total = 0
     for path in root.rglob("*"):
-        with suppress(FileNotFoundError):  # another rank is at work there
+        with suppress(FileNotFoundError):  # another rank may be writing there
             total += path.stat().st_size
     return total
 
@@ -139,7 +139,7 @@ def _digest_of(picture: Tensor) -> str:
 
 
 def _fingerprint(tower: PreTrainedModel, cast: torch.dtype | None) -> str:
-    """Of all that a tower's output follows from; ``cast`` is autocast's type."""
+    """Digest of all that a tower's output depends on; ``cast`` is autocast's type."""
     settings = (_LAYOUT, transformers.__version__, cast, tower.config.to_json_string(use_diff=False))
     digest = hashlib.blake2b(str(settings).encode(), digest_size=16)
     for name, tensor in chain(tower.named_parameters(), tower.named_buffers()):
@@ -149,7 +149,7 @@ def _fingerprint(tower: PreTrainedModel, cast: torch.dtype | None) -> str:
 
 
 def _read(file: Path, device: torch.device) -> Features | None:
-    """Stored features of a picture; None where there are none, or none that can be read, which are removed."""
+    """Stored features of a picture; None if there are none. Unreadable ones are removed."""
     try:
         levels = load_file(file, device=str(device))
     except FileNotFoundError:

@@ -36,19 +36,19 @@ class JoinedModel(BaseModel):
     Sizes come from the config alone, so that the tiny CPU model and the 4B model are the same code.
 
     Args:
-        mllm: config of the half that sees, reads and writes, e.g. ``dict(type=InternVL, ...)``; any class that is a
-            :class:`sa2va_native.models.protocols.MultimodalLanguageModel`.
-        grounding: config of the half that draws, e.g. ``dict(type=LanguageSam2, ...)``; any class that is a
+        mllm: config of the half that sees, reads and writes, e.g. ``dict(type=InternVL, ...)``; any class that
+            implements :class:`sa2va_native.models.protocols.MultimodalLanguageModel`.
+        grounding: config of the half that draws, e.g. ``dict(type=LanguageSam2, ...)``; any class that implements
             :class:`sa2va_native.models.protocols.Grounding`.
         tokenizer: see :func:`sa2va_native.models.tokenizer.load_tokenizer`; the five tokens of Sa2VA are added to it.
         weights: checkpoints that together hold all base weights (InternVL and SAM 2, or Sa2VA, in any layout of
-            :mod:`sa2va_native.checkpoints.layouts`), and at will those that a run trained. None: random weights.
+            :mod:`sa2va_native.checkpoints.layouts`), and optionally those that a run trained. None: random weights.
         allow_unexplained: go on although a tensor of ``weights`` is missing, unexpected or of another shape.
-        dtype: of all parameters. ``"bfloat16"`` needs an optimizer with float32 master weights, as DeepSpeed's.
+        dtype: of all parameters. ``"bfloat16"`` needs an optimizer with float32 master weights, such as DeepSpeed's.
         lora: keywords of :class:`peft.LoraConfig` (``r``, ``lora_alpha``, ``lora_dropout``), or None.
         trainable: names of parts: ``"lora"``, ``"seg_head"``, and those of the two halves; all else is frozen.
         gradient_checkpointing: compute each layer of the language model again in the backward pass instead of keeping
-            what it made: memory for a third more time.
+            its activations: less memory for a third more time.
         mask_loss: keywords of :func:`sa2va_native.models.losses.mask_losses`.
         max_new_tokens: T, length limit of generated captions and answers.
         feature_cache: keywords of :class:`sa2va_native.models.feature_cache.FeatureCache` (``folder``, ``max_gb``),
@@ -91,7 +91,7 @@ class JoinedModel(BaseModel):
         self.prompts = P.Prompts(self.tokenizer, self.mllm.picture_tokens, self.mllm.grid_size**2)
         self.mask_loss = dict(mask_loss or {})
         self.max_new_tokens = max_new_tokens
-        self.seed = 0  #: of all random draws; TrainLoop puts in the run's
+        self.seed = 0  #: seed of all random draws; TrainLoop sets it to the run's
         self.feature_cache = FeatureCache(**feature_cache) if feature_cache is not None else None
 
         # In this order: weights named after the plain model would not be found once LoRA has renamed its layers.
@@ -103,14 +103,14 @@ class JoinedModel(BaseModel):
                 LoraConfig(target_modules=list(self.mllm.lora_targets), **lora), self.language_model
             )
         if gradient_checkpointing:
-            # Not reentrant: the reentrant kind passes no gradient on to keyword inputs.
+            # Not reentrant: the reentrant kind passes no gradient to keyword inputs.
             self.language_model.gradient_checkpointing_enable(dict(use_reentrant=False))
         self._freeze_all_but(trainable)
         if trained := [source for source in sources if source.is_trained_part]:
             import_trained(self, trained, allow_unexplained)
 
     def init_weights(self) -> None:
-        """Nothing: weights are drawn or loaded in the constructor, and a runner must not draw them again."""
+        """Does nothing: the constructor draws or loads the weights, and a runner must not draw them again."""
 
     def _freeze_all_but(self, trainable: Sequence[str]) -> None:
         towers = (self.mllm.tower_part, self.grounding.tower_part)
@@ -119,7 +119,7 @@ class JoinedModel(BaseModel):
                 raise ConfigError(f"trainable: unknown part {part!r}. {did_you_mean(part, self.parts)}")
             if part in towers and self.feature_cache is not None:
                 raise ConfigError(
-                    f"trainable: {part!r} with a feature_cache, which keeps what a frozen tower makes. Leave one out."
+                    f"trainable: {part!r} with a feature_cache, which needs a frozen tower. Leave one out."
                 )
         self.requires_grad_(False)
         for part in trainable:
@@ -128,7 +128,7 @@ class JoinedModel(BaseModel):
 
     @property
     def parts(self) -> dict[str, tuple[str, ...]]:
-        """What can be trained or counted, and the beginnings of the parameter names that make it up."""
+        """Parts that can be trained or counted, with the prefixes of their parameters' names."""
         return {
             **{part: tuple(f"mllm.{name}" for name in names) for part, names in self.mllm.parts.items()},
             **{part: tuple(f"grounding.{name}" for name in names) for part, names in self.grounding.parts.items()},
@@ -187,12 +187,12 @@ class JoinedModel(BaseModel):
 
         Every forward of a layer is a collective then: all ranks must run the same ones, whatever their samples need.
         """
-        # ZeRO-3's mark. By name, as in `embedding.weight`, the parameter would be gathered: a collective too.
+        # ZeRO-3's mark. Accessing the parameter by name, `embedding.weight`, would gather it: a collective too.
         return hasattr(next(self.parameters()), "ds_tensor")
 
     @torch.no_grad()
     def encode_pictures(self, side: Side, *, grounding: bool = True) -> Pictures:
-        """Run the frozen towers once, without autograd; not on pictures that ``feature_cache`` has."""
+        """Run the frozen towers once, without autograd, except on pictures that ``feature_cache`` has."""
         (vision,) = self._seen_by(self.mllm.tower, side.pixel_values, self._vision_features)
         if not grounding:
             return Pictures(vision, ())
@@ -200,7 +200,7 @@ class JoinedModel(BaseModel):
         return Pictures(vision, maps)
 
     def _seen_by(self, tower: PreTrainedModel, pixels: Tensor, run: Callable[[Tensor], Features]) -> Features:
-        """What ``run``, which runs ``tower``, makes of uint8 pictures [B, 3, H, W]."""
+        """The output of ``run``, which calls ``tower``, for uint8 pictures [B, 3, H, W]."""
 
         def compute(pixels: Tensor) -> Features:
             return run(normalise(pixels).to(self.dtype))

@@ -35,7 +35,7 @@ def uncertain_points(
 
     Args:
         mask_logits: [B, h, w]; no gradient flows to the choice of points.
-        generators: B generators, one a sample.
+        generators: B generators, one per sample.
         num_points: P.
         oversample: candidates per importance-sampled point, >= 1.
         importance: share of points chosen by uncertainty, 0..1; the rest is uniform.
@@ -83,7 +83,7 @@ def sample_mask_losses(
     Args:
         mask_logits: [B, h, w].
         gt_masks: [B, h, w] in {0, 1}.
-        generators: B generators, one a sample.
+        generators: B generators, one per sample.
         num_points: see :func:`uncertain_points`, as ``oversample`` and ``importance``.
         bce_weight: factor of the cross-entropy.
         dice_weight: factor of the dice loss.

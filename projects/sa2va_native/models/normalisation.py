@@ -1,4 +1,4 @@
-"""From stored colours to what the frozen towers were trained on."""
+"""Normalises stored colours as the frozen towers were trained."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def normalise(pixels: Tensor) -> Tensor:
-    """uint8 RGB [..., 3, H, W] -> float32 with ImageNet statistics, as both InternViT and SAM 2 take it.
+    """uint8 RGB [..., 3, H, W] -> float32 with ImageNet statistics, as both InternViT and SAM 2 expect.
 
     Here, on the model's device, and not in the data loader: a float picture is four times as much to collate, to send
     from a worker and to copy to the device.

@@ -1,4 +1,4 @@
-"""What frozen towers make of pictures."""
+"""The features that frozen towers compute from pictures."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from torch import Tensor
 
 
 class Pictures(NamedTuple):
-    """What the frozen towers make of a batch of pictures; computed once a step, shared by teacher and student."""
+    """The frozen towers' features of a batch of pictures; computed once per step, shared by teacher and student."""
 
     vision: Tensor  #: [B, g * g, C] features before the projector
-    maps: tuple[Tensor, ...]  #: feature maps of the mask model; none where only the language model looks
+    maps: tuple[Tensor, ...]  #: feature maps of the mask model; empty if only the language model sees the pictures
 
     def of(self, rows: list[int]) -> Pictures:
-        """Those of some pictures of the batch."""
+        """The features of some pictures of the batch."""
         return Pictures(self.vision[rows], tuple(level[rows] for level in self.maps))

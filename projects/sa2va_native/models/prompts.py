@@ -1,12 +1,12 @@
 """Prompts: the one place where text, special tokens and slots become token ids, and slots meet their embeddings.
 
-A prompt is a 1-D tensor of ids. Visual slots hold the id of ``<IMG_CONTEXT>``, or what the base model has for it; slots
+A prompt is a 1-D tensor of ids. Visual slots hold the id of ``<IMG_CONTEXT>``, or the base model's own; slots
 for differentiable words hold :data:`TEXT_SLOT`. :meth:`Prompts.embed` fills both and refuses any count that does not
 match.
 
-Chat format: phi3_chat as Sa2VA-4B was trained with. Its markers are special tokens for no Qwen tokenizer: ``<|end|>``
-is several tokens there, and may even share one with the full stop before it. A stop word is therefore looked for in
-text, never as an id.
+Chat format: phi3_chat, with which Sa2VA-4B was trained. No Qwen tokenizer has its markers as special tokens:
+``<|end|>`` is several tokens there, and may even share one with the full stop before it. A stop word is therefore
+searched for in text, never as an id.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Prompts:
 
     Args:
         tokenizer: knows :data:`ADDED_TOKENS` and ``picture_tokens`` as one id each.
-        picture_tokens: of the base model.
+        picture_tokens: the base model's.
         image_tokens: visual tokens of a whole picture (256 for 448 px, 64 for the tiny model).
 
     Raises:
@@ -73,7 +73,7 @@ class Prompts:
         self.seg_id = self._special[SEG]
         self.image_id = self._special[picture_tokens.context]
         self.pad_id = tokenizer.pad_token_id
-        #: Ids that are no word: the tokenizer's special tokens, Sa2VA's among them.
+        #: Ids that are not words: the tokenizer's special tokens, Sa2VA's among them.
         added = tokenizer.get_added_vocab().values()
         self.special_ids = sorted({*tokenizer.all_special_ids, *added, *self._special.values()})
         #: All other ids [R], on the CPU even when the model is built elsewhere, as prompts are built there.
@@ -101,14 +101,14 @@ class Prompts:
         return ids
 
     def encode_human(self, text: str) -> list[int]:
-        """Ids of what a human wrote: a special token in it is spelt in pieces, as any other text is.
+        """Ids of human text, in which a special token is split into pieces like any other text.
 
-        So no sentence of a data set brings a slot, an end of text, or a ``[SEG]`` too many.
+        So no sentence of a data set can add a slot, an end of text, or another ``[SEG]``.
         """
         return self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
 
     def decode(self, ids: list[int] | Tensor) -> str:
-        """Text of ``ids`` without special tokens, also such as are spelt in pieces."""
+        """Text of ``ids`` without special tokens, including those that were split into pieces."""
         return self._splitter.sub("", self.tokenizer.decode(ids, skip_special_tokens=True)).strip()
 
     def _pictures(self, count: int = 1) -> str:
@@ -119,7 +119,7 @@ class Prompts:
         """Prompt that asks for a description of a region of ``region_cells`` >= 1 visual tokens.
 
         Raises:
-            PromptError: no cell; such a region cannot be described.
+            PromptError: the region has no cell, so it cannot be described.
         """
         if region_cells < 1:
             raise PromptError(
@@ -184,7 +184,7 @@ class Prompts:
             words: B tensors [T_i, D] for the :data:`TEXT_SLOT` positions.
 
         Raises:
-            PromptError: a prompt has another number of slots than embeddings were given for it.
+            PromptError: the number of slots in a prompt differs from the number of embeddings given for it.
         """
         words = words if words is not None else [visual[0].new_zeros(0, visual[0].shape[-1])] * len(prompts)
         for i, (ids, tokens, text) in enumerate(zip(prompts, visual, words, strict=True)):
@@ -225,7 +225,7 @@ class Prompts:
     def until_stop(self, generated: Tensor) -> tuple[Tensor, bool]:
         """Cut a generated row [T] before its stop word: ids of the caption, and whether a stop was met.
 
-        A token that straddles the caption and the stop word goes with the stop word.
+        A token that straddles the caption and the stop word is cut with the stop word.
         """
         ends = {self.pad_id, self.tokenizer.eos_token_id}
         ids = generated.tolist()

@@ -1,4 +1,4 @@
-"""What Sa2VA asks of its two halves; a base model is a folder with a class for either (docs/extending/base_model.md).
+"""The interfaces of Sa2VA's two halves; a base model is a folder with classes for them (docs/extending/base_model.md).
 
 Both are :class:`torch.nn.Module`. Names of parameters, in ``parts`` and elsewhere, are those inside the half.
 Letters for sizes: see :mod:`sa2va_native.structures`.
@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, StoppingCriteriaList
 
 
 class PictureTokens(NamedTuple):
-    """Special tokens around the visual tokens of a picture, and the one that holds the place of each of them."""
+    """Special tokens around the visual tokens of a picture, and the placeholder for each of them."""
 
     start: str
     end: str
@@ -30,7 +30,7 @@ class MaskPrediction(NamedTuple):
 
 
 class LanguageSizes(NamedTuple):
-    """Of a language model, for the plan of a run's memory."""
+    """Sizes of a language model, for the memory plan of a run."""
 
     layers: int
     hidden: int  #: D
@@ -42,7 +42,7 @@ class LanguageSizes(NamedTuple):
 
 
 class GroundingSizes(NamedTuple):
-    """Of a mask model, for the plan of a run's memory."""
+    """Sizes of a mask model, for the memory plan of a run."""
 
     map_width: int  #: channels of its feature maps
     map_side: int  #: side of the top one
@@ -52,7 +52,7 @@ class GroundingSizes(NamedTuple):
 class MultimodalLanguageModel(Protocol):
     """Sees pictures, reads and writes: vision tower, projector, language model and its output head."""
 
-    #: Parts that can be trained or counted, by the beginnings of their parameters' names; the first that fits holds.
+    #: Parts that can be trained or counted, by prefixes of their parameters' names; the first match counts.
     parts: ClassVar[Mapping[str, tuple[str, ...]]]
     #: Which of :attr:`parts` is :attr:`tower`.
     tower_part: ClassVar[str]
@@ -64,7 +64,7 @@ class MultimodalLanguageModel(Protocol):
 
     @classmethod
     def data_sizes(cls, config: Mapping[str, Any]) -> dict[str, int]:
-        """``image_size`` and ``grid_size`` of a model of these keywords, before it is built; as below."""
+        """``image_size`` and ``grid_size``, as below, of a model with these keywords, before it is built."""
         ...
 
     @property
@@ -74,7 +74,7 @@ class MultimodalLanguageModel(Protocol):
 
     @property
     def language_model(self) -> PreTrainedModel:
-        """What LoRA and gradient checkpointing are for: without the output head."""
+        """The model that LoRA and gradient checkpointing apply to, without the output head."""
         ...
 
     @property
@@ -99,7 +99,7 @@ class MultimodalLanguageModel(Protocol):
 
     @property
     def sizes(self) -> LanguageSizes:
-        """For the plan of a run's memory."""
+        """For the memory plan of a run."""
         ...
 
     def encode(self, pixels: Tensor) -> Tensor:
@@ -130,17 +130,17 @@ class MultimodalLanguageModel(Protocol):
         suppress_tokens: Sequence[int] | None,
         synced_gpus: bool,
     ) -> Tensor:
-        """New ids [B, T] after left-padded embeddings [B, L, D]; a row that is done goes on with pads.
+        """New ids [B, T] after left-padded embeddings [B, L, D]; a finished row is padded.
 
         Args:
             inputs_embeds: [B, L, D].
             attention_mask: [B, L], 0 at pads.
             max_new_tokens: T at most.
-            stopping_criteria: say for each row whether it is done.
-            pad_token_id: follows what is done.
+            stopping_criteria: tell for each row whether it is finished.
+            pad_token_id: fills finished rows.
             eos_token_id: ends a row.
             suppress_tokens: ids that are never generated.
-            synced_gpus: go on until all ranks are done, since each forward pass is a collective.
+            synced_gpus: continue until all ranks are done, since each forward pass is a collective.
         """
         ...
 
@@ -155,7 +155,7 @@ class Grounding(Protocol):
 
     @classmethod
     def data_sizes(cls, config: Mapping[str, Any]) -> dict[str, int]:
-        """``grounding_size`` (the image size below) and ``mask_size`` of a model of these keywords."""
+        """``grounding_size`` (the image size below) and ``mask_size`` of a model with these keywords."""
         ...
 
     @property
@@ -180,7 +180,7 @@ class Grounding(Protocol):
 
     @property
     def sizes(self) -> GroundingSizes:
-        """For the plan of a run's memory."""
+        """For the memory plan of a run."""
         ...
 
     def encode(self, pixels: Tensor) -> tuple[Tensor, ...]:

@@ -1,6 +1,6 @@
 """Sa2VA: a multimodal language model reads and writes, SAM 2 draws, ``[SEG]`` joins them (arXiv:2501.04001).
 
-Here are its tasks; :mod:`sa2va_native.models.joined` has the pieces that they are made of. Shapes: see
+Its tasks are here, the pieces that they are made of in :mod:`sa2va_native.models.joined`. Shapes: see
 :mod:`sa2va_native.structures`.
 """
 
@@ -27,7 +27,7 @@ from sa2va_native.structures import Batch, DrawKey
 
 @MODELS.register_module()
 class Sa2VA(JoinedModel):
-    """Referring segmentation and region captioning in one model. It is built as :class:`JoinedModel` says."""
+    """Referring segmentation and region captioning in one model. For its arguments see :class:`JoinedModel`."""
 
     # -- losses ------------------------------------------------------------------------------------------------
 
@@ -77,7 +77,7 @@ class Sa2VA(JoinedModel):
         return language_loss(logits, labels)
 
     def caption_prompts(self, region: Tensor) -> list[Tensor]:
-        """One prompt per region [B, g, g]; its slots are counted from the very cells that fill them."""
+        """One prompt per region [B, g, g]; its slots are counted from the same cells that fill them."""
         return [self.prompts.ask_caption(int(cells)) for cells in region.sum((1, 2))]
 
     def caption_logits(
@@ -101,7 +101,7 @@ class Sa2VA(JoinedModel):
 
     @torch.no_grad()
     def answer_prompts(self, asked: Sequence[Tensor], tokens: Sequence[Tensor]) -> list[Tensor | None]:
-        """Prompts [C] for SAM 2 from generated answers to ``asked``; None where one holds no single ``[SEG]``.
+        """Prompts [C] for SAM 2 from generated answers to ``asked``; None if one does not hold exactly one ``[SEG]``.
 
         ``tokens`` are the visual tokens [n_i, D] of each question.
         """
@@ -118,7 +118,7 @@ class Sa2VA(JoinedModel):
 
     @torch.no_grad()
     def segment(self, pictures: Pictures, expressions: Sequence[str | Tensor]) -> list[Tensor | None]:
-        """Masks [h, w] (logits) for expressions: generates the answer; None where it holds no single ``[SEG]``."""
+        """Masks [h, w] (logits) for expressions: generates the answer; None without exactly one ``[SEG]`` in it."""
         asked = [self.prompts.ask_segment(expression) for expression in expressions]
         prompts = self.answer_prompts(asked, self.visual_tokens(pictures.vision))
         masks: list[Tensor | None] = [None] * len(prompts)
@@ -141,7 +141,7 @@ class Sa2VA(JoinedModel):
             expression: what to segment.
 
         Returns:
-            None where the answer holds no single ``[SEG]``.
+            None if the answer does not hold exactly one ``[SEG]``.
         """
         tokens = torch.cat(self.visual_tokens(self.mllm.encode(normalise(shown).to(self.dtype))))
         asked = self.prompts.ask_segment(expression, pictures=len(shown))
@@ -154,11 +154,11 @@ class Sa2VA(JoinedModel):
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> list[dict[str, Any]]:
-        """Results of a batch, one dict a sample.
+        """Results of a batch, one dict per sample.
 
         ``refer``: ``pred_mask`` from the human expression. ``cycle`` and ``caption``: a greedy ``caption`` of the
         region; ``cycle`` also ``cycle_mask``, the mask that this caption, as text, leads back to. Masks are bool at the
-        size of the ground truth. None where the model gave none, as for a region [g, g] without a cell.
+        size of the ground truth. None if the model gave none, e.g. for a region [g, g] without a cell.
         """
         side2 = batch.mask_side or batch.caption_side
         results: list[dict[str, Any]] = [
@@ -175,7 +175,7 @@ class Sa2VA(JoinedModel):
                 results, "pred_mask", self.segment(self.encode_pictures(side2), [text or "" for text in batch.text])
             )
             return results
-        # A region without a cell cannot be described, so it gets no caption, and no mask from one.
+        # A region without a cell cannot be described, so it gets neither a caption nor a mask from one.
         rows = batch.caption_side.region.flatten(1).any(1).nonzero().flatten().tolist()
         if not rows:
             return results

@@ -13,7 +13,7 @@ _TAIL = 12
 
 
 class StopWords(StoppingCriteria):
-    """A row is done once its text ends with ``word``, in whatever tokens that word comes.
+    """A row is done once its text ends with ``word``, however that word is split into tokens.
 
     transformers' ``StopStringCriteria`` does the same for tokenizers that can spell any string; this one also works
     with a closed vocabulary.

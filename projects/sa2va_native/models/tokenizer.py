@@ -1,4 +1,4 @@
-"""Tokenizers: a directory in Hugging Face layout or one that a base model brings, with Sa2VA's tokens added."""
+"""Tokenizers: a directory in Hugging Face layout or one that a base model provides, with Sa2VA's tokens added."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAMED = {**internvl.TOKENIZERS}
 
 
 def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
-    """Load a tokenizer and add Sa2VA's five tokens where it lacks them.
+    """Load a tokenizer and add Sa2VA's five tokens if it lacks them.
 
     Args:
         source: a name of :data:`NAMED`, or a directory in Hugging Face layout.

@@ -1,1 +1,1 @@
-"""Ranks, shards and pools: what works the same on one process and on many."""
+"""Ranks, shards and pools: code that works the same on one process and on many."""

@@ -1,4 +1,4 @@
-"""Results of many workers in the order of the work, of which never much is waiting."""
+"""Results of many workers in the order of the work, with few items in flight."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Result = TypeVar("Result")
 
 
 def cores() -> int:
-    """How many this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 def ordered_map(
     pool: Executor, function: Callable[[Work], Result], work: Iterable[Work], ahead: int
 ) -> Iterator[Result]:
-    """Like ``pool.map``, for work without end: at most ``ahead`` items are given out and not yet taken back."""
+    """Like ``pool.map``, for endless work: at most ``ahead`` items are submitted and not yet yielded."""
     waiting: deque[Future[Result]] = deque()
     for item in work:
         if len(waiting) == ahead:

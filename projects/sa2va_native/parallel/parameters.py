@@ -1,4 +1,4 @@
-"""Reading and exchanging parameters whoever owns them: plain, DistributedDataParallel, ZeRO-1, 2 or 3.
+"""Reads and exchanges parameters, whatever owns them: plain modules, DistributedDataParallel, ZeRO-1, 2 or 3.
 
 Under ZeRO-3 a parameter is a flat, padded slice per rank (``param.ds_tensor``) and is only whole while a layer runs.
 Everywhere else it is whole on every rank.
@@ -43,8 +43,8 @@ def release_gathered(param: nn.Parameter) -> None:
 def stop_fetching_ahead(params: Iterable[nn.Parameter]) -> None:
     """Makes ZeRO-3 forget, for this step, which layer comes next, and wait for what it has already requested.
 
-    It records the order of layers in one step and fetches ahead in the next; what is underway when
-    parameters are exchanged would be computed with although it is from before.
+    It records the order of layers in one step and fetches ahead in the next. Weights fetched before parameters are
+    exchanged would be used after it, although outdated.
     """
     sliced = next((param for param in params if is_partitioned(param)), None)
     if sliced is not None:

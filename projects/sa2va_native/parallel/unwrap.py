@@ -1,4 +1,4 @@
-"""One way to the bare model, whatever wraps it."""
+"""The bare model, whatever wraps it."""
 
 from __future__ import annotations
 

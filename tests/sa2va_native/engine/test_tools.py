@@ -122,7 +122,7 @@ def test_the_seed_of_the_command_line_is_the_runs(config: Path, tmp_path: Path) 
     ("arguments", "message"),
     [
         (["missing.py"], "ConfigError: config missing.py does not exist"),
-        (["{config}", "--ranks", "4"], "ConfigError: 4 ranks were asked for and 1 run"),
+        (["{config}", "--ranks", "4"], "ConfigError: 4 ranks were requested and 1 started"),
         (["{config}", "--work-dir", "/proc/nowhere"], "ConfigError: work dir /proc/nowhere is not writable"),
         (["{config}", "--deepspeed", "zero9"], "ConfigError: --deepspeed zero9: no such json"),
         (["{config}", "--cfg-options", "model.droput=1"], "Did you mean 'dropout'?"),

@@ -82,7 +82,7 @@ def test_the_tool_draws_data_and_configs(tmp_path: Path) -> None:
     for out in ("1.png", "2.png"):
         ended = subprocess.run([*command, path, "--out", tmp_path / out], capture_output=True, text=True)
         assert ended.returncode == 0, ended.stderr
-        assert "passed over" in ended.stderr
+        assert "skipped: " in ended.stderr
     assert (tmp_path / "1.png").read_bytes() == (tmp_path / "2.png").read_bytes()
     config = tmp_path / "config.py"
     own = f"type='sa2va_native.datasets.adapters.own_data.OwnData', path={str(path)!r}"

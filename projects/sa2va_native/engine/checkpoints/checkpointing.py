@@ -1,4 +1,4 @@
-"""Checkpoints that are either complete or not there, and finding the newest complete one.
+"""Writes checkpoints that are either complete or not there, and finds the newest complete one.
 
 A checkpoint is a file (plain runner) or a folder (DeepSpeed). Both are written under a temporary name,
 flushed to disk and renamed, so that a process killed at any moment leaves the checkpoints before it untouched.
@@ -58,7 +58,7 @@ def require_checkpoint(path: str | Path) -> str:
 
 
 def require_known_contents(path: str | Path) -> None:
-    """Looks into a checkpoint file, or every file of a folder, for what could run code; reads no tensors.
+    """Searches a checkpoint file, or every file of a folder, for what could run code; reads no tensors.
 
     Raises:
         CheckpointError: see :func:`sa2va_native.engine.checkpoints.safe_load.require_known_globals`.
@@ -72,12 +72,12 @@ def require_same_engine(path: str | Path, deepspeed: bool) -> None:
     """Checks that a checkpoint to resume was written with DeepSpeed (a folder), or without (a file).
 
     Raises:
-        CheckpointError: it was the other one.
+        CheckpointError: it was written the other way.
     """
     if Path(path).is_dir() != deepspeed:
         wrote, remedy = ("without", "Add --deepspeed none") if deepspeed else ("with", "Add --deepspeed")
         raise CheckpointError(
-            f"{path} was written {wrote} DeepSpeed. {remedy} to resume it, or begin a new run from its weights with "
+            f"{path} was written {wrote} DeepSpeed. {remedy} to resume it, or start a new run from its weights with "
             "--load-from."
         )
 
@@ -114,7 +114,7 @@ def unfinished_folder(path: str | Path) -> Path:
 def commit_folder(unfinished: Path, final: Path) -> None:
     """Lists the files of a fully written checkpoint folder and gives it its final name, durably.
 
-    A checkpoint of that name is replaced.
+    An existing checkpoint of that name is replaced.
     """
     files = [file for file in sorted(unfinished.rglob("*")) if file.is_file()]
     sizes = {str(file.relative_to(unfinished)): file.stat().st_size for file in files}

@@ -1,4 +1,4 @@
-"""From checkpoints, published ones and those of runs, to one in another layout."""
+"""Converts checkpoints, published ones and those of runs, to another layout."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from sa2va_native.files.paths import resolve
 from sa2va_native.models.prompts import ADDED_TOKENS
 from sa2va_native.models.tokenizer import load_tokenizer
 
-#: What can be written: every layout, and what was trained, LoRA apart, in this project's names.
+#: What can be written: every layout, and what was trained, with LoRA separate, in this project's names.
 TARGETS = (*LAYOUTS, "trained")
 _TRAINED = ("trained", "sa2va_xtuner")
 _WEIGHT_SUFFIXES = (".safetensors", ".bin", ".index.json")
@@ -52,24 +52,24 @@ def convert(
     max_shard_size: str = "5GB",
     check: bool = False,
 ) -> None:
-    """Write what the sources hold together, a later one over an earlier one, as another layout.
+    """Write all that the sources hold in another layout; later sources override earlier ones.
 
     LoRA is merged unless the target is what was trained.
 
     Args:
         sources: from :func:`open_any`.
-        model: config of :class:`sa2va_native.models.Sa2VA`, whose tensors the result must have, all and no others.
+        model: config of :class:`sa2va_native.models.Sa2VA`, whose tensors the result must have, and no others.
         target: one of :data:`TARGETS`.
         path: directory or file that does not exist yet.
-        dtype: of floating tensors; None: as they are.
-        max_shard_size: of one file of a directory.
+        dtype: for floating tensors; None leaves them unchanged.
+        max_shard_size: largest file of a directory.
         check: read the result back and compare it bit for bit.
 
     Raises:
-        CheckpointError: ``path`` exists, a tensor is missing, too many or of another shape, or the check fails.
+        CheckpointError: ``path`` exists, a tensor is missing, unexpected or of another shape, or the check fails.
     """
     if path.exists():
-        raise CheckpointError(f"{path} exists already: nothing is overwritten, choose another name")
+        raise CheckpointError(f"{path} already exists: nothing is overwritten, choose another name")
     layout = LAYOUTS["own" if target == "trained" else target]
     tensors = _wanted(overlay(sources), model, target)
     export(tensors, layout, path, dtype, max_shard_size)
@@ -90,7 +90,7 @@ def _wanted(tensors: Stored, model: dict[str, Any], target: str) -> Stored:
             lora = model.get("lora") or {}
             if lora.get("r") != rank:
                 raise CheckpointError(
-                    f"LoRA of rank {rank} with a config of rank {lora.get('r')}: give its own --config"
+                    f"LoRA of rank {rank}, but the config has rank {lora.get('r')}: give the run's --config"
                 )
             tensors = merge_lora(tensors, lora["lora_alpha"] / rank)
         wanted = {name for name in own if ".lora_" not in name and name.startswith(LAYOUTS[target].covers)}
@@ -109,7 +109,7 @@ def _grown(table: StoredTensor, shape: tuple[int, ...]) -> StoredTensor:
 
 
 def _write_config(sources: Sequence[Source], model: dict[str, Any], path: Path) -> None:
-    """What a Sa2VA directory has besides weights: from a source that has it, or anew."""
+    """The files of a Sa2VA directory besides weights: from a source that has them, or written anew."""
     for source in reversed(sources):
         folder = Path(source.path)
         if source.layout.name == "sa2va_hf" and (folder / "config.json").is_file():

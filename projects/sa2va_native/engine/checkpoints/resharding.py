@@ -1,9 +1,9 @@
-"""Going on from a DeepSpeed checkpoint under another number of ranks or another ZeRO stage.
+"""Resumes from a DeepSpeed checkpoint under another number of ranks or another ZeRO stage.
 
 DeepSpeed's own way, the universal checkpoint, writes a second and third copy of the optimizer to disk, one file per
-parameter and state, unpickles them without restriction, does not lead from ZeRO-2 to ZeRO-3, and takes the settings of
-the first parameter group for all of them under ZeRO-3. Here each rank reads its own part from the files as they are and
-hands it to the loader that DeepSpeed uses for an unchanged number of ranks.
+parameter and state, unpickles them without restriction, cannot go from ZeRO-2 to ZeRO-3, and under ZeRO-3 applies the
+settings of the first parameter group to all of them. Here each rank reads its own part directly from the files and
+passes it to the loader that DeepSpeed uses for an unchanged number of ranks.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sa2va_native.parallel.parameters import full_shape
 
 
 class _Place(NamedTuple):
-    """Where a part of a parameter lies in a flat tensor of this rank."""
+    """Where a part of a parameter is in a flat tensor of this rank."""
 
     name: str
     first: int  #: of the part, in the flattened parameter
@@ -139,6 +139,6 @@ def _require_same_parameters(engine: Any, shards: ZeroShards) -> None:
         if trained.get(name) != shards.shapes.get(name):
             raise CheckpointError(
                 f"{shards.folder} has {name} with shape {shards.shapes.get(name)} and this run trains it with "
-                f"{trained.get(name)} (None: not at all). Use the config that wrote the checkpoint, or begin a new "
+                f"{trained.get(name)} (None: not at all). Use the config that wrote the checkpoint, or start a new "
                 "run from its weights with --load-from."
             )

@@ -1,7 +1,7 @@
-"""Reading what ``torch.save`` wrote without running what a stranger put into it.
+"""Reads what ``torch.save`` wrote without running code that someone put into it.
 
-A pickle names the classes and functions ("globals") that unpickling imports and calls. Checkpoints travel between
-people, so only globals on the lists below are let through, and torch's restricted unpickler reads them.
+A pickle names the classes and functions ("globals") that unpickling imports and calls. Checkpoints are
+shared between people, so only globals on the lists below are allowed, and torch's restricted unpickler reads them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _DEEPSPEED = {
     "deepspeed.runtime.zero.config.ZeroStageEnum",
     "deepspeed.utils.tensor_fragment.fragment_address",
 }
-#: The history of logs in checkpoints that MMEngine's own hook wrote. Nobody reads it here: not built, not called.
+#: The history of logs in checkpoints that MMEngine's own hook wrote. It is not used here: not built, not called.
 _LOG_HISTORY = {
     "builtins.getattr",
     "mmengine.logging.history_buffer.HistoryBuffer",
@@ -45,7 +45,7 @@ def load_file(path: str | Path, mmap: bool = False) -> Any:
         mmap: leave tensors in the file until they are read.
 
     Raises:
-        CheckpointError: it is no such file, or it names a global that no checkpoint needs; nothing was run then.
+        CheckpointError: it is not such a file, or it names a global that no checkpoint needs; nothing is run then.
     """
     known: list[Any] = [(_object(name), name) for name in require_known_globals(path)]
     with safe_globals(known):

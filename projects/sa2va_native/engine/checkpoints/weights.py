@@ -1,4 +1,4 @@
-"""The trained weights inside a checkpoint, whoever wrote it."""
+"""The trained weights in a checkpoint, written with or without DeepSpeed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def read_weights(path: str | Path, key: str | None = None) -> dict[str, torch.Te
 
     Args:
         path: file of a plain run, or folder that DeepSpeed wrote (any ZeRO stage; float32 master weights are read).
-        key: what a hook keeps other weights under, e.g. those of a teacher: these are taken instead of the model's own.
+        key: under which a hook keeps other weights, e.g. a teacher's, to be read instead of the model's own.
 
     Raises:
         CheckpointError: there are none under ``key``, or there is something that could run code.

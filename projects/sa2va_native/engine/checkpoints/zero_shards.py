@@ -1,4 +1,4 @@
-"""What the ranks of a DeepSpeed run left in a checkpoint folder, found by parameter instead of by rank."""
+"""What the ranks of a DeepSpeed run wrote to a checkpoint folder, accessed by parameter instead of by rank."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MASTER = "fp32"
 
 
 class _Fragment(NamedTuple):
-    """A run of elements of one parameter in one flat tensor of one rank."""
+    """Consecutive elements of one parameter in one flat tensor of one rank."""
 
     flats: dict[str, Tensor]  #: by key; all laid out alike
     start: int  #: of the run, in the flat tensors
@@ -30,7 +30,7 @@ class ZeroShards:
     """Float32 master weights and optimizer states in a checkpoint of ZeRO-1, 2 or 3, written by any number of ranks.
 
     Tensors stay in their files until they are read. The layouts are those that
-    ``deepspeed.checkpoint.ds_to_universal`` takes apart.
+    ``deepspeed.checkpoint.ds_to_universal`` reads.
 
     Args:
         folder: a checkpoint folder.
@@ -48,7 +48,7 @@ class ZeroShards:
         written = self.model_states["dp_world_size"]
         if len(files) != written:
             raise CheckpointError(
-                f"{self.folder} has the *_optim_states.pt of {len(files)} of {written} ranks. Take a whole checkpoint."
+                f"{self.folder} has the *_optim_states.pt of {len(files)} of {written} ranks. Use a whole checkpoint."
             )
         states = [load_file(file, mmap=True)["optimizer_state_dict"] for file in files]
         self.ranks = len(states)
@@ -64,7 +64,7 @@ class ZeroShards:
 
     @property
     def keys(self) -> list[str]:
-        """What there is of every parameter: ``MASTER`` and the optimizer's states."""
+        """What is stored for every parameter: ``MASTER`` and the optimizer's states."""
         return list(next(iter(self._fragments.values()))[0].flats)
 
     def read(self, name: str, key: str, first: int, numel: int) -> Tensor:

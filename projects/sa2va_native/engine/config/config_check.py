@@ -73,8 +73,8 @@ def _unknown_keys(cfg: Any) -> Iterator[str]:
             continue
         if key not in known:
             yield (
-                f"config key {key} = {_short(value)} is unknown. {did_you_mean(key, known)} "
-                "A helper variable must start with an underscore."
+                f"config key {key} = {_short(value)} is unknown. {did_you_mean(key, known)} A helper variable must "
+                "start with an underscore."
             )
             continue
         yield from _problems_of_untyped(key, value)
@@ -110,7 +110,7 @@ def parameters_of(target: Callable) -> set[str] | None:
 def sa2va_config(cfg: Any) -> Any | None:
     """The dict in ``cfg.model`` that :class:`sa2va_native.models.Sa2VA` is built from; None if there is none.
 
-    The very dict, so that changes to it are changes to the config.
+    It is the same object, so that changes to it change the config.
     """
     found = find_sa2va_config(cfg)
     return found[1] if found else None
@@ -128,7 +128,7 @@ def find_sa2va_config(cfg: Any) -> tuple[str, Any] | None:
 
 
 def require_weights(cfg: Any) -> None:
-    """Refuses a model whose base weights nobody chose: it would train random ones for days before that shows.
+    """Refuses a model without a choice of base weights: training random ones could go unnoticed for days.
 
     Raises:
         ConfigError: the config of Sa2VA has no key ``weights``; ``weights=None`` is a choice.
@@ -136,10 +136,10 @@ def require_weights(cfg: Any) -> None:
     model = sa2va_config(cfg)
     if model is not None and "weights" not in model:
         raise ConfigError(
-            "no base weights: this config leaves them to you, and would train random ones. Give them with "
+            "no base weights: this config names none and would train random ones. Give them with "
             "--weights InternVL2_5-4B sam2_hiera_large.pt, or in the environment variable SA2VA_WEIGHTS "
             f"('{os.pathsep}' between paths); docs/checkpoints.md says where they come from. To train random weights, "
-            "e.g. to try shapes and memory, say --weights none."
+            "e.g. to try shapes and memory, use --weights none."
         )
 
 
@@ -155,23 +155,23 @@ def require_whole_towers(cfg: Any) -> None:
     if model and model.get("feature_cache") and stage == 3:
         raise ConfigError(
             f"feature_cache = {_short(dict(model['feature_cache']))} under ZeRO-3: ranks that find their pictures "
-            "would not take part in gathering the towers' weights. Take --deepspeed zero2, or feature_cache=None."
+            "would not take part in gathering the towers' weights. Use --deepspeed zero2, or feature_cache=None."
         )
 
 
 def _problems_of_dict(path: str, entry: dict) -> Iterator[str]:
     try:
         target = resolve_type(entry["type"])
-    except Exception as error:  # whatever the module that holds it does
+    except Exception as error:  # importing its module may raise anything
         yield (
-            f"{path}.type = {entry['type']!r} cannot be imported ({type(error).__name__}: {error}). Its module lies "
-            "beside the config, or its folder is on PYTHONPATH."
+            f"{path}.type = {entry['type']!r} cannot be imported ({type(error).__name__}: {error}). Put its module "
+            "next to the config, or its folder on PYTHONPATH."
         )
         return
     if target is None:
         yield (
-            f"{path}.type = {entry['type']!r} is not registered and cannot be imported. Import the class "
-            "in the config and give the class itself."
+            f"{path}.type = {entry['type']!r} is not registered and cannot be imported. Import the class in the "
+            "config and give the class itself."
         )
         return
     if target is dict:
@@ -201,7 +201,7 @@ def _extra_keys(path: str, target: Callable) -> set[str]:
 
 
 def _problems_of_untyped(key: str, value: Any) -> Iterator[str]:
-    """The dicts whose class the runner knows without being told."""
+    """The problems of dicts without a ``type``, whose class the runner knows."""
     from mmengine.runner import LogProcessor, Runner, set_random_seed
     from torch.utils.data import DataLoader
 
@@ -250,7 +250,7 @@ def resolve_type(type_: Any) -> Callable | None:
     """The class or function behind a ``type``: itself, a lazy import, a dotted path, or a registered name.
 
     Raises:
-        Exception: of the module that holds it, e.g. that there is none.
+        Exception: whatever importing its module raises, e.g. that it does not exist.
     """
     if type(type_).__name__ in ("LazyObject", "LazyAttr"):
         type_ = type_.build()
@@ -263,7 +263,7 @@ def resolve_type(type_: Any) -> Callable | None:
 
 
 def _registries() -> list[Registry]:
-    """MMEngine's own, then those of every module called ``registry``, as its projects have them."""
+    """MMEngine's own, then those of every module called ``registry``, as MMEngine's projects have."""
     modules = [registry, *(module for name, module in list(sys.modules.items()) if name.endswith(".registry"))]
     return [one for module in modules for one in vars(module).values() if isinstance(one, Registry)]
 

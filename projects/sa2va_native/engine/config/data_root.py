@@ -17,7 +17,7 @@ def use_data_root(cfg: Any, root: str | Path) -> None:
 
     Args:
         cfg: MMEngine config, changed in place.
-        root: of any set that :func:`find_sets` knows.
+        root: of any set that :func:`find_sets` recognises.
 
     Raises:
         ConfigError: the config has no cycle source.

@@ -22,7 +22,7 @@ def find_config(config: str | Path) -> Path:
         config: a path; or the name of a shipped config, with or without ``configs/`` and ``.py``.
 
     Raises:
-        ConfigError: there is neither; the nearest name is told.
+        ConfigError: there is neither; the message gives the nearest name.
     """
     if Path(config).is_file():
         return Path(config)

@@ -1,4 +1,4 @@
-"""``--cfg-options KEY=VALUE``: MMEngine's syntax, and one line for what it cannot do."""
+"""``--cfg-options KEY=VALUE``: MMEngine's syntax, with one-line errors."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class DictAction(mmengine.config.DictAction):
 
 
 def merge_options(cfg: Any, options: Mapping[str, Any]) -> None:
-    """Puts values into a config; a key that is new in a dict is added, for the config check to judge.
+    """Sets values in a config; a new key of a dict is added, and left to the config check.
 
     Raises:
-        ConfigError: a list has no such entry, or a key leads into a value that is no dict or list.
+        ConfigError: a list has no such entry, or a key leads into a value that is not a dict or list.
     """
     for key, value in options.items():
         _require_place(cfg, key, value)

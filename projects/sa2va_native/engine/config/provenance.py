@@ -15,7 +15,7 @@ Place = tuple[str | int, ...]
 
 
 def leaves(value: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
-    """Every value inside that is no dict or list, or is an empty one, with its place."""
+    """Every value inside that is not a dict or list, or is an empty one, with its place."""
     entries = _entries(value)
     if not entries:
         yield place, value
@@ -26,8 +26,8 @@ def leaves(value: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
 def provenance(path: str | Path) -> dict[Place, Path]:
     """The file that set each leaf of a lazy config last.
 
-    The file and its bases are run as Python. A dict of a base that a child only puts elsewhere, as the method does with
-    the base model, keeps the origins of its values; a value that a child sets to what it was keeps its origin too.
+    The file and its bases are run as Python. A dict of a base that a child only moves elsewhere, as the method does
+    with the base model, keeps the origins of its values; a value that a child sets to what it was keeps its origin too.
 
     Raises:
         ConfigError: see :func:`sa2va_native.engine.config.reading.base_file`.
@@ -54,7 +54,7 @@ class _Origins:
         self._seen: dict[int, tuple[Any, dict[Any, tuple[Any, Path]]]] = {}
 
     def note(self, container: Any, file: Path) -> None:
-        """Everything inside that was not there before is of ``file``."""
+        """Everything inside that was not there before comes from ``file``."""
         _, before = self._seen.get(id(container), (None, {}))
         now = {}
         for key, value in _entries(container).items():
@@ -70,7 +70,7 @@ class _Origins:
         entries[new_name] = self._seen[id(source)][1][name]
 
     def of(self, container: Any, place: Place) -> Path:
-        """The file that put in the innermost entry of a place."""
+        """The file that set the innermost entry of a place."""
         for key in place[:-1]:
             container = container[key]
         return self._seen[id(container)][1][place[-1]][1]

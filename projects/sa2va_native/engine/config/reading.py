@@ -1,4 +1,4 @@
-"""From a config file to MMEngine's ``Config``; what cannot be read is one line with file, line and remedy."""
+"""Reads a config file into MMEngine's ``Config``; an error is one line with file, line number and remedy."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from sa2va_native.files.paths import ROOT
 def read_file(path: str | Path) -> Any:
     """Reads a config and its bases.
 
-    The config's own folder goes to the end of the module path and stays there, since MMEngine imports the classes that
-    a config names when it builds them. ``custom_imports`` are imported. Helper variables, which start with an
-    underscore, end here.
+    The config's own folder is appended to the module path and stays there, since MMEngine imports the classes that a
+    config names when it builds them. ``custom_imports`` are imported. Helper variables, which start with an
+    underscore, are dropped.
 
     Raises:
-        ConfigError: a file of the inheritance is missing or no Python, a base cannot be one, a line fails, or an
-            import of ``custom_imports`` does.
+        ConfigError: a file of the inheritance is missing or not Python, a base cannot be one, a line fails, or an
+            import of ``custom_imports`` fails.
     """
     from mmengine.config import Config
 
@@ -48,7 +48,7 @@ def parse_config(path: Path) -> ast.Module:
     """A config file's syntax tree.
 
     Raises:
-        ConfigError: it is no Python.
+        ConfigError: it is not Python.
     """
     try:
         return ast.parse(path.read_text("utf-8"), str(path))
@@ -57,12 +57,12 @@ def parse_config(path: Path) -> ast.Module:
         remedy = "Correct the line."
         if line.startswith("from ") and "-" in line:
             remedy = (
-                "A folder whose name is no Python name cannot stand in an import; `from configs.NAME import *` works "
-                "from everywhere."
+                "A folder whose name is not a Python name cannot be imported; `from configs.NAME import *` works from "
+                "everywhere."
             )
         raise ConfigError(f"{shown(path)}, line {error.lineno}: {error.msg}: `{line}`. {remedy}") from error
     except ValueError as error:
-        raise ConfigError(f"{shown(path)}: is no Python source in UTF-8 ({error}).") from error
+        raise ConfigError(f"{shown(path)}: not Python source in UTF-8 ({error}).") from error
 
 
 def base_statements(path: Path, tree: ast.Module) -> list[ast.ImportFrom]:
@@ -78,18 +78,18 @@ def base_statements(path: Path, tree: ast.Module) -> list[ast.ImportFrom]:
             _refuse(
                 path,
                 node,
-                "the config would be read in MMEngine's old style, and those here are lazy ones. Write "
-                f"`with read_base(): {_as_import(node.value)}`.",
+                "MMEngine would read the config in its old style, but configs here are lazy. "
+                f"Write `with read_base(): {_as_import(node.value)}`.",
             )
         if isinstance(node, ast.Import) and len(node.names) > 1:
-            _refuse(path, node, "MMEngine takes one import a line in a config.")
+            _refuse(path, node, "MMEngine takes one import per line in a config.")
         if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
             _refuse(path, node, "a base is imported under `with read_base():`.")
         if not isinstance(node, ast.With):
             continue
         blocks += 1
         if ast.unparse(node.items[0].context_expr) != "read_base()" or blocks > 1:
-            _refuse(path, node, "MMEngine takes one `with read_base():` a config, and no other `with`.")
+            _refuse(path, node, "MMEngine takes one `with read_base():` per config, and no other `with`.")
         for base in node.body:
             if isinstance(base, ast.ImportFrom) and base.module:
                 found.append(base)
@@ -122,13 +122,13 @@ def base_file(path: Path, base: ast.ImportFrom) -> Path:
 
 
 def shown(path: Path) -> str:
-    """A path as messages show it: from here if it lies below."""
+    """A path as messages show it: relative to the current folder if it is below."""
     path = path.resolve()
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _inheritance(path: Path, children: tuple[Path, ...] = ()) -> Iterator[Path]:
-    """A config and everything below it, each checked for what MMEngine would end in a traceback."""
+    """A config and everything below it, each checked for what would end in a traceback of MMEngine."""
     path = path.resolve()
     if path in children:
         raise ConfigError(f"config {' -> '.join(map(shown, (*children, path)))}: inherits from itself.")
@@ -163,7 +163,7 @@ def _package_folder(package: str, beside: Path) -> Path | None:
 
 @contextmanager
 def _packages_without_pkg_resources(path: Path) -> Iterator[None]:
-    """MMEngine asks ``pkg_resources`` for the folder of an absolute base; setuptools no longer brings it."""
+    """MMEngine asks ``pkg_resources`` for the folder of an absolute base; setuptools no longer includes it."""
     from mmengine.config import config as module
 
     ours, theirs = lambda package: str(_package_folder(package, path.parent)), module.get_installed_path
@@ -185,12 +185,12 @@ def _import_custom(cfg: Any, path: Path) -> None:
         reason = error.__context__ if isinstance(error.__context__, Exception) else error  # MMEngine leaves it out
         raise ConfigError(
             f"{shown(path)}: custom_imports = {dict(custom)}: {_first_line(reason)}. "
-            "A module lies beside the config, or its folder is on PYTHONPATH."
+            "Put the module next to the config, or its folder on PYTHONPATH."
         ) from error
 
 
 def _located(error: Exception, path: Path, files: set[Path]) -> str:
-    """An error inside a config, with its line; one of MMEngine alone, with the config."""
+    """An error inside a config, with its line; an error inside MMEngine alone, with the config."""
     frames = list(_frames(error))
     inside = [i for i, (frame, _) in enumerate(frames) if Path(frame.f_code.co_filename).resolve() in files]
     if not inside:

@@ -1,4 +1,4 @@
-"""Sizes stand in the model, and again where the data are made ready for it. They must agree."""
+"""Sizes are set in the model, and again where the data are prepared for it. They must agree."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _HALVES = ("mllm", "grounding")
 
 
 def model_sizes(model: Any, resolve: Callable[[Any], Any]) -> dict[str, tuple[int, str]]:
-    """What a model takes, by parameter of ``SampleTransform``, with the half of the model that takes it.
+    """The sizes that a model takes, by parameter of ``SampleTransform``, each with the half that takes it.
 
     Args:
         model: config of :class:`sa2va_native.models.Sa2VA`.
@@ -29,7 +29,7 @@ def size_problems(cfg: Any, model: Any, path: str, resolve: Callable[[Any], Any]
     Args:
         cfg: the whole config.
         model: the part of it that :class:`sa2va_native.models.Sa2VA` is built from.
-        path: where that part stands, e.g. ``"model.sa2va"``.
+        path: where that part is, e.g. ``"model.sa2va"``.
         resolve: the class behind a ``type``.
     """
     sizes = None
@@ -42,7 +42,7 @@ def size_problems(cfg: Any, model: Any, path: str, resolve: Callable[[Any], Any]
             (expected, half), key = sizes[name], f"{loader}.dataset.transform.{name}"
             if transform[name] != expected:
                 yield (
-                    f"{key} = {transform[name]}, and the model takes {expected} ({path}.{half}). "
+                    f"{key} = {transform[name]}, but the model takes {expected} ({path}.{half}). "
                     f"Set {key}={expected}, or change the model."
                 )
 

@@ -1,4 +1,4 @@
-"""The data sets that a tool is pointed at: by a config, or by a path."""
+"""The data sets that a tool is given: by a config, or by a path."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def sources_of(what: str) -> list[tuple[str, dict[str, Any]]]:
     """Name and adapter config of each source.
 
     Args:
-        what: a config, whose training sources are meant, or data as of ``find_sets``.
+        what: a config, whose training sources are meant, or data as for ``find_sets``.
 
     Raises:
         ConfigError, DataError: see ``load_config`` and ``find_sets``.
@@ -26,7 +26,7 @@ def sources_of(what: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 def region_of(what: str) -> Region:
-    """The region grid that a config makes, and the fewest cells that it takes; the usual one of a path."""
+    """The region grid of a config, with the fewest cells that it accepts; for a path, the usual one."""
     if not is_config(what):
         return Region()
     dataset = load_config(what).train_dataloader.dataset

@@ -40,13 +40,13 @@ class Shapes:
     map_side: int  #: side of the top one
     kept_maps: int  #: maps of that size that a pass of the mask model keeps, its input maps included
     caption_prompt: int  #: tokens of the question for a caption, with a region as large as the picture
-    caption: int  #: T, tokens of a caption at most
+    caption: int  #: T, most tokens of a caption
     segment_prompt: int  #: tokens of question and answer around an expression of T tokens
     answer: int  #: tokens of the answer
 
 
 def layer_bytes(shapes: Shapes, width: int) -> int:
-    """What one token keeps in one layer of the language model; ``width`` is c."""
+    """What one layer of the language model keeps per token; ``width`` is c."""
     d, i, q, r = shapes.hidden, shapes.intermediate, shapes.query_width, shapes.lora_rank
     norms = 8 * d + (4 * (q + shapes.key_value_width) if shapes.head_norms else 0)
     lora = 0

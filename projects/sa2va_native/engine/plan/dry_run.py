@@ -1,7 +1,7 @@
-"""Whether a run could start, found out in seconds, in one process and without GPUs: every problem, not the first alone.
+"""Finds in seconds whether a run could start, in one process and without GPUs: every problem, not only the first.
 
-Each check says what it found and what is wrong. None trains or reads the values of a checkpoint; of each data set a
-sample is read, and more only until one can be used.
+Each check says what it found and what is wrong. None trains or reads the values of a checkpoint. One sample of each
+data set is read, and more only until one can be used.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ from sa2va_native.engine.run.launch import optimizer_settings
 from sa2va_native.errors import BadSample, DataError, Sa2VAError
 from sa2va_native.parallel.process_group import has_cuda
 
-#: What the command line does to a config; each may say what it settled.
+#: Changes that the command line makes to a config; each may return what it settled.
 Settings = Sequence[Callable[[Any], str | None]]
 
-_TRIED = 16  # samples of a set; where none of them can be used a run would soon meet ``max_bad_samples``
+_TRIED = 16  # samples of a set; if none of them can be used, a run would soon reach ``max_bad_samples``
 
 
 @dataclass
 class Found:
-    """What a check has to say."""
+    """The facts and the problems that a check found."""
 
     facts: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     @contextmanager
     def noting(self) -> Iterator[None]:
-        """What fails inside becomes a problem."""
+        """An error inside becomes a problem."""
         try:
             yield
         except Sa2VAError as error:
@@ -58,13 +58,13 @@ class Found:
 
 @dataclass
 class DryRun:
-    """The plan of a run, section by section, and everything that keeps it from starting."""
+    """The plan of a run, by section, and everything that keeps it from starting."""
 
     sections: dict[str, Found] = field(default_factory=dict)
 
     @property
     def problems(self) -> list[str]:
-        """Of all sections."""
+        """The problems of all sections."""
         return [problem for found in self.sections.values() for problem in found.problems]
 
     def __str__(self) -> str:
@@ -85,8 +85,8 @@ def dry_run(cfg: Any, settings: Settings, ranks: int) -> DryRun:
 
     Args:
         cfg: config as read, keys unchecked.
-        settings: what the command line does to it, in order; each may refuse.
-        ranks: world size that is planned for; this process stays alone.
+        settings: changes that the command line makes to it, in order; each may refuse.
+        ranks: world size to plan for; this process stays alone.
     """
     report = DryRun()
     sections = report.sections
@@ -105,7 +105,7 @@ def dry_run(cfg: Any, settings: Settings, ranks: int) -> DryRun:
 
 
 def _complete(check: Callable[..., Found], *args: Any) -> Found:
-    """What a check says; that it could not be made, e.g. for want of a key of the config, is a problem as well."""
+    """The result of a check; if it cannot be made, e.g. because the config lacks a key, that is a problem too."""
     found = Found()
     with found.noting():
         found = check(*args)
@@ -179,8 +179,8 @@ def _require_usable(adapter: Any) -> None:
         except BadSample as bad:
             first = first or bad
     raise DataError(
-        f"{type(adapter).__name__}: {len(tried)} of {len(adapter):,} samples looked at, and none can be used. "
-        f"The first: {first}. Run tools/check_data.py on the data."
+        f"{type(adapter).__name__}: {len(tried)} of {len(adapter):,} samples were read, and none can be used. "
+        f"The first: {first}. Run pseudo-gumbel check-data on the data."
     )
 
 
@@ -196,7 +196,7 @@ def _pattern(cfg: Any, mixture: Any, ranks: int) -> Sequence[str]:
 
 
 def _passes(cfg: Any, mixture: Any, pattern: Sequence[str], ranks: int) -> list[str]:
-    """How often the run goes through the samples of each kind."""
+    """How many passes the run makes over the samples of each kind."""
     total = cfg.train_cfg.max_steps * samples_per_step(cfg, ranks)
     facts = []
     for kind in dict.fromkeys(pattern):
@@ -220,7 +220,7 @@ def check_model(cfg: Any) -> tuple[nn.Module | None, Found]:
 
 
 def check_weights(cfg: Any, model: nn.Module | None) -> Found:
-    """Opens the checkpoints that the model begins with and compares names and shapes with it."""
+    """Opens the checkpoints that the model starts with and compares their names and shapes with the model's."""
     found, sources = Found(), []
     settings = sa2va_config(cfg) or {}
     weights = settings.get("weights") or ()
@@ -229,7 +229,7 @@ def check_weights(cfg: Any, model: nn.Module | None) -> Found:
             sources.append(open_source(path))
             found.facts.append(f"{path} ({sources[-1].layout.title}), {len(sources[-1].tensors)} tensors")
     if not weights:
-        found.facts.append("none given: the model begins with random values")
+        found.facts.append("none given: the model starts with random values")
     elif model is not None and not found.problems:
         with found.noting():
             for report in try_import(find_sa2va(model), sources, settings.get("allow_unexplained", False)):
@@ -253,14 +253,14 @@ def check_parts(cfg: Any, model: nn.Module | None) -> Found:
 
 
 def check_start(cfg: Any) -> Found:
-    """Where a run begins that goes on, or takes its weights from a checkpoint."""
+    """The checkpoint that a run resumes from or takes its weights from, if any."""
     found, path = Found(), cfg.get("load_from")
     if not path:
         found.facts.append("a new run")
     elif not cfg.get("resume"):
         found.facts.append(f"a new run with the weights of {path}")
     else:
-        found.facts.append(f"goes on from {path}")
+        found.facts.append(f"resumes from {path}")
         with found.noting():
             require_same_engine(path, deepspeed=bool(cfg.get("strategy")))
     return found
@@ -287,7 +287,7 @@ def check_disk(cfg: Any, model: nn.Module, ranks: int) -> Found:
     """Whether the work dir holds the checkpoints that the run keeps."""
     size = checkpoint_size(counts(model), sharding(cfg, ranks), keeps_shadow(cfg))
     kept, free = checkpoints_kept(cfg), shutil.disk_usage(_nearest_folder(cfg.work_dir)).free
-    found = Found([f"{sized(size)} a checkpoint, {sized(kept * size)} for {kept} of them; {sized(free)} are free"])
+    found = Found([f"{sized(size)} per checkpoint, {sized(kept * size)} for {kept} of them; {sized(free)} are free"])
     if kept * size > free:
         found.problems.append(
             f"work dir {cfg.work_dir}: {sized(free)} are free and {kept} checkpoints of {sized(size)} will be kept. "
@@ -297,7 +297,7 @@ def check_disk(cfg: Any, model: nn.Module, ranks: int) -> Found:
 
 
 def checkpoints_kept(cfg: Any) -> int:
-    """How many checkpoints lie in the work dir in the end."""
+    """How many checkpoints are in the work dir at the end."""
     hook = (cfg.get("default_hooks") or {}).get("checkpoint")
     if hook is None:
         return 0
@@ -307,7 +307,7 @@ def checkpoints_kept(cfg: Any) -> int:
 
 
 def check_memory(cfg: Any, model: nn.Module, ranks: int) -> Found:
-    """The memory plan, against the smallest GPU in sight, or against common cards."""
+    """The memory plan, compared with the smallest visible GPU, or with common cards."""
     plan = memory_plan(cfg, model, ranks)
     found = Found(describe_memory(cfg, model, ranks, plan))
     if has_cuda():
@@ -318,8 +318,8 @@ def check_memory(cfg: Any, model: nn.Module, ranks: int) -> Found:
             needed = plan.exact if plan.exact > smallest else plan.peak
             how = "at the very least" if plan.exact > smallest else "by estimate"
             found.problems.append(
-                f"memory: a rank needs {sized(needed)} {how} and the GPU has {sized(smallest)}. "
-                "Use more ranks, --deepspeed zero3, offloading, gradient checkpointing or a smaller batch."
+                f"memory: a rank needs {sized(needed)} {how} and the GPU has {sized(smallest)}. Use more ranks, "
+                "--deepspeed zero3, offloading, gradient checkpointing or a smaller batch."
             )
     return found
 

@@ -1,10 +1,10 @@
 """How much GPU memory a run needs, part by part: pure functions of counts and settings. All sizes are bytes.
 
-Sources: ZeRO (arXiv:1910.02054), section 3 for what a model's states weigh and section 5 for what each stage splits
+Sources: ZeRO (arXiv:1910.02054), section 3 for the size of a model's states and section 5 for what each stage splits
 over ranks; DeepSpeed's own estimators (``estimate_zero2_model_states_mem_needs`` and the one for stage 3), which assume
 that every parameter is trained and count neither activations nor a teacher; DeepSpeed's code for its buffers.
 
-With P = F + T parameters, F frozen and T trained, N ranks, and w bytes a weight (2 in bfloat16, 4 in float32):
+With P = F + T parameters, F frozen and T trained, N ranks, and w bytes per weight (2 in bfloat16, 4 in float32):
 
 ====================  ==============  ==============  ==============  ==============
 on each rank          no ZeRO         ZeRO-1          ZeRO-2          ZeRO-3
@@ -47,7 +47,7 @@ class Counts(NamedTuple):
 
     frozen: int
     trained: int
-    largest_layer: int  #: of the one module that holds most, without its submodules
+    largest_layer: int  #: of the module that holds most, without its submodules
 
     @property
     def total(self) -> int:
@@ -81,7 +81,7 @@ class Item(NamedTuple):
     name: str
     size: int
     phase: Phase = "always"
-    exact: bool = True  #: follows from counts alone, up to padding of some kB; else it is an estimate
+    exact: bool = True  #: follows from counts alone, up to some kB of padding; otherwise an estimate
     on_host: bool = False
 
 
@@ -93,22 +93,22 @@ class MemoryPlan:
 
     @property
     def peak(self) -> int:
-        """Most that is on the GPU at once."""
+        """The most memory used on the GPU at once."""
         return self.size("always") + max(self.size(phase) for phase in _PHASES)
 
     @property
     def peak_phase(self) -> Phase:
-        """When that is."""
+        """When the peak occurs."""
         return max(_PHASES, key=self.size)
 
     @property
     def host(self) -> int:
-        """What the rank keeps in the memory of the machine."""
+        """What the rank keeps in the machine's memory."""
         return sum(item.size for item in self.items if item.on_host)
 
     @property
     def exact(self) -> int:
-        """The part of the permanent GPU memory that is no estimate: below this no run is possible."""
+        """The part of the permanent GPU memory that is not an estimate: below this no run is possible."""
         return sum(item.size for item in self.items if item.phase == "always" and item.exact and not item.on_host)
 
     def size(self, phase: Phase) -> int:
@@ -155,7 +155,7 @@ def shadow_states(counts: Counts, sharding: Sharding) -> list[Item]:
 
 
 def buffers(counts: Counts, sharding: Sharding) -> list[Item]:
-    """What communication and the optimizer need besides. Estimates: upper bounds by DeepSpeed's settings."""
+    """What communication and the optimizer need in addition. Estimates: upper bounds from DeepSpeed's settings."""
     w, stage = sharding.weight_bytes, sharding.stage
     items = [Item("CUDA, NCCL, allocator", RESERVE, exact=False)]
     if stage == 0:
@@ -174,10 +174,10 @@ def buffers(counts: Counts, sharding: Sharding) -> list[Item]:
 
 
 def checkpoint_size(counts: Counts, sharding: Sharding, shadow: bool) -> int:
-    """What one checkpoint takes on disk, all ranks together.
+    """The size of one checkpoint on disk, all ranks together.
 
-    With DeepSpeed: trained weights (w T; under ZeRO-3 the masters stand for them), masters (4 T) and moments (8 T);
-    frozen weights are in none. Without: all weights (4 P) and moments. With an EMA teacher: 4 T more.
+    With DeepSpeed: trained weights (w T; under ZeRO-3 the masters replace them), masters (4 T) and moments (8 T), but
+    no frozen weights. Without: all weights (4 P) and moments. With an EMA teacher: 4 T more.
     """
     if sharding.stage:
         weights = (0 if sharding.stage == 3 else sharding.weight_bytes * counts.trained) + 4 * counts.trained
@@ -192,14 +192,14 @@ def per_rank(size: int, ranks: int) -> int:
 
 
 def table(items: Iterable[Item]) -> list[str]:
-    """One line an item, aligned; zeros are left out."""
+    """One line per item, aligned; zeros are left out."""
     shown = [item for item in items if item.size]
     width = max((len(item.name) for item in shown), default=0)
     return [f"{item.name:<{width}}  {sized(item.size):>9}  {_note(item)}" for item in shown]
 
 
 def sized(size: int) -> str:
-    """Bytes for humans."""
+    """A number of bytes in readable form."""
     return f"{size / GIB:.1f} GiB" if size >= GIB // 10 else f"{size / MIB:.1f} MiB"
 
 

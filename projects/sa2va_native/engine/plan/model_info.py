@@ -1,4 +1,4 @@
-"""What a model consists of and what its run needs, counted from the built modules."""
+"""The parts of a model and the memory that its run needs, counted from the built modules."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Component(NamedTuple):
 
 
 def components(model: nn.Module) -> dict[str, Component]:
-    """Each parameter of the Sa2VA that a model is or holds under one part, so that the parts add up to the whole.
+    """The parts of the Sa2VA that a model is or holds; each parameter counts in one part, so they add up to the whole.
 
     ``sam2`` is therefore SAM 2 without its mask decoder, and ``language_model`` is without LoRA and embeddings.
     """
@@ -51,7 +51,7 @@ def _count(parameters: list[nn.Parameter]) -> Component:
 
 
 def counts(model: nn.Module) -> Counts:
-    """What a memory plan needs to know of a model's parameters."""
+    """What a memory plan needs to know about a model's parameters."""
     whole = _count(list(model.parameters()))
     largest = max(sum(p.numel() for p in module.parameters(recurse=False)) for module in model.modules())
     return Counts(whole.parameters - whole.trainable_parameters, whole.trainable_parameters, largest)
@@ -107,18 +107,18 @@ def keeps_shadow(cfg: Any) -> bool:
 
 
 def hook_settings(cfg: Any) -> list[dict[str, Any]]:
-    """The hooks that a config asks for."""
+    """The hooks of a config."""
     hooks = [*(cfg.get("default_hooks") or {}).values(), *(cfg.get("custom_hooks") or [])]
     return [hook for hook in hooks if hook is not None]
 
 
 def memory_plan(cfg: Any, model: nn.Module, ranks: int, checkpointing: bool | None = None) -> MemoryPlan:
-    """What each rank of a run holds at its fullest moments.
+    """What each rank of a run holds, by phase.
 
     Args:
         cfg: config of the run, after ``launch.use_deepspeed`` if that is to be used.
         model: built from it, on any device.
-        ranks: world size that is planned for.
+        ranks: world size to plan for.
         checkpointing: gradient checkpointing of the language model; None: as the model has it.
     """
     sa2va, how, number = find_sa2va(model), sharding(cfg, ranks), counts(model)

@@ -29,7 +29,7 @@ def build_skeleton(cfg: Any) -> nn.Module:
     cfg = Config({"model": copy.deepcopy(cfg.model)})
     settings = sa2va_config(cfg)
     if settings is None:
-        raise ConfigError(f"model.type={cfg.model.get('type')}: is no Sa2VA and holds none. Use a config of configs/.")
+        raise ConfigError(f"model.type={cfg.model.get('type')}: not a Sa2VA, and holds none. Use a shipped config.")
     settings.weights = None
     with torch.device("meta"):
         return MODELS.build(cfg.model)

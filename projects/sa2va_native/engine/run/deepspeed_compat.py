@@ -1,4 +1,4 @@
-"""What MMEngine imports of DeepSpeed and DeepSpeed no longer has."""
+"""Supplies what MMEngine imports from DeepSpeed but DeepSpeed no longer has."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _ONEBIT = "deepspeed.runtime.fp16.onebit"
 
 
 def supply_onebit() -> None:
-    """Puts a module in the place of ``deepspeed.runtime.fp16.onebit``, which DeepSpeed dropped in 0.19.8.
+    """Supplies a substitute for ``deepspeed.runtime.fp16.onebit``, which DeepSpeed dropped in 0.19.8.
 
     MMEngine (0.10.7 and 0.11.0rc3) imports its three optimizers whenever a ``DeepSpeedStrategy`` is made, used or not,
-    only to register them. The ones supplied here can be registered and not be built. Does nothing where DeepSpeed has
+    only to register them. The ones supplied here can be registered but not built. Does nothing where DeepSpeed has
     its own.
     """
     if _ONEBIT in sys.modules or find_spec(_ONEBIT) is not None:

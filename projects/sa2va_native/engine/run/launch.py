@@ -1,4 +1,4 @@
-"""From a config file and command-line options to a run. What the tools share."""
+"""Builds a run from a config file and command-line options; shared by the commands."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from sa2va_native.errors import ConfigError, Sa2VAError, did_you_mean
 from sa2va_native.files.paths import ROOT, resolve
 
 _DEEPSPEED_CONFIGS = ROOT / "configs" / "deepspeed"
-#: Settings of DeepSpeed that stand elsewhere in a config.
+#: Settings of DeepSpeed that come from elsewhere in a config.
 _FROM_THE_CONFIG = ("gradient_accumulation_steps", "train_micro_batch_size_per_gpu", "gradient_clipping")
 _WEIGHTS_VARIABLE = "SA2VA_WEIGHTS"
-#: What gloo says in a rank that waits for one that has ended.
+#: Messages of gloo in a rank that waits for one that has exited.
 _PEER_IS_GONE = ("Connection closed by peer", "Connection reset by peer")
 
 
@@ -80,7 +80,7 @@ def require_writable(work_dir: str) -> None:
 
 
 def require_ranks(expected: int | None) -> None:
-    """Checks that as many processes run as were asked for.
+    """Checks that as many processes run as were requested.
 
     Args:
         expected: None if any number will do.
@@ -96,9 +96,8 @@ def require_ranks(expected: int | None) -> None:
     started = int(os.environ[variable]) if variable else 1
     if started != expected:
         raise ConfigError(
-            f"{expected} ranks were asked for and {started} run. Start them with tools/dist_train.sh "
-            f"CONFIG {expected}, "
-            "or ask the scheduler for as many tasks."
+            f"{expected} ranks were requested and {started} started. Start them with pseudo-gumbel dist-train "
+            f"CONFIG {expected}, or ask the scheduler for that many tasks."
         )
 
 
@@ -107,12 +106,12 @@ def use_engine(cfg: Any, name: str | None = None, precision: str | None = None, 
 
     Args:
         cfg: MMEngine config, changed in place.
-        name: what ``--deepspeed`` says, ``"none"`` for a run without; None where the command line says nothing.
+        name: what ``--deepspeed`` says, ``"none"`` for a run without; None if it was not given.
         precision: see :func:`use_deepspeed` and :func:`use_precision`; None for what config and json say.
-        default: used where neither command line nor config say anything.
+        default: used if neither the command line nor the config names anything.
 
     Returns:
-        what was settled and where it came from, for a person.
+        a text that says what was settled and where it came from.
 
     Raises:
         ConfigError: see both.
@@ -136,10 +135,10 @@ def without_deepspeed(cfg: Any) -> None:
 
 
 def use_deepspeed(cfg: Any, name: str | dict[str, Any], precision: str | None = None) -> None:
-    """Turns a config into that of a run under DeepSpeed, with our strategy.
+    """Makes a config run under DeepSpeed, with our strategy.
 
-    Accumulation, gradient clipping and batch size come from ``optim_wrapper`` and ``train_dataloader``, all else of the
-    strategy but its ``config`` from the config's own strategy if it has one.
+    Accumulation, gradient clipping and batch size come from ``optim_wrapper`` and ``train_dataloader``; the strategy's
+    other arguments, except its ``config``, from the config's own strategy if it has one.
 
     Args:
         cfg: MMEngine config, changed in place.
@@ -149,7 +148,7 @@ def use_deepspeed(cfg: Any, name: str | dict[str, Any], precision: str | None = 
 
     Raises:
         ConfigError: no such json, it contradicts the config, it is ZeRO-3 and the model has a feature cache, or
-            gradients are to be clipped as DeepSpeed cannot.
+            DeepSpeed does not support the config's gradient clipping.
     """
     import sa2va_native.engine.run.strategy  # noqa: F401  registers it
 
@@ -161,7 +160,7 @@ def use_deepspeed(cfg: Any, name: str | dict[str, Any], precision: str | None = 
         _settle_auto_precision(settings)
     clip = cfg.optim_wrapper.get("clip_grad") or {}
     if clip.get("type", "norm") != "norm" or clip.get("norm_type", 2) != 2:
-        raise ConfigError(f"optim_wrapper.clip_grad = {dict(clip)}: DeepSpeed clips the norm of order 2 alone.")
+        raise ConfigError(f"optim_wrapper.clip_grad = {dict(clip)}: DeepSpeed can only clip the norm of order 2.")
     before = cfg.strategy if is_settled(cfg) else {}  # as in the config that a run writes into its work dir
     ours = {
         "gradient_accumulation_steps": cfg.optim_wrapper.get(
@@ -174,12 +173,12 @@ def use_deepspeed(cfg: Any, name: str | dict[str, Any], precision: str | None = 
     for key, value in ours.items():
         if settings.get(key, "auto") not in ("auto", value):
             raise ConfigError(
-                f"{where}: {key} is {settings[key]} and the config says {value}. "
+                f"{where}: {key} is {settings[key]}, but the config says {value}. "
                 'Write "auto" there; the config decides.'
             )
     model = sa2va_config(cfg)
     if model is not None and settings.get("bf16", {}).get("enabled"):
-        model.dtype = "bfloat16"  # what DeepSpeed would make of it, without float32 copies of everything first
+        model.dtype = "bfloat16"  # DeepSpeed would convert it, but only after building everything in float32
     more = {key: value for key, value in (cfg.get("strategy") or {}).items() if key not in (*ours, "type", "config")}
     cfg.strategy = dict(
         type="Sa2VADeepSpeedStrategy", config=settings, **{"exclude_frozen_parameters": True, **more, **ours}
@@ -204,7 +203,7 @@ def _settle_auto_precision(settings: dict[str, Any]) -> None:
 
 
 def settle_runner(runner: Any) -> None:
-    """Settles DeepSpeed for a runner that was built from a config as it stands, e.g. by ``xtuner train``.
+    """Settles DeepSpeed for a runner that was built from an unchanged config, e.g. by ``xtuner train``.
 
     Before the model is built: its type under bf16 is settled too.
     """
@@ -223,13 +222,13 @@ def _zero(settings: Any) -> str:
 
 
 def is_settled(cfg: Any) -> bool:
-    """Whether DeepSpeed's wrapper stands in the place of the schedule's."""
+    """Whether DeepSpeed's optimizer wrapper has already replaced the config's own."""
     wrapper = cfg.optim_wrapper.get("type")
     return bool(cfg.get("strategy")) and getattr(wrapper, "__name__", wrapper) == "DeepSpeedOptimWrapper"
 
 
 def optimizer_settings(cfg: Any) -> dict[str, Any]:
-    """What of ``cfg.optim_wrapper`` makes the optimizer, and its parameter groups, with or without DeepSpeed."""
+    """What ``cfg.optim_wrapper`` says about the optimizer and its parameter groups, with or without DeepSpeed."""
     return {
         key: cfg.optim_wrapper[key] for key in ("optimizer", "constructor", "paramwise_cfg") if key in cfg.optim_wrapper
     }
@@ -248,25 +247,27 @@ def use_precision(cfg: Any, precision: str) -> None:
         cfg.optim_wrapper.pop("dtype", None)
         return
     if not has_cuda():
-        raise ConfigError("--precision bf16 without a GPU needs DeepSpeed: add --deepspeed zero2, or take fp32.")
+        raise ConfigError("--precision bf16 without a GPU needs DeepSpeed: add --deepspeed zero2, or use fp32.")
     cfg.optim_wrapper.update(type="AmpOptimWrapper", dtype="bfloat16")
 
 
 def use_weights(cfg: Any, weights: Sequence[str] | None) -> None:
-    """Settles the base weights: these, else the config's, else those of the environment variable ``SA2VA_WEIGHTS``.
+    """Settles the base weights: ``weights``, else the config's, else the environment variable ``SA2VA_WEIGHTS``.
 
     Args:
         cfg: MMEngine config, changed in place.
         weights: paths that together hold every part, see :class:`sa2va_native.models.Sa2VA`; ``["none"]`` for random
-            weights; None where the command line gave none.
+            weights; None if the command line gives none.
 
     Raises:
-        ConfigError: nobody chose, or the config's model takes no weights.
+        ConfigError: no weights were chosen, or the config's model takes none.
     """
     model = sa2va_config(cfg)
     if model is None:
         if weights:
-            raise ConfigError(f"--weights {' '.join(weights)}: cfg.model is no Sa2VA and takes none. Leave them out.")
+            raise ConfigError(
+                f"--weights {' '.join(weights)}: cfg.model is not a Sa2VA and takes none. Leave them out."
+            )
         return
     if weights:
         model.weights = None if list(weights) == ["none"] else list(weights)
@@ -280,7 +281,7 @@ def use_checkpoint(cfg: Any, resume: str | None, load_from: str | None) -> None:
 
     Args:
         cfg: MMEngine config, changed in place.
-        resume: path to go on from; ``""`` for the newest complete checkpoint of the work dir (a fresh start if
+        resume: path to resume from; ``""`` for the newest complete checkpoint of the work dir (a fresh start if
             there is none); None not to resume.
         load_from: checkpoint to take only the weights from.
 
@@ -291,7 +292,9 @@ def use_checkpoint(cfg: Any, resume: str | None, load_from: str | None) -> None:
     from sa2va_native.engine.checkpoints.checkpointing import find_latest_checkpoint, require_checkpoint
 
     if resume is not None and load_from is not None:
-        raise ConfigError("--resume and --load-from exclude each other: one goes on with a run, one begins a new one.")
+        raise ConfigError(
+            "--resume and --load-from exclude each other: one continues a run, the other starts a new one."
+        )
     if load_from is not None:
         cfg.load_from, cfg.resume = require_checkpoint(load_from), False
     if resume is not None:
@@ -336,8 +339,8 @@ def build_runner(cfg: Any) -> Any:
 def run_tool(main: Callable[[], None], debug: bool) -> None:
     """Runs a tool; a known error becomes one line and exit status 1.
 
-    Every rank prints: an error of one rank alone would otherwise go with it. A rank that only finds another one gone
-    says no more than that.
+    Every rank prints, since the error of a single rank would otherwise be lost. A rank that only notices that another
+    one has exited says no more than that.
 
     Args:
         main: the tool.
@@ -357,10 +360,10 @@ def run_tool(main: Callable[[], None], debug: bool) -> None:
 
 
 def _one_line(error: Exception) -> str | None:
-    """How an error is told without its traceback; None for one that nobody foresaw."""
+    """An error in one line, without its traceback; None for an unexpected one."""
     if isinstance(error, Sa2VAError):
         name, text = type(error).__name__, str(error)
-        # One from a loader worker holds that worker's traceback, which ends with the error itself.
+        # An error from a loader worker contains that worker's traceback, which ends with the error itself.
         return f"{name}: {text.rpartition(f'.{name}: ')[2].rstrip()}"
     if any(sign in str(error) for sign in _PEER_IS_GONE):
         return "stopped, because another rank did; its message says why"

@@ -1,4 +1,4 @@
-"""Counting in optimizer steps, and the event before each of them.
+"""Counts optimizer steps, and calls hooks before each of them.
 
 MMEngine counts iterations, one per micro-batch. With gradient accumulation an optimizer step happens only every
 ``accumulation_steps`` iterations, inside MMEngine's ``OptimWrapper`` or inside the DeepSpeed engine.
@@ -57,13 +57,13 @@ def just_stepped(runner: Any) -> bool:
 
 
 class OptimizerSteps:
-    """What a train loop hands to the model in the place of its optimizer wrapper: the wrapper, and an event.
+    """Passed to the model instead of the optimizer wrapper: that wrapper, and an event before each step.
 
     Before every optimizer step the hooks that have a method ``before_optimizer_step(runner)`` are called, in the order
     of their priority. Gradients are then complete: accumulated, averaged over ranks, not yet clipped. A hook that
     returns False (not None) has them dropped: weights and optimizer stay as they are, and the hooks after it are not
-    called. All ranks call the same hooks at the same steps, so these may use collectives, and must answer alike.
-    As ``pre_optim_step`` of OLMo-core's callbacks.
+    called. All ranks call the same hooks at the same steps, so these may use collectives, and must return the same.
+    Modelled on ``pre_optim_step`` of OLMo-core's callbacks.
 
     Args:
         runner: MMEngine Runner or FlexibleRunner, with its optimizer wrapper built.
@@ -112,9 +112,9 @@ class OptimizerSteps:
 
 @contextmanager
 def _forced_overflow(optimizer: Any) -> Iterator[None]:
-    """Makes ZeRO-1, 2 and 3 take the way they have for overflowed gradients: free them, keep everything else.
+    """Makes ZeRO-1, 2 and 3 treat the gradients as overflowed: free them, keep everything else.
 
-    Where ``overflow`` is set differs between the stages and from DeepSpeed 0.19.4 to 0.19.8. All of them act on it
+    Where ``overflow`` is set differs between the stages, and between DeepSpeed 0.19.4 and 0.19.8. All of them act on it
     right after they have told the loss scaler.
     """
     update_scale = optimizer._update_scale

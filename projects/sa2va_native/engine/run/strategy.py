@@ -27,17 +27,17 @@ from sa2va_native.parallel.unwrap import unwrap_model
 
 @STRATEGIES.register_module()
 class Sa2VADeepSpeedStrategy(DeepSpeedStrategy):
-    """DeepSpeed ZeRO-1, 2 and 3 with five differences to MMEngine's strategy.
+    """DeepSpeed ZeRO-1, 2 and 3 with five differences from MMEngine's strategy.
 
     - Ranks without a GPU talk over gloo.
     - A checkpoint folder is written under a temporary name and renamed when all ranks are done.
-    - Hooks get their ``before_save_checkpoint`` and ``after_load_checkpoint``, which MMEngine's strategy leaves out, so
+    - Hooks' ``before_save_checkpoint`` and ``after_load_checkpoint`` are called, which MMEngine's strategy omits, so
       that they can keep their state in the checkpoint. Under ZeRO-3 every rank writes and reads its own copy.
     - A run can be resumed by another number of ranks and under another stage.
-    - Checkpoints are read without running code that they bring.
+    - Checkpoints are read without running code that they contain.
 
     Args:
-        load_from: checkpoint whose weights a new run begins with; loaded before the model is sharded.
+        load_from: checkpoint whose weights a new run starts with; loaded before the model is sharded.
         **kwargs: those of :class:`mmengine._strategy.DeepSpeedStrategy`.
     """
 
@@ -49,7 +49,7 @@ class Sa2VADeepSpeedStrategy(DeepSpeedStrategy):
         self.load_from = load_from
 
     def _parse_config(self, config: Any) -> Any:
-        """Also a name of configs/deepspeed."""
+        """Accepts a name of configs/deepspeed too."""
         return super()._parse_config(str(deepspeed_file(config)) if isinstance(config, str) else config)
 
     def _setup_distributed(self, launcher: str | None = None, backend: str = "nccl", **kwargs: Any) -> None:
@@ -65,13 +65,13 @@ class Sa2VADeepSpeedStrategy(DeepSpeedStrategy):
         return model
 
     def _wrap_model(self, model: Any) -> Any:
-        # A single process without launcher has not joined a group yet.
+        # A single process without a launcher has not joined a group yet.
         describe_single_rank() if has_cuda() else init_cpu_process_group()
         if isinstance(self.config, ConfigDict):
             self.config = self.config.to_dict()  # DeepSpeed puts it into checkpoints
         if not has_cuda():
-            # Of several weights gathered at once DeepSpeed waits for the last. NCCL finishes them in order and gloo
-            # does not: now and then a forward would read weights that are still on their way.
+            # DeepSpeed waits only for the last of several weights that it gathers at once. NCCL finishes them in order,
+            # gloo does not: now and then a forward pass would read weights that have not arrived yet.
             self.config.setdefault("zero_optimization", {})["stage3_allgather_sequential"] = True
         wrapper = super()._wrap_model(model)
         # The engine moves the model there except under ZeRO-3, which moves parameters alone.
@@ -97,7 +97,7 @@ class Sa2VADeepSpeedStrategy(DeepSpeedStrategy):
         barrier()
 
     def resume(self, filename: str, *, callback: Callable | None = None, **kwargs: Any) -> dict:
-        """Restores weights, optimizer, schedulers and what the hooks saved, whatever ranks and ZeRO stage wrote them.
+        """Restores weights, optimizer, schedulers and what hooks saved, from any number of ranks and any ZeRO stage.
 
         Raises:
             CheckpointError: the checkpoint was written without DeepSpeed, does not fit, or could run code.
@@ -111,7 +111,7 @@ class Sa2VADeepSpeedStrategy(DeepSpeedStrategy):
                     f"{filename} was written by {shards.ranks} ranks under ZeRO-{shards.stage}; this run has "
                     f"{self.world_size} under ZeRO-{stage}."
                 )
-                # Goes before the engine's own, which refuses it.
+                # Hides the engine's own method, which refuses such a checkpoint.
                 self.model.load_checkpoint = lambda *_, **__: (filename, load_resharded(engine, shards))
         checkpoint = super().resume(filename, **kwargs)
         self.model.__dict__.pop("load_checkpoint", None)
@@ -121,15 +121,15 @@ class Sa2VADeepSpeedStrategy(DeepSpeedStrategy):
         return checkpoint
 
     def _count_in_own_batches(self, filename: str, checkpoint: dict) -> None:
-        """A run goes on after the optimizer step at which it stopped; iterations count micro-batches of *this* run."""
+        """A run continues after the optimizer step at which it stopped; iterations count *this* run's micro-batches."""
         engine, meta, saved = self.model.model, checkpoint["meta"], checkpoint["ds_config"]
         before, now = saved["gradient_accumulation_steps"], engine.gradient_accumulation_steps()
         if before != now:
             steps, rest = divmod(meta["iter"], before)
             if rest:
                 raise CheckpointError(
-                    f"{filename} was written {rest} of {before} micro-batches into a step, which has no place in "
-                    f"steps of {now}. Set accumulative_counts={before}, or take a checkpoint at a full step."
+                    f"{filename} was written {rest} of {before} micro-batches into a step, which does not fit steps "
+                    f"of {now}. Set accumulative_counts={before}, or use a checkpoint at a full step."
                 )
             meta["iter"] = steps * now
         batch = saved["train_micro_batch_size_per_gpu"] * before * engine.loaded_checkpoint_dp_world_size
@@ -137,5 +137,5 @@ class Sa2VADeepSpeedStrategy(DeepSpeedStrategy):
             self.logger.warning(
                 f"A step of the checkpoint took {batch} samples and one of this run takes {engine.train_batch_size()}, "
                 "as the config says. Some samples of the current pass come twice or not at all, and the learning rate "
-                "is the schedule's. For the same batch change train_dataloader.batch_size or accumulative_counts."
+                "follows the schedule. For the same batch change train_dataloader.batch_size or accumulative_counts."
             )

@@ -21,9 +21,8 @@ from sa2va_native.parallel.unwrap import unwrap_model
 class TrainLoop(IterBasedTrainLoop):
     """Trains for ``max_steps`` optimizer steps.
 
-    On resume MMEngine loads and throws away every batch that was already trained on. Here the batch sampler
-    is told where to start (its attribute ``start``, in micro-batches of the whole run), which gives the same
-    next batch at once.
+    On resume MMEngine loads and discards every batch that was already trained on. Here the batch sampler's attribute
+    ``start`` is set (in micro-batches of the whole run), which gives the same next batch at once.
 
     Before each optimizer step the hooks' ``before_optimizer_step(runner)`` is called, see :class:`OptimizerSteps`.
 
@@ -71,8 +70,8 @@ class TrainLoop(IterBasedTrainLoop):
         if self.runner.val_loop is not None and get_world_size() > 1 and is_partitioned(next(model.parameters())):
             raise ConfigError(
                 "val_cfg under ZeRO-3: every forward gathers weights from all ranks, and in an evaluation each rank "
-                "has its own number of batches and answers, so they would wait for each other. Take --deepspeed zero2, "
-                "or leave val_cfg out and evaluate checkpoints with tools/test.py."
+                "has its own number of batches and answers, so they would wait for each other. Use --deepspeed zero2, "
+                "or leave val_cfg out and evaluate checkpoints with pseudo-gumbel test."
             )
         broadcast_object_list(seeds)  # with MMEngine's diff_rank_seed each rank has its own, for dropout alone
         seed = seeds[0]
@@ -105,15 +104,14 @@ class TrainLoop(IterBasedTrainLoop):
         sampler = self.dataloader.batch_sampler
         if not hasattr(sampler, "start"):
             raise ConfigError(
-                f"train_dataloader.batch_sampler: {type(sampler).__name__} has no attribute `start`, so "
-                f"the run cannot be "
-                "resumed exactly. Use MixtureBatchSampler."
+                f"train_dataloader.batch_sampler: {type(sampler).__name__} has no attribute `start`, so the run cannot "
+                "be resumed exactly. Use MixtureBatchSampler."
             )
         sampler.start = iteration
         for one in (sampler, self.dataloader.dataset):
             if hasattr(one, "seed"):
                 one.seed = seed
-        self.dataloader._iterator = None  # persistent workers would go on with the data set that they have
+        self.dataloader._iterator = None  # persistent workers would keep using their old data set
         self.dataloader_iterator = _InfiniteDataloaderIterator(self.dataloader)
 
     def _val_is_due(self) -> bool:

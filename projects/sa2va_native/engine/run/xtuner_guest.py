@@ -1,7 +1,7 @@
-"""What ``xtuner train CONFIG`` needs of us, and we of it. Nothing else here knows XTuner.
+"""Support for ``xtuner train CONFIG``. No other module knows XTuner.
 
-XTuner 0.2.0 reads the config, sets up MMEngine's runner and starts it. Of ours it meets the train loop and the hooks,
-as MMEngine does. ``python -m sa2va_native.engine.run.xtuner_guest`` says whether it can start in this environment.
+XTuner 0.2.0 reads the config, sets up MMEngine's runner and starts it; the runner uses our train loop and hooks.
+``python -m sa2va_native.engine.run.xtuner_guest`` says whether it can start in this environment.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from importlib.metadata import distributions
 from typing import Any
 
-#: What XTuner imports on the way to training, beside what we need ourselves; by distribution.
+#: Distributions that XTuner imports for training, besides those that we need ourselves.
 _IMPORTED = ("datasets", "scikit-image", "torchvision")
 
 
 def adopt_strategy(strategy: Any) -> None:
-    """Makes the strategy that ``xtuner train --deepspeed`` sets up this project's; before the model is built.
+    """Turns the strategy that ``xtuner train --deepspeed`` sets up into ours, before the model is built.
 
     Any other strategy, or None, stays as it is.
     """
@@ -39,7 +39,7 @@ def missing_for_xtuner(path: Sequence[str] | None = None) -> str | None:
     """What keeps ``xtuner train`` from starting, in one line with the remedy; None if nothing does.
 
     Args:
-        path: folders to look for installed distributions in; those of this process where None.
+        path: folders to look for installed distributions in; those of this process if None.
     """
     installed = {found.metadata["Name"].lower(): found.version for found in distributions(path=list(path or sys.path))}
     if "xtuner" not in installed:
@@ -48,9 +48,7 @@ def missing_for_xtuner(path: Sequence[str] | None = None) -> str | None:
         return f"XTuner {installed['xtuner']} is installed. `xtuner train` needs 0.2.0, which trains with MMEngine."
     for name, first, below in (("transformers", (5, 0), "5"), ("deepspeed", (0, 19, 8), "0.19.8")):
         if _version(installed.get(name, "0"), len(first)) >= first:
-            return (
-                f"{name} {installed[name]} lacks what XTuner 0.2.0 imports of it. `xtuner train` needs {name}<{below}."
-            )
+            return f"{name} {installed[name]} lacks what XTuner 0.2.0 imports. `xtuner train` needs {name}<{below}."
     if absent := [name for name in _IMPORTED if name not in installed]:
         return f"XTuner imports {', '.join(absent)}, not installed: requirements/xtuner_needs.txt has them."
     return None

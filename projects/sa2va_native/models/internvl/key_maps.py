@@ -42,7 +42,7 @@ REMOTE_CODE = (
     *prefixed(_PROJECTOR, "", "model.multi_modal_projector."),
     *prefixed(_LANGUAGE_MODEL, "language_model.", ""),
 )
-#: As transformers saves it since 4.52.
+#: As transformers has saved it since 4.52.
 NATIVE = (
     rule("model.*", "model.*"),
     rule("lm_head.*", "lm_head.*"),
@@ -53,7 +53,7 @@ NATIVE_4_51 = (
     rule("multi_modal_projector.*", "model.multi_modal_projector.*"),
     *prefixed(_LANGUAGE_MODEL, "language_model.", ""),
 )
-#: What Sa2VA's MMEngine/XTuner runs save of it: the trained tensors, LoRA apart.
+#: What Sa2VA's MMEngine/XTuner runs save of it: the trained tensors, with LoRA separate.
 IN_SA2VA_XTUNER = (
     *prefixed(_VIT, "model.vision_model.", "model.vision_tower."),
     *prefixed(_PROJECTOR, "model.", "model.multi_modal_projector."),

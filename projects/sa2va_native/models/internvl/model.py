@@ -24,14 +24,14 @@ from sa2va_native.models.protocols import LanguageSizes, MultimodalLanguageModel
 
 @MODELS.register_module()
 class InternVL(InternVLForConditionalGeneration):
-    """transformers' InternVL, as Sa2VA asks for it: see :class:`sa2va_native.models.protocols.MultimodalLanguageModel`.
+    """transformers' InternVL, as a :class:`sa2va_native.models.protocols.MultimodalLanguageModel`.
 
     Args:
         vision_config: keywords of :class:`transformers.InternVLVisionConfig`.
         text_config: keywords of the language model's config, and its ``model_type``: ``"qwen2"`` (InternVL2.5 and 3)
             or ``"qwen3"`` (InternVL3.5). Its vocabulary is the tokenizer's.
-        tokenizer: with InternVL's and Sa2VA's tokens; Sa2VA gives it.
-        downsample_ratio: visual tokens a side by ViT patches a side.
+        tokenizer: with InternVL's and Sa2VA's tokens; Sa2VA passes it.
+        downsample_ratio: visual tokens per side divided by ViT patches per side.
         attention: ``"sdpa"``, ``"eager"`` or ``"flash_attention_2"`` (needs flash-attn).
     """
 
@@ -62,8 +62,8 @@ class InternVL(InternVLForConditionalGeneration):
         downsample_ratio: float = 0.5,
         attention: str = "sdpa",
     ) -> None:
-        vision = copy.deepcopy(dict(vision_config))  # the config classes write into what they are given
-        # Every published InternVL has an output head of its own, also where Qwen ties it to the embedding.
+        vision = copy.deepcopy(dict(vision_config))  # the config classes modify their arguments
+        # Every published InternVL has its own output head, even where Qwen ties it to the embedding.
         text = dict(tie_word_embeddings=False) | copy.deepcopy(dict(text_config))
         text["vocab_size"] = len(tokenizer)
         config = InternVLConfig(
@@ -80,7 +80,7 @@ class InternVL(InternVLForConditionalGeneration):
 
     @classmethod
     def data_sizes(cls, config: Mapping[str, Any]) -> dict[str, int]:
-        """S and g of a model of these keywords."""
+        """S and g of a model with these keywords."""
         vision = InternVLVisionConfig(**config["vision_config"])
         side = vision.image_size[0] // vision.patch_size[0]
         return dict(image_size=vision.image_size[0], grid_size=int(side * config.get("downsample_ratio", 0.5)))
@@ -117,7 +117,7 @@ class InternVL(InternVLForConditionalGeneration):
 
     @property
     def sizes(self) -> LanguageSizes:
-        """For the plan of a run's memory."""
+        """For the memory plan of a run."""
         text = self.config.text_config
         head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
         return LanguageSizes(

@@ -1,4 +1,4 @@
-"""Published ``config.json`` files of InternVL's remote code, to keywords of :class:`InternVL` and back."""
+"""Converts ``config.json`` of InternVL's published remote code to keywords of :class:`InternVL` and back."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import InternVLConfig
 
-#: What the two configs of a language model call alike.
+#: Keys that both configs of a language model share.
 _LLM_KEYS = (
     "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
     "max_position_embeddings", "rms_norm_eps",
@@ -40,7 +40,7 @@ def from_published(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def to_published(mllm: dict[str, Any], vocab_size: int, eos_token_id: int, pad_token_id: int) -> dict[str, Any]:
-    """The entries of ``config.json`` that are InternVL's.
+    """InternVL's entries of ``config.json``.
 
     Args:
         mllm: keywords of :class:`sa2va_native.models.internvl.model.InternVL`.
@@ -97,7 +97,7 @@ def to_published(mllm: dict[str, Any], vocab_size: int, eos_token_id: int, pad_t
 
 
 def _keys_of(kind: str) -> tuple[str, ...]:
-    """What only one kind of language model has: Qwen3's heads need not make up the hidden size."""
+    """Keys that only one kind of language model has: Qwen3's heads need not add up to the hidden size."""
     return ("head_dim",) if kind == "qwen3" else ()
 
 

@@ -14,14 +14,14 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from sa2va_native.errors import ConfigError
 from sa2va_native.models.internvl.tokens import ADDED_TOKENS
 
-#: The first id that InternVL gives: behind Qwen2.5's tokens, and behind the four that Qwen3 has besides.
+#: The first id of InternVL's own tokens: after Qwen2.5's tokens, and after the four more that Qwen3 has.
 _AFTER_QWEN25, _AFTER_QWEN3 = 151_665, 151_669
 
 
 def internvl_tokenizer(first_id: int = _AFTER_QWEN25) -> PreTrainedTokenizerBase:
     """Qwen's byte-level BPE and nine tokens for pictures, the first of which has ``first_id``.
 
-    A package brings Qwen3's file. Qwen2.5's is the same BPE without the last four special tokens.
+    Qwen3's file comes with a package. Qwen2.5's is the same BPE without the last four special tokens.
 
     Raises:
         ConfigError: the package is not installed.
@@ -42,7 +42,7 @@ def internvl_tokenizer(first_id: int = _AFTER_QWEN25) -> PreTrainedTokenizerBase
     return tokenizer
 
 
-#: By the names that a config may give: 151,674 tokens (InternVL2.5 and 3) and 151,678 (InternVL3.5).
+#: Under the names that a config may give: 151,674 tokens (InternVL2.5 and 3) and 151,678 (InternVL3.5).
 TOKENIZERS: dict[str, Callable[[], PreTrainedTokenizerBase]] = {
     "internvl2_5": internvl_tokenizer,
     "internvl3_5": partial(internvl_tokenizer, _AFTER_QWEN3),

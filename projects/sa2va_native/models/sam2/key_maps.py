@@ -102,7 +102,7 @@ _SAM2 = (
     *prefixed(_MASK_DECODER, "sam_mask_decoder.", "mask_decoder."),
     *prefixed(_MEMORY_ATTENTION, "memory_attention.", "memory_attention."),
     *prefixed(_MEMORY_ENCODER, "memory_encoder.", "memory_encoder."),
-    # SAM 2.1 alone has these three.
+    # Only SAM 2.1 has these three.
     rule("no_obj_embed_spatial", "occlusion_spatial_embedding_parameter"),
     rule("obj_ptr_tpos_proj.*", "temporal_positional_encoding_projection_layer.*"),
 )
@@ -122,7 +122,7 @@ TWINS = {
 
 
 def advice(unexpected: Iterable[str]) -> str:
-    """What to do about weights that have tensors too many, where that can be told from their names."""
+    """Advice on weights with unexpected tensors, if their names explain it."""
     if not any("temporal_positional_encoding_projection_layer" in name for name in unexpected):
         return ""
     return (

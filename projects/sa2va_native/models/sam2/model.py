@@ -40,7 +40,7 @@ class LanguageSam2(nn.Module):
 
     @classmethod
     def data_sizes(cls, config: Mapping[str, Any]) -> dict[str, int]:
-        """G, and h = w, of a model of these keywords."""
+        """G, and h = w, of a model with these keywords."""
         sam2 = _sam2_config({key: value for key, value in config.items() if key != "type"})
         prompted = sam2.prompt_encoder_config
         return dict(grounding_size=sam2.image_size, mask_size=4 * (prompted.image_size // prompted.patch_size))
@@ -67,7 +67,7 @@ class LanguageSam2(nn.Module):
 
     @property
     def sizes(self) -> GroundingSizes:
-        """For the plan of a run's memory."""
+        """For the memory plan of a run."""
         # The three feature maps are 16, 4 and 1 times the top one's cells; the mask decoder keeps about 30 tensors of
         # its size.
         return GroundingSizes(map_width=self.prompt_size, map_side=self.mask_size // 4, kept_maps=16 + 4 + 1 + 30)
@@ -83,14 +83,14 @@ class LanguageSam2(nn.Module):
     def forward(self, maps: tuple[Tensor, ...], prompts: Tensor) -> MaskPrediction:
         """Masks for ``prompts`` [B, C] on the ``maps`` of :meth:`encode`.
 
-        As in Sa2VA, the language embedding follows the padding-point tokens as one more sparse token, without dense
-        prompt, and the best of three masks is kept.
+        As in Sa2VA, the language embedding follows the padding-point tokens as one more sparse token, without a
+        dense prompt, and the best of three masks is kept.
         """
         top = maps[2] + self.sam2.no_memory_embedding.view(1, -1, 1, 1)
         return self._decode(maps, top, prompts[:, None])[0]
 
     def _decode(self, maps: tuple[Tensor, ...], top: Tensor, prompts: Tensor) -> tuple[MaskPrediction, Tensor, Tensor]:
-        """The mask decoder on ``top`` [B, C, G/16..], the third map after it has met the memory, or none.
+        """The mask decoder on ``top`` [B, C, G/16..], the third map with or without memory attention.
 
         Args:
             maps: those of :meth:`encode`.
@@ -181,7 +181,7 @@ class LanguageSam2(nn.Module):
 
 
 def _sam2_config(config: Mapping[str, Any]) -> Sam2VideoConfig:
-    keywords = copy.deepcopy(dict(config))  # the config classes write into what they are given
+    keywords = copy.deepcopy(dict(config))  # the config classes modify their arguments
     if backbone := keywords.get("vision_config", {}).get("backbone_config"):
         backbone.setdefault("model_type", "sam2_hiera_det_model")
     return Sam2VideoConfig(**keywords)

@@ -1,4 +1,4 @@
-"""SAM 2's own config files, to keywords of :class:`LanguageSam2`."""
+"""Converts SAM 2's own config files to keywords of :class:`LanguageSam2`."""
 
 from __future__ import annotations
 

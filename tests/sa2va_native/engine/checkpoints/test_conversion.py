@@ -83,7 +83,7 @@ def test_files_beside_published_weights_come_along(tmp_path, run):
 
 
 def test_nothing_is_overwritten(tmp_path):
-    with pytest.raises(CheckpointError, match="exists already"):
+    with pytest.raises(CheckpointError, match="already exists"):
         convert([open_any(BASE)], config(), "own", tmp_path)
 
 

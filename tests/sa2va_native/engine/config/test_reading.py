@@ -39,12 +39,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("import os\n" + BASE.format("base") + "_a = os.environ.get('A')\n", 7, "`get` is imported when the run"),
         ("_base_ = ['./base.py']\n", 1, r"Write `with read_base\(\): from .base import \*`"),
         ("_base_ = '../a/base.py'\n", 1, r"Write `with read_base\(\): from ..a.base import \*`"),
-        ("with open('a') as f:\n    pass\n", 1, r"MMEngine takes one `with read_base\(\):` a config"),
+        ("with open('a') as f:\n    pass\n", 1, r"MMEngine takes one `with read_base\(\):` per config"),
         (BASE.format("base") + BASE.format("base").split("\n\n")[1], 6, "takes one `with read_base"),
         (BASE.format("base").replace("from .base import *", "import base"), 4, "a base is written `from .NAME"),
         (BASE.format("base").replace(".base", "base"), 4, r"Write `from .base import \*`"),
         (BASE.format("base") + "from torch.optim import *\n", 6, "a base is imported under"),
-        ("import math, string\n", 1, "one import a line"),
+        ("import math, string\n", 1, "one import per line"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_named_with_its_line(folder: Path, text: str, line: int, reason: str) -> None:

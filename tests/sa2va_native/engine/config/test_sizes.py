@@ -27,16 +27,16 @@ def test_every_size_is_compared() -> None:
     """Red when a run dies with an IndexError in its first step."""
     problems = list(config_problems(launch.read_config(TINY, WRONG)))
     assert [problem.partition(" (")[0] for problem in problems] == [
-        "train_dataloader.dataset.transform.image_size = 96, and the model takes 128",
-        "train_dataloader.dataset.transform.grid_size = 4, and the model takes 8",
-        "train_dataloader.dataset.transform.mask_size = 64, and the model takes 32",
+        "train_dataloader.dataset.transform.image_size = 96, but the model takes 128",
+        "train_dataloader.dataset.transform.grid_size = 4, but the model takes 8",
+        "train_dataloader.dataset.transform.mask_size = 64, but the model takes 32",
     ]
     assert "Set train_dataloader.dataset.transform.mask_size=32, or change the model." in problems[-1]
 
 
 def test_a_start_refuses_them_with_the_same_line() -> None:
     """Our tools before anything is built, and the hook, e.g. under ``xtuner train``. The test set's sizes count too."""
-    expected = r"test_dataloader.dataset.transform.grounding_size = 64, and the model takes 128 \(model.sa2va.grounding"
+    expected = r"test_dataloader.dataset.transform.grounding_size = 64, but the model takes 128 \(model.sa2va.grounding"
     options = {"test_dataloader.dataset.transform.grounding_size": 64}
     with pytest.raises(ConfigError, match=expected):
         launch.load_config(TINY, options)

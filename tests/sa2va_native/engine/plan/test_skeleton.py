@@ -44,7 +44,7 @@ def test_the_config_keeps_its_weights() -> None:
 
 
 def test_another_model_is_refused() -> None:
-    with pytest.raises(ConfigError, match="is no Sa2VA"):
+    with pytest.raises(ConfigError, match="not a Sa2VA, and holds none"):
         build_skeleton(Config({"model": {"type": "tests.toy.ToyModel"}}))
 
 

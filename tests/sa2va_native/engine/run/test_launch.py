@@ -57,7 +57,7 @@ def test_weights_come_from_the_option_the_config_or_the_environment(monkeypatch:
 
 def test_a_model_that_takes_no_weights_says_so(tmp_path: Path) -> None:
     launch.use_weights(toy_config(tmp_path), None)
-    with pytest.raises(ConfigError, match=r"cfg\.model is no Sa2VA"):
+    with pytest.raises(ConfigError, match=r"cfg\.model is not a Sa2VA"):
         launch.use_weights(toy_config(tmp_path), ["a"])
 
 
@@ -149,7 +149,7 @@ def test_clipping_that_deepspeed_cannot_do_is_refused(clip: dict[str, Any]) -> N
     """Red when such a run is silently clipped another way, or not at all."""
     cfg = load("pseudo_gumbel_tiny")
     cfg.optim_wrapper.clip_grad = clip
-    with pytest.raises(ConfigError, match="DeepSpeed clips the norm of order 2"):
+    with pytest.raises(ConfigError, match="DeepSpeed can only clip the norm of order 2"):
         launch.use_deepspeed(cfg, "zero2")
 
 
