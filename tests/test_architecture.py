@@ -271,7 +271,7 @@ def pins() -> dict[str, str]:
 
 
 def ranges() -> dict[str, Requirement]:
-    """What setup.py requires of whoever installs the package, extras included, by name."""
+    """What setup.py requires to install the package, extras included, by name."""
     values = {
         node.targets[0].id: node.value
         for node in ast.parse((ROOT / "setup.py").read_text()).body
@@ -283,7 +283,7 @@ def ranges() -> dict[str, Requirement]:
 
 
 def test_what_was_tried_is_within_what_the_package_requires() -> None:
-    """Red when a pin is moved out of its range, or a range is of a package that nobody tried."""
+    """Red when a pin is moved out of its range, or a range is of a package that was not tried."""
     tried = pins()
     assert not [str(range_) for name, range_ in ranges().items() if tried[name] not in range_.specifier]
 

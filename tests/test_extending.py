@@ -1,4 +1,4 @@
-"""What the pages show of the code: it runs as it stands, or stands in the code."""
+"""Code on the pages: it runs unchanged, or is a copy of the code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def code_of(page: str) -> str:
 
 
 def test_the_estimator_of_the_page_takes_a_step() -> None:
-    """Red when the page describes a protocol that is no more."""
+    """Red when the page describes an outdated protocol."""
     names: dict[str, Any] = {"__name__": "best_of_two"}
     exec(compile(code_of("estimator.md"), "estimator.md", "exec"), names)
     try:

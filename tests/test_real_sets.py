@@ -25,7 +25,7 @@ from tests.test_native_sets import RANKS, check_steps, iterations_until_all_draw
 
 pytestmark = [pytest.mark.realdata, pytest.mark.slow]
 GRID, SHARE = 8, 0.05  #: of the tiny config
-#: Masks of tiny_coco that are no crowd.
+#: Masks of tiny_coco that are not crowds.
 COCO = {"train2017": 465, "val2017": 377}
 CONVERT = ROOT / "tools/prepare_data/sav_to_pairs.py"
 

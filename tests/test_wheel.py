@@ -1,4 +1,4 @@
-"""The built wheel at work in an environment of its own, beside a checkout of Sa2VA, from another folder."""
+"""The built wheel in its own environment, next to a checkout of Sa2VA, used from another folder."""
 
 from __future__ import annotations
 

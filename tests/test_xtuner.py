@@ -1,4 +1,4 @@
-"""XTuner's own command trains the shipped configs and goes on from their checkpoints."""
+"""XTuner's own command trains the shipped configs and resumes from their checkpoints."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SIZES = {"labelled": 6, "mask_only": 8, "test": 2, "test_heldout": 2}
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Options that put a small scene set in the place of the config's."""
+    """Options that replace the config's scene set by a small one."""
     root = write_scene_set(tmp_path_factory.mktemp("data") / "scenes", sizes=SIZES)
     sizes = [f"settings.sizes.{split}={size}" for split, size in SIZES.items()]
     return [
@@ -33,7 +33,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def xtuner(*arguments: object) -> str:
-    """What ``xtuner`` says on both streams. Its exit status is 0 whatever happens."""
+    """Output of ``xtuner`` on both streams. Its exit status is always 0."""
     bin_dir = Path(sys.executable).parent  # xtuner starts the first `python` on the PATH
     path = f"{bin_dir}:{os.environ['PATH']}"
     env = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT / "projects"), "OMP_NUM_THREADS": "1"}

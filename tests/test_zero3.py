@@ -72,7 +72,7 @@ def train(scenes: Path, work_dir: Path, batch_size: int, stage: int) -> tuple[li
 
 @pytest.mark.slow
 def test_ranks_with_other_samples_stay_in_step(scenes: Path, tmp_path: Path) -> None:
-    """A still picture beside two frames, an empty caption beside a spoken one: as one rank with the joint batch.
+    """A still picture next to two frames, an empty caption next to a spoken one: as one rank with the joint batch.
 
     Red when a rank leaves out a forward that its own samples do not need: the others gather weights with a rank that is
     already elsewhere, which ends in a mismatch of sizes or in waiting.

@@ -69,7 +69,7 @@ class PseudoGumbel(BaseModel):
         regularizers: Sequence[dict[str, Any]] = (),
         data_preprocessor: dict[str, Any] | None = None,
     ) -> None:
-        # copies from pinned memory while the host goes on
+        # copies from pinned memory while the host continues
         super().__init__(data_preprocessor or dict(type="BaseDataPreprocessor", non_blocking=True))
         if not 0 <= mask_ratio <= 1:
             raise ConfigError(f"mask_ratio={mask_ratio}: a share, 0..1; the method uses 0.25")

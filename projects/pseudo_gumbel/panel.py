@@ -40,8 +40,8 @@ def draw_panel(
     """Composes the panel.
 
     Three tiles: picture 1 with the region that is described, picture 2 with the true mask, and with the predicted one
-    (tint by probability, outline at 0.5; the true outline thin beside it). Below them the teacher's and the student's
-    caption.
+    (tint by probability, outline at 0.5, thin outline of the true mask). Below them the teacher's and the student's
+    captions.
 
     Args:
         image: picture 1, (H, W, 3) uint8 RGB.

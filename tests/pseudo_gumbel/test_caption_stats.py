@@ -8,7 +8,7 @@ from pseudo_gumbel.caption_stats import caption_statistics, distinct_n
 
 
 def test_distinct_n_counts_by_hand() -> None:
-    """Red when captions are joined: 'dog a' is no bigram of ["a dog", "a cat"]."""
+    """Red when captions are joined: 'dog a' is not a bigram of ["a dog", "a cat"]."""
     assert distinct_n(["a dog", "a cat"], 1) == 3 / 4
     assert distinct_n(["a dog", "a cat"], 2) == 1.0
     assert distinct_n(["red red red"], 1) == 1 / 3

@@ -158,7 +158,7 @@ def test_gradient_of_the_soft_path_matches_finite_differences():
     """
     model = tiny_pseudo_gumbel().double().eval()
     model.estimator = SoftGumbel(temperature=0.7, top_k=8)
-    batch = tiny_batch("cycle", 2, seed=1)  # seed 0 lies where SAM 2 changes over to another of its three masks: a jump
+    batch = tiny_batch("cycle", 2, seed=1)  # at seed 0 SAM 2 switches to another of its three masks: a jump
     with torch.no_grad():
         step = model.begin(batch)
         step.captions = model.teacher_captions(step.pictures1, step.side1.region)
@@ -260,7 +260,7 @@ def test_the_seed_reaches_corruption_noise_points_and_wording(model):
 
 
 def test_words_after_the_end_of_a_caption_have_no_effect(model):
-    """Caption length mask: what stands past T_i in text_embeds reaches neither the mask nor the gradient."""
+    """Caption length mask: what is past T_i in text_embeds reaches neither the mask nor the gradient."""
     batch = tiny_batch("cycle", 2)
     step = model.begin(batch)
     step.captions = Captions([torch.arange(3), torch.arange(5)], [True, True])
@@ -306,7 +306,7 @@ def test_the_teacher_captions_with_its_own_weights_and_gives_the_student_back(mo
     own = model.teacher_captions(pictures, batch.caption_side.region)
     model.teacher = EMATeacher(model)
     for shadow in model.teacher.shadow.values():
-        shadow.zero_()  # a teacher without projector and head says the same word for ever
+        shadow.zero_()  # a teacher without projector and head says the same word forever
     other = model.teacher_captions(pictures, batch.caption_side.region)
     assert [ids.tolist() for ids in own.ids] != [ids.tolist() for ids in other.ids]
     assert all(torch.equal(p, before[name]) for name, p in model.named_parameters())

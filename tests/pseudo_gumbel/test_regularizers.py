@@ -11,7 +11,7 @@ from tests.tiny import cycle_step, tiny_batch, tiny_pseudo_gumbel
 
 
 def test_anchor_asks_for_the_teachers_word_at_corrupted_places_only():
-    """Red when uncorrupted tokens count: repeating them is no task."""
+    """Red when uncorrupted tokens count: repeating them is not a task."""
     logits = torch.randn(2, 3, 5)
     captions = [torch.tensor([0, 1, 2]), torch.tensor([3])]
     corrupted = [torch.tensor([0, 4, 2]), torch.tensor([3])]

@@ -77,7 +77,7 @@ def test_the_method_asks_for_nothing_else() -> None:
 
 
 def test_a_cycle_step_with_another_language_model() -> None:
-    """InternVL3.5's Qwen3 by config alone. Red when a fact about Qwen2 stands outside the folder of InternVL."""
+    """InternVL3.5's Qwen3 by config alone. Red when a fact about Qwen2 is outside the folder of InternVL."""
     config = Config.fromfile(ROOT / "configs/pseudo_gumbel_tiny.py").model
     config.sa2va.weights = None
     config.sa2va.mllm.text_config.update(QWEN3)

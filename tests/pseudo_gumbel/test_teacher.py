@@ -32,7 +32,7 @@ def test_shadow_is_float32_and_of_trained_tensors_only() -> None:
 
 
 def test_teacher_holds_one_float32_copy_of_what_is_trained_and_nothing_else() -> None:
-    """Red for a deep copy beside the shadow: 4.18 billion parameters that would only be read."""
+    """Red for a deep copy in addition to the shadow: 4.18 billion parameters that would only be read."""
 
     def tensors(value: Any) -> list[torch.Tensor]:
         if isinstance(value, nn.Module):

@@ -82,7 +82,7 @@ class SelfCritical(ScoreFunction):
     """The same with the student's greedy caption as baseline, one more reading (Rennie et al., arXiv:1612.00563).
 
     Args:
-        samples: S captions per region, >= 1, beside the greedy one.
+        samples: S captions per region, >= 1, in addition to the greedy one.
     """
 
     fewest_samples = 1

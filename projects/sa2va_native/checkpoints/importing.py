@@ -21,7 +21,7 @@ from sa2va_native.files.paths import resolve
 NEW_PARTS = (SEG_HEAD,)
 _REMEDY = (
     "Nothing was loaded. Give weights that belong to the config, base weights of every part (InternVL and SAM 2, or "
-    "Sa2VA), or set model.allow_unexplained=True to go on without them."
+    "Sa2VA), or set model.allow_unexplained=True to continue without them."
 )
 
 
@@ -96,7 +96,7 @@ def import_base(
         sources: checkpoints that together hold every part; a later one wins.
         vocabulary: names of the model's tensors whose rows are tokens.
         new_tokens: how many tokens were added to the base model's tokenizer.
-        allow_unexplained: go on although a tensor is missing, unexpected or of another shape.
+        allow_unexplained: continue even if a tensor is missing, unexpected or of another shape.
 
     Raises:
         CheckpointError: there is such a tensor, and it is not allowed.

@@ -101,7 +101,7 @@ def _open_pickle(file: Path) -> Stored:
 def load_pickle(file: Path) -> Any:
     """What ``torch.save`` wrote, without running code from the file.
 
-    Objects other than tensors and plain containers, such as the log that a training run saves beside its weights,
+    Objects other than tensors and plain containers, such as the log that a training run saves with its weights,
     become empty stand-ins.
 
     Raises:

@@ -23,7 +23,7 @@ class Sa2VAInference:
     """Masks and captions from a trained Sa2VA.
 
     Args:
-        model: :class:`sa2va_native.models.Sa2VA`, on any device; the modes of its modules are left as they are.
+        model: :class:`sa2va_native.models.Sa2VA`, on any device; the modes of its modules are not changed.
         region_pooling: see :func:`sa2va_native.datasets.region_grid.region_grid`.
     """
 

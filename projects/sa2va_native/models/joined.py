@@ -43,7 +43,7 @@ class JoinedModel(BaseModel):
         tokenizer: see :func:`sa2va_native.models.tokenizer.load_tokenizer`; the five tokens of Sa2VA are added to it.
         weights: checkpoints that together hold all base weights (InternVL and SAM 2, or Sa2VA, in any layout of
             :mod:`sa2va_native.checkpoints.layouts`), and optionally those that a run trained. None: random weights.
-        allow_unexplained: go on although a tensor of ``weights`` is missing, unexpected or of another shape.
+        allow_unexplained: continue even if a tensor of ``weights`` is missing, unexpected or of another shape.
         dtype: of all parameters. ``"bfloat16"`` needs an optimizer with float32 master weights, such as DeepSpeed's.
         lora: keywords of :class:`peft.LoraConfig` (``r``, ``lora_alpha``, ``lora_dropout``), or None.
         trainable: names of parts: ``"lora"``, ``"seg_head"``, and those of the two halves; all else is frozen.
@@ -55,7 +55,7 @@ class JoinedModel(BaseModel):
             or None to run the towers each time.
 
     Raises:
-        ConfigError: unknown part, a tokenizer that does not fit, or a tower that is trained beside ``feature_cache``.
+        ConfigError: unknown part, a tokenizer that does not fit, or a tower that is trained despite ``feature_cache``.
         CheckpointError: ``weights`` leave a tensor unexplained.
     """
 
@@ -78,7 +78,7 @@ class JoinedModel(BaseModel):
         feature_cache: dict[str, Any] | None = None,
         data_preprocessor: dict[str, Any] | None = None,
     ) -> None:
-        # copies from pinned memory while the host goes on
+        # copies from pinned memory while the host continues
         super().__init__(data_preprocessor or dict(type="BaseDataPreprocessor", non_blocking=True))
         self.tokenizer = load_tokenizer(tokenizer)
         sources = [open_source(path) for path in ([weights] if isinstance(weights, str) else weights or ())]
@@ -262,7 +262,7 @@ class JoinedModel(BaseModel):
                 pad_token_id=self.prompts.pad_id,
                 eos_token_id=self.tokenizer.eos_token_id,
                 suppress_tokens=list(suppress) or None,
-                synced_gpus=self.is_partitioned,  # ranks that are done go on until all are
+                synced_gpus=self.is_partitioned,  # finished ranks continue until all are done
             )
         return [self.prompts.until_stop(row) for row in new_ids.cpu()]
 

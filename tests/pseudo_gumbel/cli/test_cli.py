@@ -77,7 +77,7 @@ def test_gpus_are_those_of_the_driver_that_the_environment_leaves(
 
 
 def test_masks_and_captions_of_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Red when mask and caption are not of the object asked for, or an overlay is missing."""
+    """Red when mask and caption are not of the requested object, or an overlay is missing."""
     scene = make_scene(0, "test", 4)
     frame = scene.render()
     picture, region = tmp_path / "scene.png", tmp_path / "region.png"

@@ -79,7 +79,7 @@ def test_a_sample_draws_the_same_alone_and_in_a_batch() -> None:
 
 @pytest.mark.parametrize("estimator", [ScoreFunction(3), SelfCritical(2)])
 def test_rows_are_sample_by_sample(estimator: Any) -> None:
-    """Red when the readings of two samples are mixed, or a word stands with another's probability."""
+    """Red when the readings of two samples are mixed, or a word is paired with another's probability."""
     logits = torch.randn(2, 4, 20)
     captions = Captions([torch.arange(4), torch.arange(2)], [True, True])
     words = estimator.words(cycle_step(logits, captions))

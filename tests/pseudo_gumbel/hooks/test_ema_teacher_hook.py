@@ -80,7 +80,7 @@ def test_teacher_is_the_closed_form_of_the_students(tmp_path: Path, stage: int, 
 
 @pytest.mark.parametrize(("stage", "ranks"), [(0, 2), (2, 2), (3, 2)])
 def test_teacher_survives_a_restart(tmp_path: Path, stage: int, ranks: int) -> None:
-    """Red when the resumed teacher starts over as a copy of the student, or a rank gets another rank's slices."""
+    """Red when the resumed teacher starts over as a copy of the student, or a rank receives another rank's slices."""
     whole = run_ranks(ranks, _train, tmp_path / "whole", stage, "fp32", ranks, 4, None)
     run_ranks(ranks, _train, tmp_path / "cut", stage, "fp32", ranks, 2, None)
     resumed = run_ranks(ranks, _train, tmp_path / "cut", stage, "fp32", ranks, 4, "")

@@ -105,7 +105,7 @@ class TestTensorListsOfThe4BModel:
 
     @pytest.mark.parametrize("file", ["a_internvl2_5_4b_hf", "b_sa2va_4b_hf_layout", "c_sam2_hiera_large_pt"])
     def test_every_single_fault_is_refused_by_name(self, keys, model_4b, file):
-        """Each tensor dropped, renamed and reshaped in turn, beside those that it is joined with."""
+        """Each tensor dropped, renamed and reshaped in turn, next to those that it is joined with."""
         stored, own = listed(keys / f"{file}.txt"), named_tensors(model_4b)
         layout = detect(stored, file)
         for there, here in plan(stored, layout.rules)[0]:
@@ -254,7 +254,7 @@ def test_trained_tensors_go_on_top_of_lora(tmp_path):
 
 
 class Ignorable:
-    """An object beside the weights, as a training log is."""
+    """An object saved with the weights, such as a training log."""
 
 
 class Malicious:

@@ -59,7 +59,7 @@ def test_one_wrong_tensor_refuses_the_load_by_name(tmp_path, change, message):
 
 
 def test_lora_before_base_weights_is_refused():
-    """The failure that nobody noticed: LoRA renames every layer, and strict=False then loads no language model."""
+    """A failure that went unnoticed: LoRA renames every layer, and strict=False then loads no language model."""
     model = tiny_sa2va()
     assert any("lora_" in name for name, _ in model.named_parameters())
     with pytest.raises(CheckpointError, match=r"missing \d+.*language_model"):

@@ -1,4 +1,4 @@
-"""The command-line tools: what a user types, and what they are told when it cannot work."""
+"""The command-line tools: what a user types, and the message when it cannot work."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def test_only_frames_without_prompt_see_the_memory(sa2va):
 
 
 def test_each_region_is_described(sa2va, picture):
-    """The shipped captioner is sure of sizes. Red when all regions are told from one mask."""
+    """The shipped captioner is sure of sizes. Red when all regions are described from one mask."""
     image, disc = picture
     small = np.zeros(WIDE, bool)
     small[70:82, 10:30] = True

@@ -209,7 +209,7 @@ def test_training_does_not_notice_it(tmp_path: Path, kind: Any) -> None:
     """
     cache = dict(folder=str(tmp_path), max_gb=1)
     plain, model = tiny_pseudo_gumbel(), tiny_pseudo_gumbel(sa2va=dict(feature_cache=cache))
-    model.load_state_dict(plain.state_dict())  # it is no part of checkpoints; LoRA begins at random
+    model.load_state_dict(plain.state_dict())  # it is not part of checkpoints; LoRA starts at random
     for batch in (tiny_batch(kind), tiny_batch(kind, two_frames=True)):
         expected = _gradients(plain, batch)
         for _ in range(2):

@@ -74,7 +74,7 @@ def test_an_answer_needs_exactly_one_seg(prompts, answer):
 
 @pytest.mark.parametrize("tokenizer", [TOKENIZER, *NAMED])
 def test_no_human_text_costs_or_adds_a_seg_or_a_slot(tokenizer: str):
-    """One ``[SEG]`` an expression, whatever the data says; red when a special token in it is read as one, or when a
+    """One ``[SEG]`` per expression, whatever the data say; red when a special token in it is read as one, or when a
     long text pushes the answer out.
 
     The failure behind "pred_embeddings_list 0 != frames_per_batch 1": the mask of a frame had no ``[SEG]``.
@@ -141,7 +141,7 @@ def test_text_survives_the_tiny_tokenizer(prompts):
 
 
 def test_caption_ends_before_the_stop_word(prompts):
-    """The stop word is no special token and eos is another: red when generation runs on into junk and pads."""
+    """The stop word is not a special token and eos is another: red when generation runs on into junk and pads."""
     caption = prompts.encode("a small red circle")
     generated = torch.tensor(caption + prompts.encode("<|end|>\n") + [prompts.pad_id])
     kept, stopped = prompts.until_stop(generated)

@@ -38,7 +38,7 @@ class _Group(NamedTuple):
 def load_resharded(engine: Any, shards: ZeroShards) -> dict[str, Any]:
     """Restores trained weights, optimizer, buffers and counters of an engine; on all ranks.
 
-    Frozen parameters stay as they are: checkpoints leave them out.
+    Frozen parameters are unchanged: checkpoints leave them out.
 
     Args:
         engine: a DeepSpeed engine with ZeRO-1, 2 or 3 that has not taken a step.

@@ -61,7 +61,7 @@ class OptimizerSteps:
 
     Before every optimizer step the hooks that have a method ``before_optimizer_step(runner)`` are called, in the order
     of their priority. Gradients are then complete: accumulated, averaged over ranks, not yet clipped. A hook that
-    returns False (not None) has them dropped: weights and optimizer stay as they are, and the hooks after it are not
+    returns False (not None) has them dropped: weights and optimizer are unchanged, and the hooks after it are not
     called. All ranks call the same hooks at the same steps, so these may use collectives, and must return the same.
     Modelled on ``pre_optim_step`` of OLMo-core's callbacks.
 

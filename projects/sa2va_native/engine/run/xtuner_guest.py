@@ -19,7 +19,7 @@ _IMPORTED = ("datasets", "scikit-image", "torchvision")
 def adopt_strategy(strategy: Any) -> None:
     """Turns the strategy that ``xtuner train --deepspeed`` sets up into ours, before the model is built.
 
-    Any other strategy, or None, stays as it is.
+    Any other strategy, or None, is left unchanged.
     """
     if not type(strategy).__module__.startswith("xtuner."):
         return

@@ -104,7 +104,7 @@ class LanguageSam2(nn.Module):
         points = prompts.new_zeros(batch, 1, 1, 2)
         labels = torch.full((batch, 1, 1), -1, dtype=torch.int32, device=prompts.device)
         sparse, dense = self.sam2.prompt_encoder(points, labels, None, None)
-        # The position matrix may be float32 beside bfloat16 weights.
+        # The position matrix may be float32 while weights are bfloat16.
         positions = self.sam2.get_image_wide_positional_embeddings().to(top.dtype).repeat(batch, 1, 1, 1)
         masks, iou, tokens, scores = decoder(
             image_embeddings=top,

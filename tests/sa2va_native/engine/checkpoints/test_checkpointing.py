@@ -80,7 +80,7 @@ def _kill_in_the_flush(runner: Any) -> None:
 @pytest.mark.parametrize("kill", [_kill_in_the_middle_of_a_file, _kill_before_the_rename, _kill_in_the_flush])
 @pytest.mark.parametrize("stage", [0, 2])
 def test_sigkill_while_writing_loses_only_that_step(tmp_path: Path, stage: int, kill: Callable) -> None:
-    """Red when the third checkpoint shows up damaged, or stands in the way of the next save."""
+    """Red when the third checkpoint shows up damaged, or blocks the next save."""
     with pytest.raises(RuntimeError, match="died with exit code -9"):
         run_ranks(1, _train, tmp_path, stage, 4, None, kill)
     assert find_latest_checkpoint(tmp_path) == str(tmp_path / "iter_2.pth")

@@ -96,7 +96,7 @@ def test_a_run_without_its_base_is_refused(tmp_path, run):
 def test_lora_of_another_rank_is_refused(tmp_path, run):
     other = config()
     other.lora.r = 8
-    with pytest.raises(CheckpointError, match="rank 16 with a config of rank 8"):
+    with pytest.raises(CheckpointError, match="rank 16, but the config has rank 8"):
         convert([open_any(BASE), open_any(run[0])], other, "sa2va_hf", tmp_path / "sa2va")
 
 

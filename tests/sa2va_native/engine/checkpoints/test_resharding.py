@@ -190,7 +190,7 @@ def _resume_a_larger_model(work_dir: Path) -> None:
 
 
 def test_a_run_that_trains_something_else_is_refused(tmp_path: Path) -> None:
-    """Red when a tensor that the checkpoint does not have silently goes on from the base weights."""
+    """Red when a tensor that the checkpoint does not have silently keeps its base weights."""
     run_ranks(2, train, tmp_path, 2, 2, 2, None)
     message = (
         r"has more.weight with shape None and this run trains it with \(2, 2\) \(None: not at all\). Use the config"

@@ -24,7 +24,7 @@ def config() -> Config:
 
 
 def test_training_sets_replace_the_cycle_sources(tmp_path: Path) -> None:
-    """Red when the validation set is trained on, the referring mix is lost, or scenes stay beside the user's masks."""
+    """Red when the validation set is trained on, the referring mix is lost, or scenes stay with the user's masks."""
     root = coco_folders(tmp_path, {"train2017": "train2017", "val2017": "val2017"})
     cfg = config()
     use_data_root(cfg, root)

@@ -34,14 +34,14 @@ def test_a_file_comes_before_a_shipped_config_of_its_name(tmp_path: Path, monkey
 
 
 def test_a_wrong_name_tells_the_nearest() -> None:
-    """Red when a slip is answered by a list, or a base that is no config of its own is offered."""
+    """Red when a slip is answered by a list, or a base that is not a config by itself is offered."""
     with pytest.raises(ConfigError, match=r"psuedo_gumbel_tiny does not exist\. Did you mean 'pseudo_gumbel_tiny'"):
         find_config("psuedo_gumbel_tiny")
     assert not [name for name in shipped_configs() if name.startswith("_base_")]
 
 
 def test_a_name_that_is_a_folder_of_data_means_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Red when `check-data sa2va_tiny` looks at a config although a folder of that name lies there."""
+    """Red when `check-data sa2va_tiny` reads a config although a folder of that name exists."""
     monkeypatch.chdir(tmp_path)
     assert is_config("sa2va_tiny")
     assert is_config("mine.py")
@@ -51,7 +51,7 @@ def test_a_name_that_is_a_folder_of_data_means_the_data(tmp_path: Path, monkeypa
 
 
 def test_a_file_that_is_nowhere_keeps_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Red when an error speaks of a path inside the installation that nobody gave."""
+    """Red when an error names a path inside the installation that the user did not give."""
     monkeypatch.chdir(tmp_path)
     assert resolve("mine.safetensors") == Path("mine.safetensors")
     assert resolve("assets/tiny/tokenizer") == ROOT / "assets/tiny/tokenizer"

@@ -74,7 +74,7 @@ def test_a_config_that_inherits_from_itself(folder: Path) -> None:
 
 
 def test_modules_beside_the_config_are_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By import and by registered name. Red when a hook of one's own needs PYTHONPATH."""
+    """By import and by registered name. Red when a user's hook needs PYTHONPATH."""
     module = (
         "from mmengine.hooks import Hook\nfrom mmengine.registry import HOOKS\n\n"
         "@HOOKS.register_module(force=True)\nclass {}(Hook):\n    pass\n"
@@ -129,7 +129,7 @@ def test_a_shipped_config_is_inherited_from_anywhere(folder: Path, monkeypatch: 
 
 
 def test_helper_variables_end_with_the_file(folder: Path) -> None:
-    """Red when they get into a run's config, where nobody reads them."""
+    """Red when they end up in a run's config, where nothing reads them."""
     (folder / "child.py").write_text(BASE.format("base") + "_level = 'INFO'\nlog_level = _level\n")
     cfg = read_file(folder / "child.py")
     assert cfg.log_level == "INFO"

@@ -1,4 +1,4 @@
-"""MMEngine's strategy can be made with DeepSpeed as it is, old or new."""
+"""MMEngine's strategy can be made with the installed DeepSpeed, old or new."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def test_a_model_that_takes_no_weights_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("precision", "dtype"), [("bf16", "bfloat16"), (None, "bfloat16"), ("fp32", None)])
 def test_bf16_under_deepspeed_builds_the_model_in_bf16(precision: str | None, dtype: str | None) -> None:
-    """Red when 16 GB of float32 stand beside the 8 GB that are trained with; without bf16 the type stays."""
+    """Red when 16 GB of float32 are kept next to the 8 GB that are trained; without bf16 the type stays."""
     cfg = load("pseudo_gumbel_tiny")
     launch.use_deepspeed(cfg, "zero2", precision)
     assert cfg.model.sa2va.get("dtype") == dtype
@@ -100,7 +100,7 @@ def test_deepspeed_is_that_of_the_command_line_the_config_or_the_script(
 
 
 def test_settings_of_deepspeed_may_stand_in_the_config() -> None:
-    """Red when a dict in the place of a json's name is not taken, or may contradict the rest of the config."""
+    """Red when a dict instead of a json's name is refused, or may contradict the rest of the config."""
     cfg = load("pseudo_gumbel_4b")
     cfg.strategy.config = {"zero_optimization": {"stage": 1}}
     launch.use_engine(cfg)
@@ -109,7 +109,7 @@ def test_settings_of_deepspeed_may_stand_in_the_config() -> None:
     assert (cfg.strategy.gradient_accumulation_steps, cfg.strategy.gradient_clipping) == (4, 1.0)
     cfg = load("pseudo_gumbel_4b")
     cfg.strategy.config = {"gradient_accumulation_steps": 7}
-    with pytest.raises(ConfigError, match=r"strategy.config: gradient_accumulation_steps is 7 and the config says 4"):
+    with pytest.raises(ConfigError, match=r"strategy.config: gradient_accumulation_steps is 7, but the config says 4"):
         launch.use_engine(cfg)
 
 

@@ -1,4 +1,4 @@
-"""What becomes of a model in DeepSpeed's hands."""
+"""What DeepSpeed makes of a model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.tiny import tiny_batch, tiny_pseudo_gumbel
 
 
 def _wrap(stage: int) -> tuple[dict, dict, list[float]]:
-    """Tensors beside the parameters before and after, by name; then the losses in bf16 of a batch of each kind."""
+    """Tensors other than the parameters before and after, by name; then the losses in bf16 of a batch of each kind."""
     model = tiny_pseudo_gumbel()
     before = {name: tensor.clone() for name, tensor in _beside_parameters(model).items()}
     strategy = Sa2VADeepSpeedStrategy(
