@@ -17,6 +17,7 @@ import pytest
 from sa2va_native.datasets.mixture import KINDS, MixtureDataset
 from sa2va_native.datasets.samplers import MixtureBatchSampler
 from sa2va_native.engine.run import launch
+from sa2va_native.engine.run.use_engine import use_deepspeed
 from sa2va_native.files.paths import ROOT
 from sa2va_native.structures import Batch, Kind
 from tests.ranks import run_ranks
@@ -45,7 +46,7 @@ def train(sources: list[dict[str, Any]], iterations: int, work_dir: str, max_bad
     cfg.train_cfg.max_steps = -(-iterations // cfg.optim_wrapper.accumulative_counts)
     cfg.launcher = "pytorch"
     launch.use_checkpoint(cfg, None, None)
-    launch.use_deepspeed(cfg, "zero2", "fp32")
+    use_deepspeed(cfg, "zero2", "fp32")
     steps, forward = [], PseudoGumbel.forward
 
     def watched(model: PseudoGumbel, batch: Batch, mode: str = "tensor") -> Any:

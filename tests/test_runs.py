@@ -12,6 +12,7 @@ from mmengine.config import Config
 
 from sa2va_native.datasets.scenes.scene_set import write_scene_set
 from sa2va_native.engine.run import launch
+from sa2va_native.engine.run.use_engine import use_deepspeed
 from sa2va_native.files.paths import ROOT
 from sa2va_native.parallel.unwrap import unwrap_model
 from tests.ranks import run_ranks
@@ -52,7 +53,7 @@ def configure(
     cfg.launcher = "pytorch"
     launch.use_checkpoint(cfg, resume, None)
     if stage:
-        launch.use_deepspeed(cfg, f"zero{stage}", "fp32")
+        use_deepspeed(cfg, f"zero{stage}", "fp32")
     return cfg
 
 

@@ -11,6 +11,7 @@ import torch
 
 from sa2va_native.datasets.scenes.scene_set import write_scene_set
 from sa2va_native.engine.run import launch
+from sa2va_native.engine.run.use_engine import use_deepspeed
 from sa2va_native.files.paths import ROOT
 from sa2va_native.structures import Batch
 from tests.ranks import run_ranks
@@ -47,7 +48,7 @@ def train(scenes: Path, work_dir: Path, batch_size: int, stage: int) -> tuple[li
     cfg.train_cfg.max_steps = 4
     cfg.launcher = "pytorch"
     launch.use_checkpoint(cfg, None, None)
-    launch.use_deepspeed(cfg, f"zero{stage}", "fp32")
+    use_deepspeed(cfg, f"zero{stage}", "fp32")
     if stage == 3:
         cfg.strategy.config["zero_optimization"]["stage3_param_persistence_threshold"] = 0
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from pseudo_gumbel.teacher import EMATeacher
 from sa2va_native.engine.run import launch
+from sa2va_native.engine.run.use_engine import use_deepspeed
 from sa2va_native.errors import CheckpointError
 from sa2va_native.parallel.parameters import gather_slices, local_tensor
 from sa2va_native.parallel.unwrap import unwrap_model
@@ -152,7 +153,7 @@ def _cycle(work_dir: Path, stage: int, precision: str, with_teacher: bool) -> di
     cfg.model.type = f"{__name__}.Cycle"
     cfg.launcher = "pytorch"
     if stage:
-        launch.use_deepspeed(cfg, f"zero{stage}", precision)
+        use_deepspeed(cfg, f"zero{stage}", precision)
     runner = launch.build_runner(cfg)
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
 

@@ -38,12 +38,13 @@ def show(args: argparse.Namespace) -> None:
     from sa2va_native.engine.plan.model_info import components, counts, memory_plan
     from sa2va_native.engine.plan.skeleton import build_skeleton
     from sa2va_native.engine.run import launch
+    from sa2va_native.engine.run.use_engine import use_engine
 
     with redirect_stdout(sys.stderr):  # libraries print too, and stdout must hold the JSON only
         cfg = launch.load_config(args.config, args.cfg_options)
         if args.batch_size is not None:
             cfg.train_dataloader.batch_size = args.batch_size
-        engine = launch.use_engine(cfg, args.deepspeed, args.precision, default="zero2")
+        engine = use_engine(cfg, args.deepspeed, args.precision, default="zero2")
         model = build_skeleton(cfg)
     parts, number, plan = components(model), counts(model), memory_plan(cfg, model, args.ranks)
     if args.json:

@@ -38,12 +38,13 @@ def evaluate(args: argparse.Namespace) -> None:
     from pseudo_gumbel.hooks.ema_teacher_hook import EMATeacherHook
     from sa2va_native.engine.checkpoints.weights import load_weights, require_path
     from sa2va_native.engine.run import launch
+    from sa2va_native.engine.run.use_engine import without_deepspeed
 
     path = None if args.checkpoint is None else require_path(args.checkpoint)
     cfg = launch.load_config(args.config, args.cfg_options, args.work_dir)
     launch.use_weights(cfg, args.weights)
     launch.require_writable(cfg.work_dir)
-    launch.without_deepspeed(cfg)
+    without_deepspeed(cfg)
     cfg.launcher, cfg.load_from, cfg.resume = "none", None, False
     for key in ("train_dataloader", "train_cfg", "optim_wrapper", "param_scheduler"):
         cfg.pop(key, None)

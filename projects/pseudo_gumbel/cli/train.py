@@ -65,6 +65,7 @@ def settings(args: argparse.Namespace) -> list[Callable[[Any], str | None]]:
     """The changes that the options make to the config, in order; each refuses what cannot work."""
     from sa2va_native.engine.config.data_root import use_data_root
     from sa2va_native.engine.run import launch
+    from sa2va_native.engine.run.use_engine import use_engine
 
     given: list[Callable[[Any], str | None]] = [lambda cfg: cfg.merge_from_dict({"launcher": args.launcher})]
     if args.seed is not None:
@@ -75,7 +76,7 @@ def settings(args: argparse.Namespace) -> list[Callable[[Any], str | None]]:
         given.append(lambda cfg: use_data_root(cfg, args.data_root))
     given.append(lambda cfg: launch.use_weights(cfg, args.weights))
     given.append(lambda cfg: launch.use_checkpoint(cfg, args.resume, args.load_from))
-    given.append(lambda cfg: launch.use_engine(cfg, args.deepspeed, args.precision, args.deepspeed_default))
+    given.append(lambda cfg: use_engine(cfg, args.deepspeed, args.precision, args.deepspeed_default))
     return given
 
 

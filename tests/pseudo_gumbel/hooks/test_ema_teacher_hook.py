@@ -12,6 +12,7 @@ from pseudo_gumbel.hooks.ema_teacher_hook import EMATeacherHook
 from pseudo_gumbel.schedules import ema_decay
 from sa2va_native.engine.run import launch
 from sa2va_native.engine.run.optimizer_steps import just_stepped
+from sa2va_native.engine.run.use_engine import use_deepspeed
 from sa2va_native.errors import CheckpointError
 from sa2va_native.parallel.parameters import gather_slices, is_partitioned, local_tensor, without_padding
 from sa2va_native.parallel.unwrap import unwrap_model
@@ -33,7 +34,7 @@ def _train(work_dir: Path, stage: int, precision: str, ranks: int, steps: int, r
     cfg.launcher = "pytorch"
     launch.use_checkpoint(cfg, resume, None)
     if stage:
-        launch.use_deepspeed(cfg, f"zero{stage}", precision)
+        use_deepspeed(cfg, f"zero{stage}", precision)
     runner = launch.build_runner(cfg)
     students: list[dict[str, torch.Tensor]] = []
 

@@ -11,6 +11,7 @@ import torch
 from pseudo_gumbel.hooks.frozen_reader_hook import FrozenReaderHook
 from pseudo_gumbel.readers import FrozenReader, StudentReader
 from sa2va_native.engine.run import launch
+from sa2va_native.engine.run.use_engine import use_deepspeed
 from sa2va_native.errors import ConfigError
 from sa2va_native.parallel.unwrap import unwrap_model
 from tests.ranks import run_ranks
@@ -34,7 +35,7 @@ def _train(work_dir: Path, stage: int, ranks: int, steps: int, resume: str | Non
     cfg.launcher = "pytorch"
     launch.use_checkpoint(cfg, resume, None)
     if stage:
-        launch.use_deepspeed(cfg, f"zero{stage}", "fp32")
+        use_deepspeed(cfg, f"zero{stage}", "fp32")
     runner = launch.build_runner(cfg)
     runner.train()
     return {"frozen": unwrap_model(runner.model).reader.weights.state_dict(), "student": whole_weights(runner)}

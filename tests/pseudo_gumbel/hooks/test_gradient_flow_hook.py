@@ -10,6 +10,7 @@ import torch
 
 from pseudo_gumbel.hooks.gradient_flow_hook import GradientFlowHook
 from sa2va_native.engine.run import launch
+from sa2va_native.engine.run.use_engine import use_deepspeed
 from sa2va_native.errors import ConfigError, TrainingError
 from sa2va_native.parallel.unwrap import unwrap_model
 from tests.ranks import run_ranks
@@ -25,7 +26,7 @@ def _train(work_dir: Path, stage: int, ranks: int, accumulation: int, dead: str 
     cfg.launcher = "pytorch"
     cfg.optim_wrapper.clip_grad = dict(max_norm=1e-3)  # norms are those before clipping
     if stage:
-        launch.use_deepspeed(cfg, f"zero{stage}", "fp32")
+        use_deepspeed(cfg, f"zero{stage}", "fp32")
     runner = launch.build_runner(cfg)
     norms: list[dict[str, float]] = []
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from sa2va_native.engine.run import launch
+from sa2va_native.engine.run.use_engine import use_deepspeed, use_precision
 from sa2va_native.errors import ConfigError
 from sa2va_native.parallel.parameters import gather_slices, local_tensor
 from sa2va_native.parallel.unwrap import unwrap_model
@@ -22,7 +23,7 @@ def make_runner(work_dir: Path, stage: int, precision: str = "fp32", **options: 
     cfg = toy_config(work_dir, **options)
     cfg.launcher = "pytorch"
     if stage:
-        launch.use_deepspeed(cfg, f"zero{stage}", precision)
+        use_deepspeed(cfg, f"zero{stage}", precision)
     return launch.build_runner(cfg)
 
 
@@ -105,7 +106,7 @@ def _clip(work_dir: Path, stage: int, max_norm: float) -> dict[str, torch.Tensor
     cfg.launcher = "pytorch"
     cfg.optim_wrapper.clip_grad = dict(max_norm=max_norm)
     if stage:
-        launch.use_deepspeed(cfg, f"zero{stage}", "fp32")
+        use_deepspeed(cfg, f"zero{stage}", "fp32")
     runner = launch.build_runner(cfg)
     runner.train()
     return weights(runner)
@@ -126,11 +127,11 @@ def test_bf16_without_deepspeed_is_autocast_over_float32_weights(
     """Red when the weights themselves become bf16: AdamW at lr 1e-5 would then drop most updates."""
     cfg = toy_config(tmp_path)
     with pytest.raises(ConfigError, match="bf16 without a GPU needs DeepSpeed"):
-        launch.use_precision(cfg, "bf16")
+        use_precision(cfg, "bf16")
     monkeypatch.setattr("sa2va_native.parallel.process_group.has_cuda", lambda: True)
-    launch.use_precision(cfg, "bf16")
+    use_precision(cfg, "bf16")
     assert (cfg.optim_wrapper.type, cfg.optim_wrapper.dtype) == ("AmpOptimWrapper", "bfloat16")
-    launch.use_precision(cfg, "fp32")
+    use_precision(cfg, "fp32")
     assert cfg.optim_wrapper.type == "OptimWrapper"
     assert "dtype" not in cfg.optim_wrapper
 

@@ -11,6 +11,7 @@ import torch
 from sa2va_native.engine.checkpoints.checkpointing import find_latest_checkpoint
 from sa2va_native.engine.checkpoints.weights import load_weights
 from sa2va_native.engine.run import launch
+from sa2va_native.engine.run.use_engine import use_deepspeed
 from sa2va_native.errors import CheckpointError
 from tests.ranks import run_ranks
 from tests.toy import ToyModel, toy_config, whole_weights
@@ -22,7 +23,7 @@ def train(work_dir: Path, stage: int, steps: int, resume: str | None) -> tuple[d
     cfg.randomness.diff_rank_seed = True  # each rank drops out other things, and must get its own state back
     launch.use_checkpoint(cfg, resume, None)
     if stage:
-        launch.use_deepspeed(cfg, f"zero{stage}", "fp32")
+        use_deepspeed(cfg, f"zero{stage}", "fp32")
     runner = launch.build_runner(cfg)
     runner.train()
     return whole_weights(runner), runner.train_dataloader.dataset.read
@@ -52,7 +53,7 @@ def _load_from(work_dir: Path, stage: int, path: str) -> dict[str, torch.Tensor]
     cfg.launcher = "pytorch"
     launch.use_checkpoint(cfg, None, path)
     if stage:
-        launch.use_deepspeed(cfg, f"zero{stage}", "fp32")
+        use_deepspeed(cfg, f"zero{stage}", "fp32")
     runner = launch.build_runner(cfg)
     runner.train()
     return whole_weights(runner)

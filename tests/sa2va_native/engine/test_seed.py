@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from sa2va_native.engine.run import launch
+from sa2va_native.engine.run.use_engine import use_deepspeed
 from sa2va_native.parallel.unwrap import unwrap_model
 from tests.ranks import run_ranks
 from tests.toy import ToyBatches, ToyData, ToyModel, toy_config
@@ -55,7 +56,7 @@ def _train(work_dir: Path, seed: int, workers: int, stage: int, resume: str | No
     cfg.train_dataloader.persistent_workers = workers > 0  # they start before the seed is known
     launch.use_checkpoint(cfg, resume, None)
     if stage:
-        launch.use_deepspeed(cfg, f"zero{stage}", "fp32")
+        use_deepspeed(cfg, f"zero{stage}", "fp32")
     runner = launch.build_runner(cfg)
     runner.train()
     model: Any = unwrap_model(runner.model)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from sa2va_native.engine.run import launch
+from sa2va_native.engine.run.use_engine import use_deepspeed
 from sa2va_native.errors import TrainingError
 from sa2va_native.hooks.non_finite_loss_hook import NonFiniteLossHook
 from sa2va_native.parallel.parameters import gather_slices, local_tensor
@@ -27,7 +28,7 @@ def _train(
     cfg.launcher = "pytorch"
     cfg.param_scheduler = None
     if stage:
-        launch.use_deepspeed(cfg, f"zero{stage}", "fp32")
+        use_deepspeed(cfg, f"zero{stage}", "fp32")
     runner = launch.build_runner(cfg)
     history: list[dict[str, torch.Tensor]] = []
 

@@ -12,6 +12,7 @@ import torch
 
 from sa2va_native.engine.plan.skeleton import build_skeleton
 from sa2va_native.engine.run import launch
+from sa2va_native.engine.run.use_engine import use_deepspeed
 from sa2va_native.errors import ConfigError
 from sa2va_native.files.paths import ROOT
 from sa2va_native.hooks.config_check_hook import ConfigCheckHook
@@ -236,7 +237,7 @@ def test_zero3_is_refused(tmp_path: Path) -> None:
     """By the command line and under ``xtuner train``. Red when a rank waits for one that read its features."""
     cfg = launch.load_config(str(ROOT / "configs/pseudo_gumbel_tiny.py"))
     cfg.model.sa2va.feature_cache = dict(folder=str(tmp_path), max_gb=1)
-    launch.use_deepspeed(cfg, "zero2")
+    use_deepspeed(cfg, "zero2")
     ConfigCheckHook().before_run(type("Runner", (), {"cfg": cfg}))
     cfg.strategy.config["zero_optimization"]["stage"] = 3
     with pytest.raises(ConfigError, match="under ZeRO-3"):
@@ -244,7 +245,7 @@ def test_zero3_is_refused(tmp_path: Path) -> None:
     cfg = launch.load_config(str(ROOT / "configs/pseudo_gumbel_tiny.py"))
     cfg.model.sa2va.feature_cache = dict(folder=str(tmp_path), max_gb=1)
     with pytest.raises(ConfigError, match="under ZeRO-3"):
-        launch.use_deepspeed(cfg, "zero3")
+        use_deepspeed(cfg, "zero3")
 
 
 def test_a_model_without_memory_writes_nothing(tmp_path: Path) -> None:

@@ -26,9 +26,9 @@ from sa2va_native.datasets.check import spread
 from sa2va_native.engine.checkpoints.checkpointing import require_same_engine
 from sa2va_native.engine.config.config_check import config_problems, parameters_of, resolve_type, sa2va_config
 from sa2va_native.engine.plan.memory_plan import CARDS, GIB, WHILE, MemoryPlan, checkpoint_size, sized, table
-from sa2va_native.engine.plan.model_info import counts, hook_settings, keeps_shadow, memory_plan, sharding
+from sa2va_native.engine.plan.model_info import counts, hook_settings, memory_plan, shadows, sharding
 from sa2va_native.engine.plan.skeleton import build_skeleton, find_sa2va, try_import
-from sa2va_native.engine.run.launch import optimizer_settings
+from sa2va_native.engine.run.use_engine import optimizer_settings
 from sa2va_native.errors import BadSample, DataError, Sa2VAError
 from sa2va_native.parallel.process_group import has_cuda
 
@@ -285,7 +285,7 @@ def _nearest_folder(path: str) -> Path:
 
 def check_disk(cfg: Any, model: nn.Module, ranks: int) -> Found:
     """Whether the work dir holds the checkpoints that the run keeps."""
-    size = checkpoint_size(counts(model), sharding(cfg, ranks), keeps_shadow(cfg))
+    size = checkpoint_size(counts(model), sharding(cfg, ranks), shadows(cfg))
     kept, free = checkpoints_kept(cfg), shutil.disk_usage(_nearest_folder(cfg.work_dir)).free
     found = Found([f"{sized(size)} per checkpoint, {sized(kept * size)} for {kept} of them; {sized(free)} are free"])
     if kept * size > free:

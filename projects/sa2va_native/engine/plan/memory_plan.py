@@ -145,10 +145,17 @@ def model_states(counts: Counts, sharding: Sharding) -> list[Item]:
     return items
 
 
-def shadow_states(counts: Counts, sharding: Sharding) -> list[Item]:
-    """The EMA teacher: a float32 shadow of what is trained, cast to the weights' type while it captions."""
+def shadow_states(counts: Counts, sharding: Sharding, shadows: int = 1) -> list[Item]:
+    """The EMA teacher: a float32 shadow of what is trained, cast to the weights' type while it captions.
+
+    Args:
+        shadows: copies that are kept; a frozen reader is one more. One at a time is in use.
+    """
+    if not shadows:
+        return []
     split = sharding.ranks if sharding.stage == 3 else 1
-    items = [Item("EMA shadow", per_rank(4 * counts.trained, split))]
+    name = "EMA shadow" if shadows == 1 else f"{shadows} shadows"
+    items = [Item(name, shadows * per_rank(4 * counts.trained, split))]
     if sharding.bf16:
         items.append(Item("teacher's weights", per_rank(2 * counts.trained, split), "captioning"))
     return items
@@ -173,17 +180,17 @@ def buffers(counts: Counts, sharding: Sharding) -> list[Item]:
     return items
 
 
-def checkpoint_size(counts: Counts, sharding: Sharding, shadow: bool) -> int:
+def checkpoint_size(counts: Counts, sharding: Sharding, shadows: int) -> int:
     """The size of one checkpoint on disk, all ranks together.
 
     With DeepSpeed: trained weights (w T; under ZeRO-3 the masters replace them), masters (4 T) and moments (8 T), but
-    no frozen weights. Without: all weights (4 P) and moments. With an EMA teacher: 4 T more.
+    no frozen weights. Without: all weights (4 P) and moments. Each shadow (EMA teacher, frozen reader): 4 T more.
     """
     if sharding.stage:
         weights = (0 if sharding.stage == 3 else sharding.weight_bytes * counts.trained) + 4 * counts.trained
     else:
         weights = 4 * counts.total
-    return weights + 8 * counts.trained + (4 * counts.trained if shadow else 0)
+    return weights + 8 * counts.trained + shadows * 4 * counts.trained
 
 
 def per_rank(size: int, ranks: int) -> int:

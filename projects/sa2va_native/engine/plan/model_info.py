@@ -76,7 +76,7 @@ def shapes(model: Sa2VA, batch: int) -> Shapes:
 
 
 def sharding(cfg: Any, ranks: int) -> Sharding:
-    """How a run keeps its states, from its config after ``launch.use_deepspeed``, or without DeepSpeed."""
+    """How a run keeps its states, from its config after ``use_engine``, or without DeepSpeed."""
     settings = (cfg.get("strategy") or {}).get("config")
     if settings is None:
         return Sharding(stage=0, ranks=ranks, bf16=False)
@@ -101,9 +101,9 @@ def _on_cpu(offload: Any) -> bool:
     return offload is not None and offload.device != "none"
 
 
-def keeps_shadow(cfg: Any) -> bool:
-    """Whether a hook of the config keeps a float32 shadow of what is trained (its class says ``keeps_shadow``)."""
-    return any(getattr(resolve_type(hook["type"]), "keeps_shadow", False) for hook in hook_settings(cfg))
+def shadows(cfg: Any) -> int:
+    """How many hooks of the config keep a float32 shadow of what is trained (their classes say ``keeps_shadow``)."""
+    return sum(getattr(resolve_type(hook["type"]), "keeps_shadow", False) for hook in hook_settings(cfg))
 
 
 def hook_settings(cfg: Any) -> list[dict[str, Any]]:
@@ -116,7 +116,7 @@ def memory_plan(cfg: Any, model: nn.Module, ranks: int, checkpointing: bool | No
     """What each rank of a run holds, by phase.
 
     Args:
-        cfg: config of the run, after ``launch.use_deepspeed`` if that is to be used.
+        cfg: config of the run, after ``use_engine`` if that is to be used.
         model: built from it, on any device.
         ranks: world size to plan for.
         checkpointing: gradient checkpointing of the language model; None: as the model has it.
@@ -128,8 +128,7 @@ def memory_plan(cfg: Any, model: nn.Module, ranks: int, checkpointing: bool | No
     kinds = dict.fromkeys(cfg.train_dataloader.get("batch_sampler", {}).get("pattern", ("cycle",)))
     by_kind = [activations(sizes, kind, width, checkpointing) for kind in kinds]
     items = model_states(number, how)
-    if keeps_shadow(cfg):
-        items += shadow_states(number, how)
+    items += shadow_states(number, how, shadows(cfg))
     items += buffers(number, how)
     items += max(by_kind, key=_total)
     items.append(Item("model while it is built", number.total * sa2va.dtype.itemsize, on_host=True, exact=False))

@@ -18,7 +18,7 @@ from sa2va_native.engine.checkpoints.safe_load import load_file
 from sa2va_native.engine.checkpoints.weights import load_weights
 from sa2va_native.engine.checkpoints.zero_shards import ZeroShards
 from sa2va_native.engine.run.deepspeed_compat import supply_onebit
-from sa2va_native.engine.run.launch import deepspeed_file
+from sa2va_native.engine.run.use_engine import deepspeed_file
 from sa2va_native.errors import CheckpointError
 from sa2va_native.files.atomic import discard_incomplete
 from sa2va_native.parallel.process_group import describe_single_rank, has_cuda, init_cpu_process_group

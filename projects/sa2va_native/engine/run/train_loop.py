@@ -9,8 +9,8 @@ from mmengine.registry import LOOPS
 from mmengine.runner import IterBasedTrainLoop
 from mmengine.runner.loops import _InfiniteDataloaderIterator
 
-from sa2va_native.engine.run.launch import settle_runner
 from sa2va_native.engine.run.optimizer_steps import OptimizerSteps, accumulation_steps
+from sa2va_native.engine.run.use_engine import settle_runner
 from sa2va_native.engine.run.xtuner_guest import adopt_strategy
 from sa2va_native.errors import ConfigError, DataError
 from sa2va_native.parallel.parameters import is_partitioned

@@ -15,6 +15,7 @@ import torch
 from sa2va_native.engine.checkpoints import checkpointing
 from sa2va_native.engine.checkpoints.checkpointing import find_latest_checkpoint, require_checkpoint
 from sa2va_native.engine.run import launch
+from sa2va_native.engine.run.use_engine import use_deepspeed
 from sa2va_native.errors import CheckpointError, ConfigError
 from sa2va_native.files import atomic
 from sa2va_native.hooks.checkpoint_hook import StepCheckpointHook
@@ -28,7 +29,7 @@ def _train(work_dir: Path, stage: int, steps: int, resume: str | None, kill: Cal
     launch.use_checkpoint(cfg, resume, None)
     start = int(Path(cfg.load_from).stem.removeprefix("iter_")) if cfg.get("load_from") else 0
     if stage:
-        launch.use_deepspeed(cfg, f"zero{stage}", "fp32")
+        use_deepspeed(cfg, f"zero{stage}", "fp32")
     runner = launch.build_runner(cfg)
     if kill is not None:
         kill(runner)

@@ -12,6 +12,7 @@ from torch import nn
 from sa2va_native.engine.checkpoints.zero_shards import MASTER, ZeroShards
 from sa2va_native.engine.run import launch
 from sa2va_native.engine.run.optimizer_steps import optimizer_steps
+from sa2va_native.engine.run.use_engine import use_deepspeed
 from sa2va_native.errors import CheckpointError
 from tests.ranks import run_ranks
 from tests.toy import ToyModel, toy_config, whole_weights
@@ -35,7 +36,7 @@ def make_runner(
     # One parameter group each, with learning rates of their own.
     cfg.optim_wrapper.paramwise_cfg = dict(custom_keys={"head": dict(lr_mult=0.5)})
     launch.use_checkpoint(cfg, resume, None)
-    launch.use_deepspeed(cfg, f"zero{stage}", precision)
+    use_deepspeed(cfg, f"zero{stage}", precision)
     return launch.build_runner(cfg)
 
 
@@ -185,7 +186,7 @@ def _resume_a_larger_model(work_dir: Path) -> None:
     cfg = toy_config(work_dir, 4)
     cfg.model.type = f"{__name__}.LargerModel"
     launch.use_checkpoint(cfg, "", None)
-    launch.use_deepspeed(cfg, "zero2", "fp32")
+    use_deepspeed(cfg, "zero2", "fp32")
     launch.build_runner(cfg).train()
 
 

@@ -23,6 +23,7 @@ from sa2va_native.engine.plan.memory_plan import GIB, Sharding, checkpoint_size
 from sa2va_native.engine.plan.model_info import counts
 from sa2va_native.engine.plan.skeleton import build_skeleton
 from sa2va_native.engine.run import launch
+from sa2va_native.engine.run.use_engine import use_deepspeed, use_engine
 from sa2va_native.files.paths import ROOT
 from tests.ranks import call_tool
 
@@ -62,7 +63,7 @@ def cfg(masks: Path, tmp_path: Path) -> Any:
 
 
 def zero2(cfg: Any) -> None:
-    launch.use_deepspeed(cfg, "zero2")
+    use_deepspeed(cfg, "zero2")
 
 
 def test_a_set_without_a_usable_sample_is_a_problem(cfg: Any, masks: Path) -> None:
@@ -138,7 +139,7 @@ def test_a_config_without_data_is_no_traceback(cfg: Any) -> None:
 
 def test_a_disk_that_is_too_small(cfg: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Red when the size of checkpoints is not compared, or only one of those kept is."""
-    size = checkpoint_size(counts(build_skeleton(cfg)), Sharding(stage=2), shadow=True)
+    size = checkpoint_size(counts(build_skeleton(cfg)), Sharding(stage=2), shadows=1)
     usage = namedtuple("usage", "total used free")
     cfg.merge_from_dict({"default_hooks.checkpoint.interval": 10})
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(0, 0, 3 * size))
@@ -203,7 +204,7 @@ def test_the_4b_config_is_planned_for(cfg: Any, ranks: int) -> None:
     big = launch.read_config("configs/pseudo_gumbel_4b.py", work_dir=cfg.work_dir)
     big.train_dataloader.dataset.sources = cfg.train_dataloader.dataset.sources
     big.train_dataloader.batch_sampler.pattern = ("cycle",)
-    report = dry_run(big, [lambda cfg: launch.use_weights(cfg, ["none"]), launch.use_engine], ranks)
+    report = dry_run(big, [lambda cfg: launch.use_weights(cfg, ["none"]), use_engine], ranks)
     assert not [problem for problem in report.problems if "are free" not in problem]
     assert "DeepSpeed ZeRO-2, bf16 over float32 master weights (strategy of the config)" in str(report)
     assert f"samples: ranks {ranks} x batch 1 x micro-batches 4" in str(report)
@@ -214,7 +215,7 @@ def test_the_4b_config_is_planned_for(cfg: Any, ranks: int) -> None:
 @pytest.mark.parametrize("stage", [1, 2, 3])
 def test_checkpoints_are_as_large_as_planned(cfg: Any, tmp_path: Path, stage: int) -> None:
     """Red when frozen weights get into checkpoints, or the plan forgets a part of them."""
-    expected = checkpoint_size(counts(build_skeleton(cfg)), Sharding(stage=stage), shadow=True)  # type: ignore[arg-type]
+    expected = checkpoint_size(counts(build_skeleton(cfg)), Sharding(stage=stage), shadows=1)  # type: ignore[arg-type]
     scenes = "train_dataloader.dataset.sources.1.dataset"
     (ended,) = call_tool(
         TRAIN, CONFIG, "--deepspeed", f"zero{stage}", "--work-dir", tmp_path / "run", "--max-steps", 1, "--data-root",

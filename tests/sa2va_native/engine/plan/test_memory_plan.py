@@ -113,11 +113,12 @@ def test_phases_do_not_add_up() -> None:
 
 def test_a_checkpoint_holds_what_was_trained() -> None:
     """The slow tests of the dry run compare with checkpoints that were written."""
-    assert checkpoint_size(PARTLY, Sharding(stage=2, ranks=4), shadow=False) == 14 * 1000
-    assert checkpoint_size(PARTLY, Sharding(stage=2), shadow=True) == 18 * 1000
-    assert checkpoint_size(PARTLY, Sharding(stage=3), shadow=True) == 16 * 1000
-    assert checkpoint_size(PARTLY, Sharding(stage=1, bf16=False), shadow=True) == 20 * 1000
-    assert checkpoint_size(PARTLY, Sharding(stage=0, bf16=False), shadow=True) == 4 * 4000 + 12 * 1000
+    assert checkpoint_size(PARTLY, Sharding(stage=2, ranks=4), shadows=0) == 14 * 1000
+    assert checkpoint_size(PARTLY, Sharding(stage=2), shadows=1) == 18 * 1000
+    assert checkpoint_size(PARTLY, Sharding(stage=2), shadows=2) == 22 * 1000, "teacher and frozen reader"
+    assert checkpoint_size(PARTLY, Sharding(stage=3), shadows=1) == 16 * 1000
+    assert checkpoint_size(PARTLY, Sharding(stage=1, bf16=False), shadows=1) == 20 * 1000
+    assert checkpoint_size(PARTLY, Sharding(stage=0, bf16=False), shadows=1) == 4 * 4000 + 12 * 1000
 
 
 def test_sizes_are_readable() -> None:

@@ -13,9 +13,10 @@ import torch
 from torch import nn
 
 from sa2va_native.engine.plan.memory_plan import Sharding
-from sa2va_native.engine.plan.model_info import components, counts, keeps_shadow, memory_plan, shapes, sharding
+from sa2va_native.engine.plan.model_info import components, counts, memory_plan, shadows, shapes, sharding
 from sa2va_native.engine.plan.skeleton import build_skeleton, find_sa2va
 from sa2va_native.engine.run import launch
+from sa2va_native.engine.run.use_engine import use_deepspeed
 from sa2va_native.files.paths import ROOT
 from tests.tiny import tiny_pseudo_gumbel
 
@@ -91,7 +92,7 @@ def test_prompt_lengths_are_those_of_the_prompts() -> None:
 )
 def test_sharding_is_what_deepspeed_would_do(name: str, expected: Sharding) -> None:
     cfg = launch.read_config(TINY)
-    launch.use_deepspeed(cfg, name)
+    use_deepspeed(cfg, name)
     assert sharding(cfg, 4) == expected
 
 
@@ -104,7 +105,7 @@ def test_offload_and_buckets_are_read_from_the_json(tmp_path: Path) -> None:
     }
     (tmp_path / "mine.json").write_text(json.dumps(settings))
     cfg = launch.read_config(TINY)
-    launch.use_deepspeed(cfg, str(tmp_path / "mine.json"), "fp32")
+    use_deepspeed(cfg, str(tmp_path / "mine.json"), "fp32")
     found = sharding(cfg, 2)
     assert (found.stage, found.bf16, found.offload_optimizer, found.offload_parameters) == (3, False, True, False)
     assert (found.reduce_bucket, found.max_live) == (1000, 2000)
@@ -115,9 +116,9 @@ def test_the_plan_follows_the_config() -> None:
     peaks = {}
     for name in ("sa2va_tiny", "pseudo_gumbel_tiny"):
         cfg = launch.read_config(f"configs/{name}.py")
-        launch.use_deepspeed(cfg, "zero2")
+        use_deepspeed(cfg, "zero2")
         model = build_skeleton(cfg)
-        assert keeps_shadow(cfg) == (name == "pseudo_gumbel_tiny")
+        assert shadows(cfg) == (name == "pseudo_gumbel_tiny")
         names = {item.name for item in memory_plan(cfg, model, 2).items}
         assert ("EMA shadow" in names) == ("key-value cache" in names) == (name == "pseudo_gumbel_tiny")
         peaks[name] = memory_plan(cfg, model, 2).peak

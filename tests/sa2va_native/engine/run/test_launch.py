@@ -11,6 +11,7 @@ import torch
 from mmengine.registry import RUNNERS
 
 from sa2va_native.engine.run import launch
+from sa2va_native.engine.run.use_engine import use_deepspeed, use_engine
 from sa2va_native.errors import ConfigError
 from sa2va_native.files.paths import ROOT
 from sa2va_native.hooks.config_check_hook import ConfigCheckHook
@@ -65,7 +66,7 @@ def test_a_model_that_takes_no_weights_says_so(tmp_path: Path) -> None:
 def test_bf16_under_deepspeed_builds_the_model_in_bf16(precision: str | None, dtype: str | None) -> None:
     """Red when 16 GB of float32 are kept next to the 8 GB that are trained; without bf16 the type stays."""
     cfg = load("pseudo_gumbel_tiny")
-    launch.use_deepspeed(cfg, "zero2", precision)
+    use_deepspeed(cfg, "zero2", precision)
     assert cfg.model.sa2va.get("dtype") == dtype
 
 
@@ -86,7 +87,7 @@ def test_deepspeed_is_that_of_the_command_line_the_config_or_the_script(
 ) -> None:
     """In this order. Red when ZeRO-2 of the 4B config is lost or cannot be left out, or tiny needs DeepSpeed."""
     cfg = load(name)
-    assert source in launch.use_engine(cfg, **options)
+    assert source in use_engine(cfg, **options)
     if stage is None:
         assert not {"strategy", "runner_type"} & cfg.keys()
         assert cfg.optim_wrapper.accumulative_counts
@@ -103,14 +104,14 @@ def test_settings_of_deepspeed_may_stand_in_the_config() -> None:
     """Red when a dict instead of a json's name is refused, or may contradict the rest of the config."""
     cfg = load("pseudo_gumbel_4b")
     cfg.strategy.config = {"zero_optimization": {"stage": 1}}
-    launch.use_engine(cfg)
+    use_engine(cfg)
     assert cfg.strategy.config == {"zero_optimization": {"stage": 1}}
-    launch.use_engine(cfg, "zero3")  # once more, as for the config in a work dir
+    use_engine(cfg, "zero3")  # once more, as for the config in a work dir
     assert (cfg.strategy.gradient_accumulation_steps, cfg.strategy.gradient_clipping) == (4, 1.0)
     cfg = load("pseudo_gumbel_4b")
     cfg.strategy.config = {"gradient_accumulation_steps": 7}
     with pytest.raises(ConfigError, match=r"strategy.config: gradient_accumulation_steps is 7, but the config says 4"):
-        launch.use_engine(cfg)
+        use_engine(cfg)
 
 
 def _train_with_the_configs_strategy(work_dir: Path, by_mmengine: bool) -> dict[str, torch.Tensor]:
@@ -140,7 +141,7 @@ def test_parameter_groups_are_those_of_the_config_under_deepspeed_too() -> None:
     cfg = load("pseudo_gumbel_tiny")
     groups = {"custom_keys": {"lora": {"lr_mult": 0.5}}}
     cfg.optim_wrapper.paramwise_cfg = groups
-    launch.use_deepspeed(cfg, "zero2")
+    use_deepspeed(cfg, "zero2")
     assert cfg.optim_wrapper.paramwise_cfg == groups
 
 
@@ -150,7 +151,7 @@ def test_clipping_that_deepspeed_cannot_do_is_refused(clip: dict[str, Any]) -> N
     cfg = load("pseudo_gumbel_tiny")
     cfg.optim_wrapper.clip_grad = clip
     with pytest.raises(ConfigError, match="DeepSpeed can only clip the norm of order 2"):
-        launch.use_deepspeed(cfg, "zero2")
+        use_deepspeed(cfg, "zero2")
 
 
 def test_a_model_built_in_bf16_is_the_float32_one_rounded() -> None:

@@ -17,6 +17,7 @@ from sa2va_native.engine.run.optimizer_steps import (
     optimizer_steps,
     upcoming_step,
 )
+from sa2va_native.engine.run.use_engine import use_deepspeed
 from sa2va_native.parallel.unwrap import unwrap_model
 from tests.ranks import run_ranks
 from tests.toy import ToyModel, toy_config
@@ -28,7 +29,7 @@ def _count(work_dir: Path, stage: int) -> dict[str, Any]:
     cfg.train_cfg.update(val_begin=2, val_interval=2)
     cfg.default_hooks.logger.interval = 2
     if stage:
-        launch.use_deepspeed(cfg, f"zero{stage}", "fp32")
+        use_deepspeed(cfg, f"zero{stage}", "fp32")
     runner = launch.build_runner(cfg)
     seen: dict[str, Any] = {"upcoming": [], "after": [], "lr": [], "evaluated": [], "logged": []}
 

@@ -14,6 +14,7 @@ from mmengine.runner import BaseLoop, Runner
 
 from sa2va_native.engine.run import launch
 from sa2va_native.engine.run.optimizer_steps import just_stepped
+from sa2va_native.engine.run.use_engine import use_deepspeed
 from sa2va_native.errors import DataError
 from tests.ranks import run_ranks
 from tests.toy import ToyData, toy_config
@@ -78,7 +79,7 @@ def evaluates(work_dir: Path, stage: int) -> bool:
     """Whether a run with a ``val_loop`` comes to it."""
     cfg = toy_config(work_dir, steps=1)
     cfg.launcher = "pytorch"
-    launch.use_deepspeed(cfg, f"zero{stage}", "fp32")
+    use_deepspeed(cfg, f"zero{stage}", "fp32")
     runner, evaluated = launch.build_runner(cfg), []
 
     class Evaluation(BaseLoop):
