@@ -162,14 +162,16 @@ def deepspeed_file(name: str) -> Path:
 
 def _settle_auto_precision(settings: dict[str, Any]) -> None:
     """Decides what ``"enabled": "auto"`` of ``bf16`` and ``fp16`` means here: bf16 if the machine has it, else fp16."""
+    asked = [name for name in ("bf16", "fp16") if settings.get(name, {}).get("enabled") == "auto"]
+    if not asked:
+        return
     import torch
 
     from sa2va_native.parallel.process_group import has_cuda
 
     able = {"bf16": not has_cuda() or torch.cuda.is_bf16_supported(), "fp16": has_cuda()}
-    for name in able.keys() & settings.keys():
-        if settings[name].get("enabled") == "auto":
-            settings[name]["enabled"] = able[name]
+    for name in asked:
+        settings[name]["enabled"] = able[name]
     if settings.get("bf16", {}).get("enabled") and "fp16" in settings:
         settings["fp16"]["enabled"] = False
 

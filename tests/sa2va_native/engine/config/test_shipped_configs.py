@@ -60,8 +60,8 @@ def test_the_smaller_sizes_have_the_method_of_4b(size: str) -> None:
     """Red when a child does not follow a change of the method, or changes more of it than it says."""
     method, base = (Config.fromfile(CONFIGS / f"pseudo_gumbel_{one}.py").to_dict() for one in (size, "4b"))
     changed = {"tiny": {"top_k": 64}, "mid": {}}[size]
-    assert method["model"]["words"] == {**base["model"]["words"], **changed}
-    assert {**method["model"], "sa2va": 0, "words": 0} == {**base["model"], "sa2va": 0, "words": 0}
+    assert method["model"]["estimator"] == {**base["model"]["estimator"], **changed}
+    assert {**method["model"], "sa2va": 0, "estimator": 0} == {**base["model"], "sa2va": 0, "estimator": 0}
     assert method["default_hooks"].keys() == base["default_hooks"].keys()
     assert method["train_dataloader"]["batch_sampler"] == base["train_dataloader"]["batch_sampler"]
     supervised = Config.fromfile(CONFIGS / f"sa2va_{size}.py").to_dict()

@@ -49,7 +49,8 @@ def test_a_start_refuses_them_with_the_same_line() -> None:
 )
 def test_the_sizes_of_the_shipped_models(name: str, sizes: tuple[int, ...]) -> None:
     model = launch.read_config(str(ROOT / f"configs/sa2va_{name}.py")).model
-    assert tuple(size for size, _ in model_sizes(model, resolve_type).values()) == sizes
+    names = ("image_size", "grounding_size", "grid_size", "mask_size")
+    assert tuple(model_sizes(model, resolve_type)[name][0] for name in names) == sizes
 
 
 def test_the_sizes_of_a_config_are_those_of_the_model_built_from_it() -> None:

@@ -76,7 +76,7 @@ def test_a_set_without_a_usable_sample_is_a_problem(cfg: Any, masks: Path) -> No
     (masks / "train" / "1.png").rename(masks / "train" / "2.png")
     (problem,) = dry_run(cfg, [], ranks=1).problems
     assert "CocoInstances: 2 of 2 samples were read, and none can be used. The first: " in problem
-    assert "image_id 7 is not among the images. Run tools/check_data.py" in problem
+    assert "image_id 7 is not among the images. Run pseudo-gumbel check-data" in problem
 
 
 @pytest.mark.parametrize("ranks", [1, 4])
