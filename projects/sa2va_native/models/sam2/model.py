@@ -137,7 +137,10 @@ class LanguageSam2(nn.Module):
         """
         if not prompts:
             raise ConfigError("track: no frame has a prompt; SAM 2 needs one to know its object")
-        session = Sam2VideoInferenceSession(inference_device=self._device, inference_state_device=self._device)
+        weight = self.sam2.no_memory_embedding
+        session = Sam2VideoInferenceSession(
+            inference_device=weight.device, inference_state_device=weight.device, dtype=weight.dtype
+        )
         session.obj_id_to_idx(0)
         masks = {i: self._track_frame(session, frames, i, prompts[i]) for i in sorted(prompts)}
         masks |= {i: self._track_frame(session, frames, i, None) for i in range(len(frames)) if i not in prompts}
@@ -174,10 +177,6 @@ class LanguageSam2(nn.Module):
             is_conditioning_frame=prompt is not None,
         )
         return prediction.mask_logits[0]
-
-    @property
-    def _device(self) -> torch.device:
-        return self.sam2.no_memory_embedding.device
 
 
 def _sam2_config(config: Mapping[str, Any]) -> Sam2VideoConfig:
