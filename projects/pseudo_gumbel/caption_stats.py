@@ -4,25 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-
-def distinct_n(captions: Sequence[str], n: int) -> float:
-    """Distinct n-grams of words as a share of all n-grams of the captions, in [0, 1].
-
-    Near 0 when the captioner repeats itself. Source: Li et al., "A Diversity-Promoting Objective Function for Neural
-    Conversation Models", NAACL 2016 (distinct-1, distinct-2).
-
-    Args:
-        captions: any number of texts, split at white space.
-        n: length of the n-grams in words, at least 1.
-
-    Returns:
-        the share; 0 when no caption is long enough to hold an n-gram.
-    """
-    grams = []
-    for caption in captions:
-        words = caption.split()
-        grams += [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
-    return len(set(grams)) / len(grams) if grams else 0.0
+from sa2va_native.evaluation.diversity import distinct_n
 
 
 def caption_statistics(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pseudo_gumbel.caption_stats import caption_statistics, distinct_n
+from pseudo_gumbel.caption_stats import caption_statistics
+from sa2va_native.evaluation.diversity import distinct_n
 
 
 def test_distinct_n_counts_by_hand() -> None:

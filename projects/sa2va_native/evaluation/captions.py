@@ -40,16 +40,6 @@ def grammar_rate(captions: Sequence[str | None]) -> float:
     return sum(bool(caption) and parse_caption(caption or "") is not None for caption in captions) / len(captions)
 
 
-def distinct_n(captions: Sequence[str | None], n: int = 1) -> float:
-    """distinct-n (Li et al., arXiv 1510.03055): distinct n-grams over all n-grams, 0..1; 0 without any."""
-    grams = [
-        tuple(words[i : i + n])
-        for words in (caption.split() for caption in captions if caption)
-        for i in range(len(words) - n + 1)
-    ]
-    return len(set(grams)) / len(grams) if grams else 0.0
-
-
 def _said(caption: str | None, words: Sequence[str]) -> str | None:
     found = {word for word in (caption or "").split() if word in words}
     return found.pop() if len(found) == 1 else None

@@ -7,7 +7,8 @@ from typing import Any
 
 from mmengine.registry import METRICS
 
-from sa2va_native.evaluation.captions import attribute_accuracy, distinct_n, grammar_rate
+from sa2va_native.evaluation.captions import attribute_accuracy, grammar_rate
+from sa2va_native.evaluation.diversity import distinct_n
 from sa2va_native.evaluation.pooled_metric import PooledMetric
 
 

@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from sa2va_native.evaluation.captions import attribute_accuracy, distinct_n, grammar_rate
+from sa2va_native.evaluation.captions import attribute_accuracy, grammar_rate
+from sa2va_native.evaluation.diversity import distinct_n
 
 TRUE = {"colour": "red", "shape": "star", "size": "small", "texture": "plain"}
 
