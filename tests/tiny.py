@@ -11,7 +11,7 @@ from mmengine.registry import MODELS
 
 from pseudo_gumbel.step import Captions, CycleStep
 from sa2va_native.files.paths import ROOT
-from sa2va_native.models.sa2va import Pictures
+from sa2va_native.models.pictures import Pictures
 from sa2va_native.structures import Batch, DrawKey, Kind, Side
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from pseudo_gumbel.gumbel import Words
-from sa2va_native.models.sa2va import Pictures
+from sa2va_native.models.pictures import Pictures
 from sa2va_native.randomness.generators import generators
 from sa2va_native.structures import Batch, Side
 
