@@ -128,6 +128,14 @@ def test_a_shipped_config_is_inherited_from_anywhere(folder: Path, monkeypatch: 
     assert provenance(path)[("train_cfg", "max_steps")] == path
 
 
+def test_a_shipped_config_is_inherited_beside_configs_of_ones_own(folder: Path) -> None:
+    """By the package's name. Red when a folder called configs hides the shipped ones."""
+    (folder / "configs").mkdir()
+    path = folder / "configs/child.py"
+    path.write_text(BASE.format("base").replace(".base", "pseudo_gumbel.configs.sa2va_tiny"))
+    assert read_file(path).to_dict() == read_file(ROOT / "configs/sa2va_tiny.py").to_dict()
+
+
 def test_helper_variables_end_with_the_file(folder: Path) -> None:
     """Red when they end up in a run's config, where nothing reads them."""
     (folder / "child.py").write_text(BASE.format("base") + "_level = 'INFO'\nlog_level = _level\n")
