@@ -44,7 +44,7 @@ def show(args: argparse.Namespace) -> None:
             )
     table = Table("setting", "value", "set by", box=None, pad_edge=False, header_style="bold")
     for line in lines:
-        if not args.only or any(f"{line.key}.".startswith(f"{part}.") for part in args.only):
+        if not args.only or any(_inside(line.key, part) or _inside(part, line.key) for part in args.only):
             *above, name = line.key.split(".")
             style = "bold" if line.origin == COMMAND_LINE else "dim"
             table.add_row(Text("  " * len(above) + name), Text(line.value), Text(line.origin, style))
@@ -52,6 +52,11 @@ def show(args: argparse.Namespace) -> None:
     if not console.is_terminal:
         console.width = 300  # a file or a pipe takes long lines
     console.print(table)
+
+
+def _inside(key: str, part: str) -> bool:
+    """Whether a dotted key is ``part`` or below it."""
+    return f"{key}.".startswith(f"{part}.")
 
 
 class Line(NamedTuple):

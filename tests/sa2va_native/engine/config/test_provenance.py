@@ -62,6 +62,7 @@ def test_the_tool_shows_values_and_their_files() -> None:
     assert ["r", "128", "_base_/models/sa2va_internvl25_4b.py"] in shown
     assert ["top_k", "128", "pseudo_gumbel_4b.py"] in shown
     assert not [line for line in shown if line[:1] == ["max_steps"]], "outside --only"
+    assert shown.index(["model"]) < shown.index(["lora"]), "the names above a part say where it is"
 
 
 def test_a_part_that_is_not_there_is_named() -> None:
