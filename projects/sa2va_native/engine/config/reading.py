@@ -19,9 +19,9 @@ from sa2va_native.files.paths import ROOT
 def read_file(path: str | Path) -> Any:
     """Reads a config and its bases.
 
-    The config's own folder is appended to the module path and stays there, since MMEngine imports the classes that a
-    config names when it builds them. ``custom_imports`` are imported. Helper variables, which start with an
-    underscore, are dropped.
+    The folders of the config and of its bases are appended to the module path and stay there, since MMEngine imports
+    the classes that a config names when it builds them. ``custom_imports`` are imported. Helper variables, which start
+    with an underscore, are dropped.
 
     Raises:
         ConfigError: a file of the inheritance is missing or not Python, a base cannot be one, a line fails, or an
@@ -30,14 +30,15 @@ def read_file(path: str | Path) -> Any:
     from mmengine.config import Config
 
     path = Path(path)
-    if (folder := str(path.resolve().parent)) not in sys.path:
-        sys.path.append(folder)
-    files = set(_inheritance(path)) if path.suffix == ".py" else set()
+    files = list(_inheritance(path)) if path.suffix == ".py" else []
+    for folder in dict.fromkeys(str(file.parent) for file in (path.resolve(), *files)):
+        if folder not in sys.path:
+            sys.path.append(folder)
     try:
         with _packages_without_pkg_resources(path):
             cfg = Config.fromfile(str(path), import_custom_modules=False)
     except Exception as error:  # a config is code and can fail in any way
-        raise ConfigError(_located(error, path, files)) from error
+        raise ConfigError(_located(error, path, set(files))) from error
     _import_custom(cfg, path)
     for name in [name for name in cfg if name.startswith("_")]:
         cfg.pop(name)

@@ -93,6 +93,18 @@ def test_modules_beside_the_config_are_found(folder: Path, monkeypatch: pytest.M
     assert [resolve_type(hook.type).__name__ for hook in cfg.custom_hooks] == ["BesideConfig1", "BesideConfig2"]  # type: ignore[union-attr]
 
 
+def test_modules_beside_a_base_are_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Red when a child in another folder cannot import what its base names."""
+    (folder / "beside_base.py").write_text("class BesideBase:\n    pass\n")
+    (folder / "base.py").write_text("from beside_base import BesideBase\n\ncustom_hooks = [dict(type=BesideBase)]\n")
+    monkeypatch.delitem(sys.modules, "beside_base", raising=False)
+    (folder / "children").mkdir()
+    path = folder / "children/child.py"
+    path.write_text(BASE.format(".base"))
+    (hook,) = read_file(path).custom_hooks
+    assert resolve_type(hook.type).__name__ == "BesideBase"  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize(
     ("custom", "reason"),
     [("dict(imports=['no_such'])", "No module named 'no_such'"), ("dict(import_=['math'])", "import_")],
