@@ -26,11 +26,18 @@ class StraightThroughGumbel(Pathwise):
     Args:
         temperature: tau > 0.
         top_k: candidates per position, 1..V.
+
+    Raises:
+        ConfigError: an option outside its range.
     """
 
     straight_through = True
 
     def __init__(self, temperature: float = 0.7, top_k: int = 128) -> None:
+        if temperature <= 0:
+            raise ConfigError(f"estimator.temperature={temperature}: must be positive; the method uses 0.7")
+        if top_k < 1:
+            raise ConfigError(f"estimator.top_k={top_k}: at least 1 word per position; the method uses 128")
         self.temperature, self.top_k = temperature, top_k
 
     def check(self, vocabulary: int) -> None:

@@ -10,6 +10,7 @@ from pseudo_gumbel.hooks.shadow_hook import ShadowHook
 from pseudo_gumbel.schedules import ema_decay
 from pseudo_gumbel.teacher import EMATeacher
 from sa2va_native.engine.run.optimizer_steps import just_stepped, optimizer_steps
+from sa2va_native.errors import ConfigError
 
 
 @HOOKS.register_module()
@@ -21,11 +22,12 @@ class EMATeacherHook(ShadowHook[EMATeacher]):
     Logs ``ema/decay`` and ``ema/distance`` (relative L2 distance between student and teacher).
 
     Args:
-        decay: share of the teacher kept at each step, e.g. 0.999 (MMEngine's ``momentum`` is 1 minus this).
+        decay: share of the teacher kept at each step, 0..1, e.g. 0.999 (MMEngine's ``momentum`` is 1 minus this).
         warmup: see :func:`pseudo_gumbel.schedules.ema_decay`.
         interval: optimizer steps between two logged distances, which read all trained tensors.
 
     Raises:
+        ConfigError: a decay outside 0..1.
         CheckpointError: on resume, if the checkpoint has no teacher or one that does not fit.
     """
 
@@ -33,6 +35,8 @@ class EMATeacherHook(ShadowHook[EMATeacher]):
 
     def __init__(self, decay: float = 0.999, warmup: int = 0, interval: int = 10) -> None:
         super().__init__()
+        if not 0 <= decay <= 1:
+            raise ConfigError(f"EMATeacherHook.decay={decay}: a share of the teacher, 0..1; the method uses 0.999")
         self.decay, self.warmup, self.interval = decay, warmup, interval
 
     def make(self, model: Any) -> EMATeacher:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from pseudo_gumbel.estimators import DetachedGumbel, SoftGumbel, StraightThroughGumbel, TeacherWords
 from pseudo_gumbel.estimators.estimator import Estimator
 from pseudo_gumbel.gumbel import Words
 from pseudo_gumbel.step import Captions
+from sa2va_native.errors import ConfigError
 from tests.tiny import cycle_step
 
 TEACHER = Captions([torch.tensor([3, 1, 4]), torch.tensor([1, 5])], [True, False])
@@ -49,3 +51,10 @@ def test_a_silent_sample_leaves_the_divisor() -> None:
     costs = {"loss_mask": torch.tensor([3.0, 5.0]), "loss_dice": torch.tensor([1.0, 7.0])}
     losses = StraightThroughGumbel().losses(cycle_step(torch.zeros(2, 2, 5), captions, costs=costs))
     assert {name: float(loss) for name, loss in losses.items()} == {"loss_mask": 1.5, "loss_dice": 0.5}
+
+
+@pytest.mark.parametrize(("option", "value"), [("temperature", 0), ("temperature", -1.0), ("top_k", 0)])
+def test_an_option_outside_its_range_is_refused_at_once(option: str, value: float) -> None:
+    """Red when a dry run accepts what ends the run at its first cycle step."""
+    with pytest.raises(ConfigError, match=f"estimator.{option}={value}"):
+        SoftGumbel(**{option: value})  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from pseudo_gumbel.schedules import ema_decay
 from sa2va_native.engine.run import launch
 from sa2va_native.engine.run.optimizer_steps import just_stepped
 from sa2va_native.engine.run.use_engine import use_deepspeed
-from sa2va_native.errors import CheckpointError
+from sa2va_native.errors import CheckpointError, ConfigError
 from sa2va_native.parallel.parameters import gather_slices, is_partitioned, local_tensor, without_padding
 from sa2va_native.parallel.unwrap import unwrap_model
 from tests.ranks import run_ranks
@@ -108,3 +108,10 @@ def test_resuming_a_run_that_had_no_teacher_is_refused(tmp_path: Path) -> None:
     (message,) = run_ranks(1, _resume_without_teacher, tmp_path)
     assert "no EMA teacher" in message
     assert "--load-from" in message
+
+
+@pytest.mark.parametrize("decay", [-0.1, 1.5])
+def test_a_decay_that_is_no_share_is_refused(decay: float) -> None:
+    """Red when a teacher runs away from the student, or never moves, without a word."""
+    with pytest.raises(ConfigError, match=f"EMATeacherHook.decay={decay}"):
+        EMATeacherHook(decay=decay)
