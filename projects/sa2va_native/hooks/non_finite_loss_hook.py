@@ -18,9 +18,9 @@ from sa2va_native.errors import TrainingError
 class NonFiniteLossHook(Hook):
     """Skips the update of an optimizer step whose loss or gradient is not finite on any rank.
 
-    Weights, optimizer and teacher stay as they were. After ``patience`` skipped steps in a row the run ends on all
-    ranks and names the last checkpoint whose weights gave a finite loss; :class:`StepCheckpointHook` writes none
-    meanwhile, so that it is still there. Costs one all-reduce of one number per optimizer step.
+    Weights and optimizer stay as they were. After ``patience`` skipped steps in a row the run ends on all ranks and
+    names the last checkpoint whose weights gave a finite loss; :class:`StepCheckpointHook` writes none meanwhile, so
+    that it is still there. Costs one all-reduce of one number per optimizer step.
 
     Logs ``skipped_steps``, the number of skipped steps of this run, once it is not 0.
 
