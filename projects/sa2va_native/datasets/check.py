@@ -18,7 +18,7 @@ from sa2va_native.parallel.ordered_map import cores, ordered_map
 _EXAMPLES = 3
 _CROWDS = (
     " (an annotation tool such as CVAT marks every brush mask as a crowd: include_crowd=True of the adapter, or "
-    "tools/prepare_data/own_data.py coco FILE --include-crowd, takes them)"
+    "pseudo-gumbel convert-data coco FILE --include-crowd, takes them)"
 )
 
 

@@ -81,7 +81,7 @@ class CocoInstances:
             raise DataError(
                 f"{self.file.path}: none of {len(self.file.annotations)} annotations is left with min_area={min_area}, "
                 f"include_crowd={include_crowd}, text_key={text_key!r} (left out: {dict(self.dropped)}). Relax these "
-                "settings; to use masks marked as crowds: tools/prepare_data/own_data.py coco FILE --include-crowd."
+                "settings; to use masks marked as crowds: pseudo-gumbel convert-data coco FILE --include-crowd."
             )
 
     def __len__(self) -> int:

@@ -21,7 +21,7 @@ from sa2va_native.structures import Sample
 ARRAYS = ("frame1", "mask1", "frame2", "mask2")
 #: Largest array that is unpacked, in bytes; a small file can unpack to many GB.
 _MAX_BYTES = 4 * MAX_IMAGE_PIXELS
-_REMEDY = "Expected masklet_data_*.npz, in folders of any depth; tools/prepare_data/sav_to_pairs.py makes them."
+_REMEDY = "Expected masklet_data_*.npz, in folders of any depth; pseudo-gumbel convert-sav makes them."
 
 
 @DATASETS.register_module()

@@ -28,7 +28,7 @@ _REMEDY = "Expected sav_XXXXXX.mp4 next to sav_XXXXXX_manual.json or sav_XXXXXX_
 class SavVideos(IndexedSet):
     """Each pair of frames of each masklet is one item, see ``SavFile.pairs``; frames are decoded when they are drawn.
 
-    To train for long on the same pairs, convert them once (``tools/prepare_data/sav_to_pairs.py``); see ``SavPairs``.
+    To train for long on the same pairs, convert them once (``pseudo-gumbel convert-sav``); see ``SavPairs``.
 
     Args:
         root: folder of the videos and annotations.
