@@ -54,11 +54,13 @@ class Shadow:
         try:
             for name, param in self.params.items():
                 _owner(param).data = self.shadow[name].to(student[name].dtype)
+            torch.clear_autocast_cache()  # its casts belong to a parameter, whatever tensor that holds by now
             yield
         finally:
             for name, param in self.params.items():
                 _owner(param).data = student[name]
                 release_gathered(param)  # ZeRO-3 may have kept the copy's whole tensor
+            torch.clear_autocast_cache()
 
     def weights(self) -> dict[str, torch.Tensor]:
         """The copy's tensors in the student's type, by name.

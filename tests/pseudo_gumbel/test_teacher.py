@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,28 @@ def test_exchange_between_forward_and_backward_keeps_the_gradient() -> None:
     got = torch.autograd.grad(loss, list(student.parameters()))
     assert all(torch.equal(a, b) for a, b in zip(expected, got, strict=True))
     assert not any(tensor.requires_grad for tensor in teacher.shadow.values())
+
+
+def test_autocast_casts_the_weights_in_use() -> None:
+    """Red when a cast made of the teacher's weights serves the student, or the other way round: it is kept by name."""
+    student = make_student()
+    teacher = EMATeacher(student)
+    with torch.no_grad():
+        student[1].weight.mul_(3.0)
+    x = torch.randn(5, 3)
+
+    def say(who: list[str]) -> list[torch.Tensor]:
+        said = []
+        with torch.autocast("cpu", torch.bfloat16):
+            for one in who:
+                with torch.no_grad(), teacher.applied_to(student) if one == "teacher" else nullcontext():
+                    said.append(student(x))
+        return said
+
+    (alone,), (taught,) = say(["student"]), say(["teacher"])
+    assert not torch.equal(alone, taught)
+    for expected, got in zip([alone, taught, alone], say(["student", "teacher", "student"]), strict=True):
+        assert torch.equal(expected, got)
 
 
 def test_state_round_trip() -> None:
