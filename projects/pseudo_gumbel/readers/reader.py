@@ -13,6 +13,7 @@ from torch.func import functional_call
 from pseudo_gumbel.gumbel import Words
 from pseudo_gumbel.shadow import Shadow
 from pseudo_gumbel.step import CycleStep
+from sa2va_native.errors import ConfigError
 from sa2va_native.models.evaluating import evaluating
 
 
@@ -56,6 +57,11 @@ def read_with_constants(model: Any, step: CycleStep, words: Words, shadow: Shado
     Raises:
         ConfigError: under ZeRO-3, where no rank has whole tensors.
     """
+    if model.student.is_partitioned:
+        raise ConfigError(
+            f"model.reader={type(model.reader).__name__} with a gradient to the words needs whole tensors, but ZeRO-3 "
+            "splits them: use ZeRO-1 or ZeRO-2, or reader=dict(type=StudentReader)."
+        )
     tensors = shadow.weights() if shadow else dict(model.named_parameters())
     weights = {f"model.{name}": tensor.detach() for name, tensor in tensors.items()}
     # In evaluation mode, as for captioning: no dropout, and no layers that the backward pass would compute again after

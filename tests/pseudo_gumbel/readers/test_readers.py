@@ -143,5 +143,15 @@ def test_a_frozen_reader_without_its_copy_is_refused(model: Any) -> None:
         FrozenReader()(model, step, step.words, gradient=False)
 
 
+@pytest.mark.parametrize("teacher", [True, False])
+def test_constant_weights_in_slices_are_refused(model: Any, monkeypatch: pytest.MonkeyPatch, teacher: bool) -> None:
+    """Red when ZeRO-3 ends in an error of torch, as it once did without a teacher."""
+    step = step_of(model)
+    model.teacher, model.reader = model.teacher if teacher else None, TeacherReader()
+    monkeypatch.setattr(type(model.student), "is_partitioned", True)
+    with pytest.raises(ConfigError, match=r"model.reader=TeacherReader .* ZeRO-3 splits them: use ZeRO-1 or ZeRO-2"):
+        model.reader(model, step, step.words, gradient=True)
+
+
 def _hard(ids: torch.Tensor) -> Words:
     return hard_words(ids, torch.zeros(ids.shape))
