@@ -32,6 +32,10 @@ def size_problems(cfg: Any, model: Any, path: str, resolve: Callable[[Any], Any]
         path: where that part is, e.g. ``"model.sa2va"``.
         resolve: the class behind a ``type``.
     """
+    for half in _HALVES:
+        if not (model.get(half) or {}).get("type"):
+            yield f"config key {path}.{half} has no type. Give the class of that half, as in configs/_base_/models."
+            return
     sizes = None
     for loader in _LOADERS:
         transform = ((cfg.get(loader) or {}).get("dataset") or {}).get("transform") or {}

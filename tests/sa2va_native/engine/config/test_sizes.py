@@ -59,3 +59,13 @@ def test_the_sizes_of_a_config_are_those_of_the_model_built_from_it() -> None:
     sizes = model_sizes(launch.read_config(TINY).model.sa2va, resolve_type)
     assert isinstance(transform, SampleTransform)
     assert {name: size for name, (size, _) in sizes.items()} == {name: getattr(transform, name) for name in sizes}
+
+
+@pytest.mark.parametrize("key", [None, "type"])
+def test_a_model_that_lacks_a_half_is_named(key: str | None) -> None:
+    """Red when the start dies with a KeyError."""
+    cfg = launch.read_config(TINY)
+    cfg.model.sa2va.pop("grounding") if key is None else cfg.model.sa2va.grounding.pop(key)
+    assert list(config_problems(cfg)) == [
+        "config key model.sa2va.grounding has no type. Give the class of that half, as in configs/_base_/models."
+    ]
