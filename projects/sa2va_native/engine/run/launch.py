@@ -15,8 +15,6 @@ from sa2va_native.engine.config.reading import read_file
 from sa2va_native.engine.run.use_engine import is_settled, use_engine
 from sa2va_native.errors import ConfigError, Sa2VAError
 
-#: Settings of DeepSpeed that come from elsewhere in a config.
-_FROM_THE_CONFIG = ("gradient_accumulation_steps", "train_micro_batch_size_per_gpu", "gradient_clipping")
 _WEIGHTS_VARIABLE = "SA2VA_WEIGHTS"
 #: Messages of gloo in a rank that waits for one that has exited.
 _PEER_IS_GONE = ("Connection closed by peer", "Connection reset by peer")

@@ -12,6 +12,8 @@ from sa2va_native.errors import ConfigError, did_you_mean
 from sa2va_native.files.paths import ROOT, resolve
 
 _DEEPSPEED_CONFIGS = ROOT / "configs" / "deepspeed"
+#: In full, since the config that a run writes into its work dir is read before anything registers it.
+_STRATEGY = "sa2va_native.engine.run.strategy.Sa2VADeepSpeedStrategy"
 #: Settings of DeepSpeed that stand elsewhere in a config.
 _FROM_THE_CONFIG = ("gradient_accumulation_steps", "train_micro_batch_size_per_gpu", "gradient_clipping")
 
@@ -45,6 +47,12 @@ def use_engine(cfg: Any, name: str | None = None, precision: str | None = None, 
 
 def without_deepspeed(cfg: Any) -> None:
     """Takes the strategy out of a config, so that MMEngine's plain runner runs it."""
+    if is_settled(cfg):  # as in the config that a run writes into its work dir
+        wrapper = dict(optimizer_settings(cfg), accumulative_counts=cfg.strategy.get("gradient_accumulation_steps", 1))
+        if max_norm := cfg.strategy.get("gradient_clipping"):
+            wrapper["clip_grad"] = dict(max_norm=max_norm)
+        cfg.optim_wrapper = dict(type="OptimWrapper", **wrapper)
+        _settle_model_type(cfg, bf16=False)
     for key in ("strategy", "runner_type"):
         cfg.pop(key, None)
 
@@ -82,8 +90,6 @@ def use_deepspeed(cfg: Any, name: str | dict[str, Any], precision: str | None = 
         ConfigError: no such json, it contradicts the config, it is ZeRO-3 and the model has a feature cache, or
             DeepSpeed does not support the config's gradient clipping.
     """
-    import sa2va_native.engine.run.strategy  # noqa: F401  registers it
-
     settings = json.loads(deepspeed_file(name).read_text()) if isinstance(name, str) else copy.deepcopy(dict(name))
     if precision is not None:
         settings["bf16"] = {"enabled": precision == "bf16"}
@@ -108,13 +114,10 @@ def use_deepspeed(cfg: Any, name: str | dict[str, Any], precision: str | None = 
                 f"{where}: {key} is {settings[key]}, but the config says {value}. "
                 'Write "auto" there; the config decides.'
             )
-    model = sa2va_config(cfg)
-    if model is not None and settings.get("bf16", {}).get("enabled"):
-        model.dtype = "bfloat16"  # DeepSpeed would convert it, but only after building everything in float32
+    if (bf16 := settings.get("bf16", {}).get("enabled", False)) or is_settled(cfg):
+        _settle_model_type(cfg, bf16)
     more = {key: value for key, value in (cfg.get("strategy") or {}).items() if key not in (*ours, "type", "config")}
-    cfg.strategy = dict(
-        type="Sa2VADeepSpeedStrategy", config=settings, **{"exclude_frozen_parameters": True, **more, **ours}
-    )
+    cfg.strategy = dict(type=_STRATEGY, config=settings, **{"exclude_frozen_parameters": True, **more, **ours})
     cfg.optim_wrapper = dict(type="DeepSpeedOptimWrapper", **optimizer_settings(cfg))
     cfg.runner_type = "FlexibleRunner"
     require_whole_towers(cfg)
@@ -158,6 +161,12 @@ def deepspeed_file(name: str) -> Path:
     if name.removeprefix("deepspeed_") in ours:
         return ours[name.removeprefix("deepspeed_")]
     raise ConfigError(f"--deepspeed {name}: no such json. {did_you_mean(name, ours)}")
+
+
+def _settle_model_type(cfg: Any, bf16: bool) -> None:
+    """Builds the model in bf16, as DeepSpeed would convert it only after building everything in float32; or not."""
+    if (model := sa2va_config(cfg)) is not None:
+        model.update(dtype="bfloat16") if bf16 else model.pop("dtype", None)
 
 
 def _settle_auto_precision(settings: dict[str, Any]) -> None:

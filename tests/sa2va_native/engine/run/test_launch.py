@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +114,33 @@ def test_settings_of_deepspeed_may_stand_in_the_config() -> None:
     cfg.strategy.config = {"gradient_accumulation_steps": 7}
     with pytest.raises(ConfigError, match=r"strategy.config: gradient_accumulation_steps is 7, but the config says 4"):
         use_engine(cfg)
+
+
+@pytest.mark.slow
+def test_the_config_in_a_work_dir_is_read_by_another_process(tmp_path: Path) -> None:
+    """Red when it names our strategy as registered, which nothing has done when it is read to resume or to test."""
+    cfg = load("pseudo_gumbel_tiny")
+    use_engine(cfg, "zero2", "fp32")
+    cfg.dump(tmp_path / "written.py")
+    tool = [sys.executable, str(ROOT / "tools/print_config.py"), str(tmp_path / "written.py")]
+    ended = subprocess.run(tool, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.parametrize(("name", "precision"), [("none", None), ("zero2", "fp32")])
+def test_the_config_in_a_work_dir_can_run_otherwise(tmp_path: Path, name: str, precision: str | None) -> None:
+    """Red when accumulation and clipping get lost on the way back, or bf16 weights train without float32 masters."""
+    cfg, unchanged = load("pseudo_gumbel_tiny"), load("pseudo_gumbel_tiny")
+    use_engine(cfg, "zero2", "bf16")
+    cfg.dump(tmp_path / "written.py")
+    written = launch.load_config(str(tmp_path / "written.py"))
+    assert written.model.sa2va.dtype == "bfloat16"
+    for one in (written, unchanged):
+        use_engine(one, name, precision)
+    assert "dtype" not in written.model.sa2va
+    assert written.get("strategy") == unchanged.get("strategy")
+    kept = ("accumulative_counts", "clip_grad") if name == "none" else ("type",)
+    assert [written.optim_wrapper[key] for key in kept] == [unchanged.optim_wrapper[key] for key in kept]
 
 
 def _train_with_the_configs_strategy(work_dir: Path, by_mmengine: bool) -> dict[str, torch.Tensor]:
