@@ -60,10 +60,15 @@ def publish(unfinished: Path, final: Path, durable: bool = False, replace: bool 
         for path in [*sorted(unfinished.rglob("*")), unfinished] if unfinished.is_dir() else [unfinished]:
             _flush(path)
     if replace and final.is_dir():  # a folder cannot be renamed onto another one
-        replaced = Path(f"{final}.replaced{INCOMPLETE}")
+        replaced = unfinished_name(final)
         final.rename(replaced)
-        unfinished.rename(final)
-        shutil.rmtree(replaced)
+        try:
+            unfinished.rename(final)
+        except OSError:
+            with contextlib.suppress(OSError):  # another writer was faster
+                replaced.rename(final)
+            raise
+        discard(replaced)
     else:
         os.replace(unfinished, final)
     if durable:
@@ -71,8 +76,8 @@ def publish(unfinished: Path, final: Path, durable: bool = False, replace: bool 
 
 
 def discard(path: Path) -> None:
-    """Deletes a file, or a folder with all it holds, if it is there."""
-    if path.is_dir():
+    """Deletes a file, a link, or a folder with all it holds, if it is there."""
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
