@@ -29,6 +29,16 @@ def test_entropy_of_uniform_words_is_the_log_of_the_vocabulary():
     torch.testing.assert_close(CaptionEntropy(0.1)(step), -0.1 * torch.tensor(5.0).log())
 
 
+def test_stop_positions_of_the_logits_do_not_count():
+    """With an estimator that rates the stop word. Red when the labels do not fit, or its entropy is added."""
+    captions, corrupted = [torch.tensor([0, 1]), torch.tensor([3])], [torch.tensor([0, 4]), torch.tensor([2])]
+    logits = torch.randn(2, 2 + 2, 5)
+    with_stop = cycle_step(logits, Captions(captions, [True, True]), [3, 4], corrupted=corrupted)
+    without = cycle_step(logits[:, :2], Captions(captions, [True, True]), corrupted=corrupted)
+    for term in (CaptionAnchor(0.3), CaptionEntropy(0.1)):
+        torch.testing.assert_close(term(with_stop), term(without))
+
+
 def test_regularizers_are_added_by_config_and_reach_the_captioner():
     terms = [dict(type=CaptionAnchor, weight=0.3), dict(type=CaptionEntropy, weight=0.1)]
     model = tiny_pseudo_gumbel(regularizers=terms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -56,7 +57,7 @@ def decode(ids: torch.Tensor) -> str:
     return " ".join(VOCABULARY[i] for i in ids)
 
 
-def record(readings: int = 1) -> CycleStep:
+def record(readings: int = 1, stop: Sequence[int] = ()) -> CycleStep:
     """The teacher says "a dog" and "a cat a cat"; the student would say "a cat" and "a cat dog dog", and reads that."""
     mask = torch.zeros(2, 16, 16)
     mask[:, 4:12, 4:12] = 1
@@ -69,7 +70,8 @@ def record(readings: int = 1) -> CycleStep:
     logits = 9.0 * torch.nn.functional.one_hot(ids, 3)
     words = hard_words(ids.repeat_interleave(readings, 0), torch.zeros(2 * readings, 4))
     mask_logits = (4 * mask - 2).repeat_interleave(readings, 0)
-    step = cycle_step(logits, captions, readings=readings, words=words, mask_logits=mask_logits)
+    logits = torch.nn.functional.pad(logits, (0, 0, 0, len(stop)))
+    step = cycle_step(logits, captions, stop, readings, words=words, mask_logits=mask_logits)
     step.batch = step.batch._replace(caption_side=side1, mask_side=side2)
     return step
 
@@ -110,10 +112,11 @@ def test_scalars_are_logged(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("stop", [[], [DOG, DOG]])
 @pytest.mark.parametrize("readings", [1, 3])
-def test_what_was_said_is_decoded_without_padding(readings: int) -> None:
-    """Red when padding counts as agreement or is shown, or a reading of sample 1 passes for sample 2's."""
-    assert said(record(readings), decode) == (["a dog", "a cat a cat"], ["a cat", "a cat dog dog"], 0.5)
+def test_what_was_said_is_decoded_without_padding(readings: int, stop: list[int]) -> None:
+    """Red when padding or a stop word counts or is shown, or a reading of sample 1 passes for sample 2's."""
+    assert said(record(readings, stop), decode) == (["a dog", "a cat a cat"], ["a cat", "a cat dog dog"], 0.5)
 
 
 def test_a_batch_that_says_nothing_agrees_in_nothing() -> None:

@@ -99,6 +99,26 @@ def test_gradient_reaches_the_captioner_and_no_weight_of_a_constant_reader(model
     assert parts_with_gradient(model) == CAPTIONER
 
 
+def test_a_constant_reader_has_no_dropout() -> None:
+    """Nor has the teacher when asked. Red when trials are compared through noise, or the modes do not come back."""
+    model = tiny_pseudo_gumbel(sa2va=dict(lora=dict(r=4, lora_alpha=8, lora_dropout=0.5)))
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    model.train()
+    model.teacher = EMATeacher(model)
+    step = step_of(model)
+    student, teacher, frozen = readers(model)
+
+    def masks(reader: Reader, gradient: bool) -> list[torch.Tensor]:
+        return [reader(model, step, step.words, gradient=gradient).mask_logits for _ in range(2)]
+
+    for reader, gradient in ((student, False), (teacher, False), (teacher, True), (frozen, False), (frozen, True)):
+        assert torch.equal(*masks(reader, gradient)), (reader, gradient)
+    assert torch.equal(*(model.teacher_logits(step) for _ in range(2)))
+    assert not torch.equal(*masks(student, True)), "the method's reader is trained with dropout"
+
+
 def test_the_teacher_reads_inside_the_whole_step(model: Any) -> None:
     """Same loss as the student's when both have the same weights; red when its weights learn, or the words do not."""
     batch = tiny_batch("cycle", 2)

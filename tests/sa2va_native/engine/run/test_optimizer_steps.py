@@ -78,6 +78,37 @@ def test_everything_happens_once_per_optimizer_step(tmp_path: Path, stage: int) 
     assert seen["model"] == "ToyModel"
 
 
+def _refuse(work_dir: Path, stage: int) -> list[Any]:
+    cfg = toy_config(work_dir, steps=3, batch_size=2, accumulation=2)
+    cfg.launcher = "pytorch"
+    if stage:
+        use_deepspeed(cfg, f"zero{stage}", "fp32")
+    runner = launch.build_runner(cfg)
+    called: list[Any] = []
+
+    class First:
+        priority = 90
+
+        def before_optimizer_step(self, runner: Any) -> bool:
+            return upcoming_step(runner) != 2
+
+    class Second:
+        priority = 100
+
+        def before_optimizer_step(self, runner: Any) -> None:
+            called.append(upcoming_step(runner))
+
+    runner._hooks.extend([First(), Second()])
+    runner.train()
+    return called
+
+
+@pytest.mark.parametrize("stage", [0, 2])
+def test_a_hook_that_refuses_a_step_is_the_last_one_asked(tmp_path: Path, stage: int) -> None:
+    """Red when a measurement of dropped gradients is logged, or a refused step is not counted."""
+    assert run_ranks(1, _refuse, tmp_path, stage) == [[1, 3]]
+
+
 def test_unwrap_leaves_a_submodule_called_module_alone() -> None:
     """Red for `getattr(model, "module", model)`."""
     model = ToyModel()
