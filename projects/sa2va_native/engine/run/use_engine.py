@@ -87,8 +87,8 @@ def use_deepspeed(cfg: Any, name: str | dict[str, Any], precision: str | None = 
         precision: ``"bf16"`` (with float32 master weights) or ``"fp32"``; None for what the json says.
 
     Raises:
-        ConfigError: no such json, it contradicts the config, it is ZeRO-3 and the model has a feature cache, or
-            DeepSpeed does not support the config's gradient clipping.
+        ConfigError: no such json, it contradicts the config, it is without ZeRO, it is ZeRO-3 and the model has a
+            feature cache, or DeepSpeed does not support the config's gradient clipping.
     """
     settings = json.loads(deepspeed_file(name).read_text()) if isinstance(name, str) else copy.deepcopy(dict(name))
     if precision is not None:
@@ -114,6 +114,11 @@ def use_deepspeed(cfg: Any, name: str | dict[str, Any], precision: str | None = 
                 f"{where}: {key} is {settings[key]}, but the config says {value}. "
                 'Write "auto" there; the config decides.'
             )
+    if (stage := settings.get("zero_optimization", {}).get("stage", 0)) not in (1, 2, 3):
+        raise ConfigError(
+            f"{where}: zero_optimization.stage is {stage}: only ZeRO-1, 2 and 3 can skip a non-finite step. "
+            "Choose one of them, or train without DeepSpeed: --deepspeed none."
+        )
     if (bf16 := settings.get("bf16", {}).get("enabled", False)) or is_settled(cfg):
         _settle_model_type(cfg, bf16)
     more = {key: value for key, value in (cfg.get("strategy") or {}).items() if key not in (*ours, "type", "config")}

@@ -143,6 +143,13 @@ def test_the_config_in_a_work_dir_can_run_otherwise(tmp_path: Path, name: str, p
     assert [written.optim_wrapper[key] for key in kept] == [unchanged.optim_wrapper[key] for key in kept]
 
 
+@pytest.mark.parametrize("settings", [{}, {"zero_optimization": {"stage": 0}}])
+def test_deepspeed_without_zero_is_refused(settings: dict[str, Any]) -> None:
+    """Red when such a run dies in its first step, whose optimizer cannot be asked about overflow."""
+    with pytest.raises(ConfigError, match=r"strategy.config: zero_optimization.stage is 0: .* --deepspeed none"):
+        use_deepspeed(load("pseudo_gumbel_tiny"), settings)
+
+
 def _train_with_the_configs_strategy(work_dir: Path, by_mmengine: bool) -> dict[str, torch.Tensor]:
     cfg = toy_config(work_dir, accumulation=2)
     cfg.strategy = dict(type="sa2va_native.engine.run.strategy.Sa2VADeepSpeedStrategy", config="zero2")
