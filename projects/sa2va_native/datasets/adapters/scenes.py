@@ -9,7 +9,7 @@ from mmengine.registry import DATASETS
 
 from sa2va_native.datasets.adapters.coco import CocoInstances
 from sa2va_native.datasets.adapters.refer import ReferExpressions
-from sa2va_native.datasets.scenes.scene_set import write_scene_set
+from sa2va_native.datasets.scenes.scene_set import refs_split, split_folder
 
 
 @DATASETS.register_module()
@@ -17,8 +17,8 @@ class SceneMasks(CocoInstances):
     """Masks of one split, with two frames where the split has them.
 
     Args:
-        split: ``labelled``, ``mask_only``, ``test`` or ``test_heldout``.
-        root: folder of the whole set (default: see :func:`write_scene_set`).
+        split: ``labelled``, ``mask_only``, ``test``, ``test_heldout``, ``val`` or ``val_heldout``.
+        root: folder of the whole set (default: see :func:`write_scene_set`); for ``val``, see :func:`split_folder`.
         settings: further keywords of :func:`write_scene_set`.
         text_key, min_area: see :class:`CocoInstances`.
     """
@@ -31,7 +31,7 @@ class SceneMasks(CocoInstances):
         text_key: str | None = None,
         min_area: float = 0.0,
     ) -> None:
-        folder = write_scene_set(root, **(settings or {})) / split
+        folder = split_folder(split, root, **(settings or {}))
         super().__init__(folder / "instances.json", folder / "images", min_area=min_area, text_key=text_key)
 
 
@@ -40,11 +40,11 @@ class SceneExpressions(ReferExpressions):
     """Referring expressions of one split; every sentence is an item.
 
     Args:
-        split: ``labelled``, ``test`` or ``test_heldout``.
-        root: folder of the whole set (default: see :func:`write_scene_set`).
+        split: ``labelled``, ``test``, ``test_heldout``, ``val`` or ``val_heldout``.
+        root: folder of the whole set, as in :class:`SceneMasks`.
         settings: further keywords of :func:`write_scene_set`.
     """
 
     def __init__(self, split: str, root: str | Path | None = None, settings: dict[str, Any] | None = None) -> None:
-        folder = write_scene_set(root, **(settings or {})) / split
-        super().__init__(folder, "train" if split == "labelled" else "test")
+        folder = split_folder(split, root, **(settings or {}))
+        super().__init__(folder, refs_split(split))

@@ -26,9 +26,12 @@ from sa2va_native.datasets.scenes.language import (
 )
 from sa2va_native.errors import ConfigError, did_you_mean
 
-#: ``labelled`` and ``test`` never show a held-out pair, ``mask_only`` and ``pretrain`` show all pairs, and the
-#: targets of ``test_heldout`` are held-out pairs.
-SPLITS = ("labelled", "mask_only", "test", "test_heldout", "pretrain")
+#: ``labelled``, ``test`` and ``val`` never show a held-out pair, ``mask_only`` and ``pretrain`` show all pairs, and
+#: the targets of ``test_heldout`` and ``val_heldout`` are held-out pairs. A split's place is part of its scenes' keys,
+#: so new splits come last.
+SPLITS = ("labelled", "mask_only", "test", "test_heldout", "pretrain", "val", "val_heldout")
+_WITHOUT_HELD_OUT = ("labelled", "test", "val")
+_HELD_OUT_TARGETS = ("test_heldout", "val_heldout")
 
 RGB = {
     "red": (218, 38, 40),
@@ -97,9 +100,9 @@ class Scene:
 
     @property
     def targets(self) -> list[int]:
-        """The objects that the split annotates: in ``test_heldout`` those of held-out pairs, otherwise all."""
+        """The objects that the split annotates: in the ``_heldout`` splits those of held-out pairs, otherwise all."""
         all_objects = range(len(self.objects))
-        if SPLITS[self.key[1]] != "test_heldout":
+        if SPLITS[self.key[1]] not in _HELD_OUT_TARGETS:
             return list(all_objects)
         return [i for i in all_objects if self.objects[i].held_out]
 
@@ -151,7 +154,7 @@ def _draw_kinds(split: str, count: int, rng: np.random.Generator) -> list[dict[s
     """Attributes of all objects, pairwise different; most objects differ from the first in exactly one attribute."""
 
     def allowed(kind: dict[str, str]) -> bool:
-        return split not in ("labelled", "test") or (kind["colour"], kind["shape"]) not in HELD_OUT_PAIRS
+        return split not in _WITHOUT_HELD_OUT or (kind["colour"], kind["shape"]) not in HELD_OUT_PAIRS
 
     def draw() -> dict[str, str]:
         return {
@@ -164,7 +167,7 @@ def _draw_kinds(split: str, count: int, rng: np.random.Generator) -> list[dict[s
     domains = {"colour": COLOURS, "shape": SHAPES, "size": SIZES, "texture": TEXTURES}
     target = draw()
     while not allowed(target) or (
-        split == "test_heldout" and (target["colour"], target["shape"]) not in HELD_OUT_PAIRS
+        split in _HELD_OUT_TARGETS and (target["colour"], target["shape"]) not in HELD_OUT_PAIRS
     ):
         target = draw()
     kinds = [target]

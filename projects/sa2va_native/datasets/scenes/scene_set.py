@@ -28,6 +28,7 @@ from sa2va_native.errors import ConfigError, did_you_mean
 from sa2va_native.files.paths import cache_folder
 
 DEFAULT_SIZES = {"labelled": 500, "mask_only": 1500, "test": 100, "test_heldout": 100}
+VALIDATION_SIZES = {"val": 100, "val_heldout": 100}
 
 #: Increase it when the drawing changes, so that old sets are not mistaken for new ones.
 _FORMAT = 1
@@ -52,6 +53,7 @@ def write_scene_set(
     * ``mask_only``: two frames and masks; neither text nor attributes. All pairs.
     * ``test``: as labelled (refs split ``test``), with true captions.
     * ``test_heldout``: only objects of held-out pairs are annotated; their distractors may be anything.
+    * ``val``, ``val_heldout``: as the two test splits, other scenes (refs split ``val``); see :func:`split_folder`.
 
     Args:
         root: folder to write to (default: ``scenes`` in the cache folder, see :func:`cache_folder`).
@@ -92,6 +94,25 @@ def write_scene_set(
             writer.close()
 
     return write_once(root or cache_folder() / "scenes", settings, write)
+
+
+def split_folder(split: str, root: str | Path | None = None, **settings: Any) -> Path:
+    """The folder of one split; its set is written unless it exists.
+
+    The validation splits are a set of their own, ``{root}_val``: sets written without them stay valid, and runs that do
+    not validate do not wait for them. A set whose ``sizes`` name them holds them itself.
+
+    Args:
+        split: one of ``SPLITS``.
+        root, settings: see :func:`write_scene_set`.
+
+    Raises:
+        ConfigError, DataError: see :func:`write_scene_set`.
+    """
+    root = Path(root or cache_folder() / "scenes")
+    if split in VALIDATION_SIZES and split not in settings.get("sizes", ()):
+        root, settings = root.with_name(f"{root.name}_val"), {**settings, "sizes": VALIDATION_SIZES}
+    return write_scene_set(root, **settings) / split
 
 
 @dataclasses.dataclass
@@ -172,11 +193,16 @@ class _SplitWriter:
                 "ann_id": annotation["id"],
                 "image_id": annotation["image_id"],
                 "category_id": annotation["category_id"],
-                "split": "train" if self.split == "labelled" else "test",
+                "split": refs_split(self.split),
                 "sent_ids": [sentence["sent_id"] for sentence in sentences],
                 "sentences": sentences,
             }
         )
+
+
+def refs_split(split: str) -> str:
+    """REFER's name of a split: ``train``, ``val`` or ``test``."""
+    return "train" if split == "labelled" else split.removesuffix("_heldout")
 
 
 def main() -> None:

@@ -139,7 +139,25 @@ def test_a_scene_depends_on_its_key_alone():
     again_earlier, again_later = make_scene(1, "test", 2), make_scene(1, "test", 7)
     assert (earlier, later) == (again_earlier, again_later)
     np.testing.assert_array_equal(later.render(2).image, again_later.render(2).image)
-    assert len({make_scene(s, split, i).objects for s in (1, 2) for split in SPLITS for i in (0, 1)}) == 20
+    assert len({make_scene(s, split, i).objects for s in (1, 2) for split in SPLITS for i in (0, 1)}) == 4 * len(SPLITS)
+
+
+def test_new_splits_leave_old_scenes_as_they_are():
+    """Red when a split is inserted before another one: all scenes of later splits would change, and their figures."""
+    assert SPLITS[:5] == ("labelled", "mask_only", "test", "test_heldout", "pretrain")
+    scene = make_scene(0, "test", 3)
+    assert (scene.background, scene.pan) == ("flat", (0, 5))
+    assert [item.caption for item in scene.objects] == [
+        "a large yellow star",
+        "a large dotted orange star",
+        "a large orange star",
+    ]
+    assert scene.expressions[2] == ("the orange star right of the dotted star",)
+    assert [item.caption for item in make_scene(0, "test_heldout", 3).objects] == [
+        "a small cyan square",
+        "a small yellow square",
+        "a large yellow square",
+    ]
 
 
 def test_objects_of_a_scene_differ_and_often_in_one_attribute_only():
@@ -161,11 +179,11 @@ def test_held_out_pairs_are_a_third_and_absent_from_what_is_labelled():
     for word, position in [(c, 0) for c in COLOURS] + [(s, 1) for s in SHAPES]:
         held_out = sum(pair[position] == word for pair in HELD_OUT_PAIRS)
         assert 0 < held_out <= (len(SHAPES), len(COLOURS))[position] / 2
-    for split in ("labelled", "test"):
+    for split in ("labelled", "test", "val"):
         assert not any(item.held_out for i in range(60) for item in make_scene(0, split, i).objects)
     assert any(item.held_out for scene in SCENES for item in scene.objects)
-    for i in range(20):
-        scene = make_scene(0, "test_heldout", i)
+    for split, i in itertools.product(("test_heldout", "val_heldout"), range(20)):
+        scene = make_scene(0, split, i)
         assert scene.targets
         assert all(scene.objects[target].held_out for target in scene.targets)
 

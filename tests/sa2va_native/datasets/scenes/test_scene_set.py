@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from sa2va_native.datasets.adapters.scenes import SceneExpressions, SceneMasks
 from sa2va_native.datasets.marked_folder import MARKER, write_once
 from sa2va_native.datasets.scenes.language import HELD_OUT_PAIRS, parse_caption
-from sa2va_native.datasets.scenes.scene_set import write_scene_set
+from sa2va_native.datasets.scenes.scene_set import split_folder, write_scene_set
 from sa2va_native.errors import ConfigError, DataError
 
 
@@ -27,6 +28,32 @@ def test_held_out_pairs_are_where_they_belong(scene_root: Path):
     assert HELD_OUT_PAIRS.issuperset(pairs["test_heldout"])
     assert not any({"attributes", "caption"} & set(one) for one in annotations(scene_root, "mask_only"))
     assert not (scene_root / "mask_only/refs(unc).p").exists()
+
+
+def test_validation_splits_are_a_set_of_their_own_with_other_scenes(tmp_path: Path):
+    """Red when asking for validation makes an existing set unusable, or shows test scenes under another name."""
+    sizes = {"labelled": 2, "test": 3, "test_heldout": 3}
+    root = write_scene_set(tmp_path / "set", sizes=sizes, side=48)
+    before = (root / MARKER).read_bytes()
+    settings = dict(root=root, settings=dict(sizes=sizes, side=48))
+    validation = {
+        "val": SceneExpressions("val", **settings),
+        "val_heldout": SceneExpressions("val_heldout", **settings),
+    }
+    assert (root / MARKER).read_bytes() == before
+    for split, expressions in validation.items():
+        masks = SceneMasks(split, text_key="caption", **settings)
+        assert len({one["image_id"] for one in masks.items}) == 100
+        assert parse_caption(str(masks[0].text)) == masks[0].attributes
+        assert str(expressions[0].text).startswith("the ")
+        tested = SceneMasks(split.replace("val", "test"), **settings)
+        pictures = {one.image.tobytes() for one in (masks[i] for i in range(0, len(masks), 3))}
+        assert pictures.isdisjoint(tested[i].image.tobytes() for i in range(len(tested)))
+    folder = split_folder("val", root, sizes=sizes, side=48).parent
+    shown = [(one["attributes"]["colour"], one["attributes"]["shape"]) for one in annotations(folder, "val")]
+    assert HELD_OUT_PAIRS.isdisjoint(shown)
+    own = {"val": 1}
+    assert split_folder("val", tmp_path / "own", sizes=own, side=48) == tmp_path / "own" / "val"
 
 
 @pytest.mark.parametrize(("noise", "low", "high"), [(0.0, 0, 0), (0.5, 0.25, 0.62), (1.0, 0.7, 0.98)])
