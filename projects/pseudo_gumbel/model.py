@@ -167,9 +167,7 @@ class PseudoGumbel(BaseModel):
 
     def mask_costs(self, step: CycleStep) -> dict[str, Tensor]:
         """Step 6: what each of the N masks costs; the readings of a sample share its draws."""
-        keys = [key for key in step.batch.keys for _ in range(step.readings)]
-        points = generators(self.seed, keys, "points")
-        return self.cost(step.mask_logits, step.per_reading(step.side2.mask), points)
+        return self.cost(step)
 
     def generators(self, batch: Batch, purpose: str) -> list[torch.Generator]:
         """One generator a sample, keyed by seed, step and sample."""

@@ -75,6 +75,11 @@ class CycleStep:
         return self.batch.mask_side or self.batch.caption_side
 
     @property
+    def masks(self) -> Tensor:
+        """[N, h, w] in {0, 1}: the mask that each reading should lead to."""
+        return self.per_reading(self.side2.mask)
+
+    @property
     def cost(self) -> Tensor:
         """[N] total cost of each reading."""
         return torch.stack(list(self.costs.values())).sum(0)
@@ -107,6 +112,10 @@ class CycleStep:
     def generators(self, purpose: str) -> list[torch.Generator]:
         """B generators, one per sample, keyed by seed, step and sample."""
         return generators(self.seed, self.batch.keys, purpose)
+
+    def point_generators(self) -> list[torch.Generator]:
+        """N generators, equal for the readings of one sample, so that these are compared on equal draws."""
+        return generators(self.seed, [key for key in self.batch.keys for _ in range(self.readings)], "points")
 
     def per_reading(self, values: Tensor) -> Tensor:
         """Values [B, ...] of the samples for their readings, [N, ...]."""

@@ -1,30 +1,17 @@
-"""What a mask costs, reading by reading: each cost is a class, picked by ``model.cost`` in the config."""
+"""Costs that compare a mask with the true one, pixel by pixel."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
-
-import torch
 from torch import Tensor
 
+from pseudo_gumbel.costs.cost import Cost
 from pseudo_gumbel.registry import COSTS
+from pseudo_gumbel.step import CycleStep
 from sa2va_native.models.losses import point_bce, point_dice, sample_mask_losses
 
 
-class Cost(Protocol):
-    """Costs [N] float32 by name, of mask logits [N, h, w] against masks [N, h, w] in {0, 1}.
-
-    The N ``generators`` are equal for the readings of one sample, so that these are compared on equal draws.
-    """
-
-    def __call__(
-        self, mask_logits: Tensor, gt_masks: Tensor, generators: Sequence[torch.Generator]
-    ) -> dict[str, Tensor]: ...
-
-
 @COSTS.register_module()
-class UncertainPointCost:
+class UncertainPointCost(Cost):
     """The method: BCE and dice on points drawn where the prediction is undecided.
 
     Args: see :func:`sa2va_native.models.losses.sample_mask_losses`.
@@ -41,13 +28,11 @@ class UncertainPointCost:
         self.num_points, self.oversample, self.importance = num_points, oversample, importance
         self.bce_weight, self.dice_weight = bce_weight, dice_weight
 
-    def __call__(
-        self, mask_logits: Tensor, gt_masks: Tensor, generators: Sequence[torch.Generator]
-    ) -> dict[str, Tensor]:
+    def __call__(self, step: CycleStep) -> dict[str, Tensor]:
         return sample_mask_losses(
-            mask_logits,
-            gt_masks,
-            generators,
+            step.mask_logits,
+            step.masks,
+            step.point_generators(),
             num_points=self.num_points,
             oversample=self.oversample,
             importance=self.importance,
@@ -57,7 +42,7 @@ class UncertainPointCost:
 
 
 @COSTS.register_module()
-class AllPixelCost:
+class AllPixelCost(Cost):
     """BCE and dice over all pixels: nothing is drawn, so two readings differ by their masks alone.
 
     Args:
@@ -68,11 +53,35 @@ class AllPixelCost:
     def __init__(self, bce_weight: float = 2.0, dice_weight: float = 0.5) -> None:
         self.bce_weight, self.dice_weight = bce_weight, dice_weight
 
-    def __call__(
-        self, mask_logits: Tensor, gt_masks: Tensor, generators: Sequence[torch.Generator]
-    ) -> dict[str, Tensor]:
-        logits, labels = mask_logits.float().flatten(1), gt_masks.float().flatten(1)
+    def __call__(self, step: CycleStep) -> dict[str, Tensor]:
+        logits, labels = step.mask_logits.float().flatten(1), step.masks.float().flatten(1)
         return {
             "loss_mask": self.bce_weight * point_bce(logits, labels),
             "loss_dice": self.dice_weight * point_dice(logits, labels),
         }
+
+
+def soft_iou(probabilities: Tensor, masks: Tensor) -> Tensor:
+    """Soft intersection over union over the last axis, 0..1: sum(p m) / sum(p + m - p m); 1 if both are empty.
+
+    Source: Rahman & Wang, ISVC 2016. Masks in {0, 1}; both broadcast.
+    """
+    overlap = (probabilities * masks).sum(-1)
+    union = probabilities.sum(-1) + masks.sum(-1) - overlap
+    return (overlap / union.clamp_min(1e-6)).where(union > 0, 1.0)
+
+
+@COSTS.register_module()
+class SoftIouCost(Cost):
+    """1 - soft IoU over all pixels, 0..1: an empty mask costs as much as the mask of any other object.
+
+    Args:
+        weight: factor of the cost.
+    """
+
+    def __init__(self, weight: float = 1.0) -> None:
+        self.weight = weight
+
+    def __call__(self, step: CycleStep) -> dict[str, Tensor]:
+        iou = soft_iou(step.mask_logits.float().sigmoid().flatten(1), step.masks.float().flatten(1))
+        return {"loss_iou": self.weight * (1 - iou)}

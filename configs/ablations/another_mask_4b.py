@@ -1,0 +1,10 @@
+"""Control: every caption is held against another sample's mask, which shows what drift alone does; at 4B."""
+
+from mmengine.config import read_base
+
+with read_base():
+    from ..pseudo_gumbel_4b import *
+
+from pseudo_gumbel.costs import AnotherMask, UncertainPointCost
+
+model["cost"] = dict(type=AnotherMask, cost=dict(type=UncertainPointCost, **model["sa2va"]["mask_loss"]))

@@ -1,0 +1,125 @@
+"""What masks cost, against closed forms, and the controls over them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from pseudo_gumbel.costs import AllPixelCost, AnotherMask, RankCost, SoftIouCost, UncertainPointCost
+from pseudo_gumbel.costs.rank_cost import ranks
+from pseudo_gumbel.step import Captions, CycleStep
+from sa2va_native.errors import ConfigError
+from sa2va_native.models.losses import sample_mask_losses
+from sa2va_native.randomness.generators import generators
+from tests.tiny import cycle_step, tiny_batch, tiny_pseudo_gumbel, tiny_side
+
+ALL_PIXELS = dict(type=AllPixelCost)
+
+
+def step_of(mask_logits: torch.Tensor, masks: torch.Tensor, readings: int = 1) -> CycleStep:
+    """A step whose readings led to ``mask_logits`` [N, h, w]; ``masks`` [B, h, w] are the true ones."""
+    captions = Captions([torch.arange(2)] * len(masks), [True] * len(masks))
+    step = cycle_step(torch.zeros(len(masks), 2, 5), captions, readings=readings, mask_logits=mask_logits)
+    side = tiny_side(len(masks))
+    step.batch = step.batch._replace(caption_side=side._replace(mask=1 - masks), mask_side=side._replace(mask=masks))
+    return step
+
+
+def some_step(samples: int = 2, readings: int = 3) -> CycleStep:
+    draw = torch.Generator().manual_seed(0)
+    masks = (torch.rand(samples, 4, 4, generator=draw) > 0.5).float()
+    return step_of(torch.randn(samples * readings, 4, 4, generator=draw), masks, readings)
+
+
+def test_readings_of_a_sample_are_held_against_its_mask_of_picture_two() -> None:
+    """Red when masks and readings are ordered differently, or picture 1's mask is taken."""
+    step = some_step()
+    assert step.batch.mask_side is not None
+    for reading in range(6):
+        assert torch.equal(step.masks[reading], step.batch.mask_side.mask[reading // 3])
+
+
+def test_points_are_those_of_the_keys_and_equal_for_the_readings_of_a_sample() -> None:
+    """Red when the method's points change, or readings are compared on different ones."""
+    step = some_step()
+    keys = [key for key in step.batch.keys for _ in range(3)]
+    expected = sample_mask_losses(step.mask_logits, step.masks, generators(step.seed, keys, "points"), num_points=20)
+    costs = UncertainPointCost(num_points=20)(step)
+    assert all(torch.equal(costs[name], expected[name]) for name in expected)
+
+
+def test_soft_iou_by_hand() -> None:
+    """p = (.5, .5, 0, 0), m = (1, 0, 1, 0): overlap .5, union 2.5. Red when the union counts the overlap twice."""
+    logits = torch.tensor([[0.0, 0.0], [-200.0, -200.0]])
+    masks = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    (cost,) = SoftIouCost(weight=3.0)(step_of(logits[None], masks[None])).values()
+    torch.testing.assert_close(cost, torch.tensor([3 * (1 - 0.5 / 2.5)]))
+
+
+def test_soft_iou_tells_an_empty_mask_from_the_true_one_alone() -> None:
+    """Red when an empty mask is cheaper than another object's, which word by word teaches to name what is absent."""
+    true = torch.zeros(4, 4)
+    true[:2] = 1
+    logits = torch.stack([40 * (2 * true - 1), 40 * (1 - 2 * true), torch.full((4, 4), -40.0)])
+    (cost,) = SoftIouCost()(step_of(logits, true[None], readings=3)).values()
+    torch.testing.assert_close(cost, torch.tensor([0.0, 1.0, 1.0]))
+    (nothing,) = SoftIouCost()(step_of(torch.full((1, 4, 4), -200.0), torch.zeros(1, 4, 4))).values()
+    assert nothing.tolist() == [0]
+
+
+def test_ranks_by_hand() -> None:
+    """Red when ties are broken by place, ranks go beyond 0..1, or samples are ranked together."""
+    costs = torch.tensor([[5.0, 1.0, 3.0], [2.0, 9.0, 2.0], [4.0, 4.0, 4.0]])
+    expected = torch.tensor([[1.0, 0.0, 0.5], [0.25, 1.0, 0.25], [0.5, 0.5, 0.5]])
+    torch.testing.assert_close(ranks(costs), expected)
+
+
+def test_the_rank_is_of_the_total_within_a_sample() -> None:
+    """Red when one of several costs is ranked, or rows of two samples are mixed."""
+    step = some_step()
+    total = torch.stack(list(AllPixelCost()(step).values())).sum(0).view(2, 3)
+    expected = total.argsort(1).argsort(1) / 2
+    (rank,) = RankCost(dict(ALL_PIXELS))(step).values()
+    torch.testing.assert_close(rank.view(2, 3), expected)
+
+
+def test_a_rank_takes_no_part_in_a_gradient() -> None:
+    """Red when a loss without gradient is trained on silently."""
+    model = tiny_pseudo_gumbel(cost=dict(type=RankCost, cost=dict(ALL_PIXELS)))
+    with pytest.raises(ConfigError, match=r"RankCost with 1 reading\(s\)"):
+        model(tiny_batch(), mode="loss")
+
+
+def test_a_score_function_learns_from_ranks() -> None:
+    """Red when ranks are not those of a sample's readings: their mean is one half, with ties or without."""
+    model = tiny_pseudo_gumbel("score_function_tiny", cost=dict(type=RankCost, cost=dict(ALL_PIXELS)))
+    losses = model(tiny_batch(), mode="loss")
+    losses["loss_score"].backward()
+    assert float(losses["mask_cost"]) == pytest.approx(0.5)
+
+
+def test_another_mask_is_the_next_samples_for_all_readings() -> None:
+    """Red when a sample keeps its own mask, readings get different ones, or the step itself is changed."""
+    step = some_step(samples=3, readings=2)
+    own = step.masks.clone()
+    costs = AnotherMask(dict(ALL_PIXELS))(step)
+    expected = AllPixelCost()(step_of(step.mask_logits, own[::2][[1, 2, 0]], readings=2))
+    assert all(torch.equal(costs[name], expected[name]) for name in expected)
+    assert torch.equal(step.masks, own)
+
+
+def test_a_single_sample_has_no_other_mask() -> None:
+    """Red when a control over batches of one trains on the true masks."""
+    with pytest.raises(ConfigError, match="AnotherMask with 1 sample on a rank"):
+        AnotherMask(dict(ALL_PIXELS))(some_step(samples=1))
+
+
+def test_the_control_differs_from_the_method_in_the_masks_alone() -> None:
+    """Red when the config's control draws other points, captions or words."""
+    batch = tiny_batch("cycle", 3)
+    method, control = tiny_pseudo_gumbel(), tiny_pseudo_gumbel("ablations/another_mask")
+    losses = control(batch, mode="loss")
+    side = batch.caption_side
+    rolled = batch._replace(mask_side=side._replace(mask=side.mask[[1, 2, 0]]))
+    expected = method(rolled, mode="loss")
+    assert all(torch.equal(losses[name], expected[name]) for name in expected)
