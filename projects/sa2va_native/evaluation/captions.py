@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from sa2va_native.datasets.scenes.language import COLOURS, SHAPES, SIZES, parse_caption
+from sa2va_native.datasets.scenes.language import COLOURS, SHAPES, SIZES, TEXTURES, parse_caption
 
-#: The words of each attribute. Texture is also expressed by the absence of a word, so it is left out.
+#: The words of each attribute. Texture is also expressed by the absence of a word, so it is scored apart.
 WORDS = {"colour": COLOURS, "shape": SHAPES, "size": SIZES}
 
 
-def attribute_accuracy(captions: Sequence[str | None], attributes: Sequence[Mapping[str, str]]) -> dict[str, float]:
+def attribute_accuracy(captions: Sequence[str | None], attributes: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Share of captions whose word for an attribute is the true one: colour, shape, size, and their mean.
 
     An attribute counts as stated if the caption has exactly one distinct word of that kind; grammar does not
@@ -33,6 +34,36 @@ def attribute_accuracy(captions: Sequence[str | None], attributes: Sequence[Mapp
     return {"attribute_accuracy": sum(rates.values()) / len(rates), **rates}
 
 
+def texture_accuracy(captions: Sequence[str | None], attributes: Sequence[Mapping[str, Any]]) -> float:
+    """Share of captions that state the true texture, in 0..1; NaN without samples.
+
+    A caption without a texture word says ``plain``; a missing or empty one says nothing and is wrong.
+    """
+    if not captions:
+        return float("nan")
+    return sum(_texture(caption) == true["texture"] for caption, true in zip(captions, attributes, strict=True)) / len(
+        captions
+    )
+
+
+def absent_colour_rate(captions: Sequence[str | None], scene_colours: Sequence[Sequence[str]]) -> float:
+    """Share of captions that name a colour which no object of the picture has, in 0..1; NaN without samples.
+
+    A caption without a colour word names none; it counts as a caption all the same.
+
+    Args:
+        captions: N generated captions; None for a missing one.
+        scene_colours: N lists of the colours of all objects of the picture.
+    """
+    if not captions:
+        return float("nan")
+    absent = [
+        {word for word in (caption or "").split() if word in COLOURS} - set(present)
+        for caption, present in zip(captions, scene_colours, strict=True)
+    ]
+    return sum(map(bool, absent)) / len(captions)
+
+
 def grammar_rate(captions: Sequence[str | None]) -> float:
     """Share of captions that are sentences of the scene language, in 0..1; NaN without captions."""
     if not captions:
@@ -42,4 +73,11 @@ def grammar_rate(captions: Sequence[str | None]) -> float:
 
 def _said(caption: str | None, words: Sequence[str]) -> str | None:
     found = {word for word in (caption or "").split() if word in words}
+    return found.pop() if len(found) == 1 else None
+
+
+def _texture(caption: str | None) -> str | None:
+    if not (caption or "").strip():
+        return None
+    found = {word for word in (caption or "").split() if word in TEXTURES} or {"plain"}
     return found.pop() if len(found) == 1 else None

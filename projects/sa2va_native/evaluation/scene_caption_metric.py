@@ -7,7 +7,7 @@ from typing import Any
 
 from mmengine.registry import METRICS
 
-from sa2va_native.evaluation.captions import attribute_accuracy, grammar_rate
+from sa2va_native.evaluation.captions import absent_colour_rate, attribute_accuracy, grammar_rate, texture_accuracy
 from sa2va_native.evaluation.diversity import distinct_n
 from sa2va_native.evaluation.pooled_metric import PooledMetric
 
@@ -17,22 +17,28 @@ class SceneCaptionMetric(PooledMetric):
     """Caption metrics over samples with known attributes (generated scenes).
 
     Reports, all in 0..1 except the last: ``caption_attribute_accuracy`` (the mean of the next three),
-    ``caption_colour``, ``caption_shape``, ``caption_size``, ``caption_grammar``, ``caption_distinct_1``,
-    ``caption_distinct_2``, and ``caption_different``, the number of different captions. A missing caption is
-    wrong in every respect.
+    ``caption_colour``, ``caption_shape``, ``caption_size``, ``caption_texture``, ``caption_grammar``,
+    ``caption_distinct_1``, ``caption_distinct_2``, and ``caption_different``, the number of different captions. A
+    missing caption is wrong in every respect. ``caption_absent_colour``, the share of captions that name a colour which
+    no object of the picture has, is reported where the colours of the other objects are known.
     """
 
     kind = "cycle"
 
-    def score(self, sample: dict[str, Any]) -> tuple[str | None, Mapping[str, str]]:
+    def score(self, sample: dict[str, Any]) -> tuple[str | None, Mapping[str, Any]]:
         return sample["caption"], sample["attributes"]
 
-    def compute_metrics(self, results: list[tuple[str | None, Mapping[str, str]]]) -> dict[str, float]:
+    def compute_metrics(self, results: list[tuple[str | None, Mapping[str, Any]]]) -> dict[str, float]:
         scored = [(caption, attributes) for caption, attributes in results if attributes]
         captions = [caption for caption, _ in scored]
         accuracy = attribute_accuracy(captions, [attributes for _, attributes in scored])
+        known = [
+            (caption, attributes["scene_colours"]) for caption, attributes in scored if "scene_colours" in attributes
+        ]
         return {
             **{f"caption_{name}": value for name, value in accuracy.items()},
+            "caption_texture": texture_accuracy(captions, [attributes for _, attributes in scored]),
+            **({"caption_absent_colour": absent_colour_rate(*zip(*known, strict=True))} if known else {}),
             "caption_grammar": grammar_rate(captions),
             "caption_distinct_1": distinct_n(captions, 1),
             "caption_distinct_2": distinct_n(captions, 2),

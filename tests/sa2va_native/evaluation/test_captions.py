@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from sa2va_native.evaluation.captions import attribute_accuracy, grammar_rate
+from sa2va_native.evaluation.captions import absent_colour_rate, attribute_accuracy, grammar_rate, texture_accuracy
 from sa2va_native.evaluation.diversity import distinct_n
 
 TRUE = {"colour": "red", "shape": "star", "size": "small", "texture": "plain"}
@@ -32,6 +32,19 @@ def test_repeating_the_true_word_is_ungrammatical_but_true():
     assert grammar_rate(["a small red red star", "a small red star", None, "a large dotted pink ring"]) == 0.5
 
 
+def test_no_texture_word_says_plain_but_no_caption_says_nothing():
+    """Red when a silent captioner is right about every plain object, or two textures are one."""
+    captions = ["a small red star", "a small dotted red star", "a small striped dotted red star", "", None]
+    assert texture_accuracy(captions, [TRUE] * 5) == 1 / 5
+    assert texture_accuracy(captions, [{**TRUE, "texture": "dotted"}] * 5) == 1 / 5
+
+
+def test_another_objects_colour_is_wrong_but_not_absent():
+    """Red when the wrong object and no object at all are one figure, or the object itself is not counted."""
+    captions = ["a small red star", "a small blue star", "a small pink star", "a small star", "a red pink star", None]
+    assert absent_colour_rate(captions, [["blue", "red"]] * 6) == 2 / 6
+
+
 def test_distinct_n_falls_when_captions_collapse():
     assert distinct_n(["a b c", "a b d"], 1) == pytest.approx(4 / 6)
     assert distinct_n(["a b c", "a b d"], 2) == pytest.approx(3 / 4)
@@ -42,3 +55,5 @@ def test_distinct_n_falls_when_captions_collapse():
 def test_no_samples_are_no_result():
     assert math.isnan(attribute_accuracy([], [])["attribute_accuracy"])
     assert math.isnan(grammar_rate([]))
+    assert math.isnan(texture_accuracy([], []))
+    assert math.isnan(absent_colour_rate([], []))

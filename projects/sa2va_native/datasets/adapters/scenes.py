@@ -10,11 +10,14 @@ from mmengine.registry import DATASETS
 from sa2va_native.datasets.adapters.coco import CocoInstances
 from sa2va_native.datasets.adapters.refer import ReferExpressions
 from sa2va_native.datasets.scenes.scene_set import refs_split, split_folder
+from sa2va_native.structures import Sample
 
 
 @DATASETS.register_module()
 class SceneMasks(CocoInstances):
     """Masks of one split, with two frames where the split has them.
+
+    Where the attributes are known, ``scene_colours`` among them lists the colours of all objects of the picture.
 
     Args:
         split: ``labelled``, ``mask_only``, ``test``, ``test_heldout``, ``val`` or ``val_heldout``.
@@ -33,6 +36,12 @@ class SceneMasks(CocoInstances):
     ) -> None:
         folder = split_folder(split, root, **(settings or {}))
         super().__init__(folder / "instances.json", folder / "images", min_area=min_area, text_key=text_key)
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = super().__getitem__(index)
+        if colours := self.items[index].get("scene_colours"):
+            sample.attributes = {**sample.attributes, "scene_colours": colours}
+        return sample
 
 
 @DATASETS.register_module()

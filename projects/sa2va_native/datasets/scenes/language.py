@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -71,6 +71,11 @@ def describe(
         item.colour if colour else "",
         item.shape,
     )
+
+
+def caption_of(attributes: Mapping[str, str]) -> str:
+    """The caption of an object with these attributes: the inverse of :func:`parse_caption`."""
+    return _phrase("a", *(attributes[name] for name in ("size", "texture", "colour", "shape")))
 
 
 def parse_caption(text: str) -> dict[str, str] | None:

@@ -1,7 +1,7 @@
 """Write the generated scenes to disk once, in COCO and REFER layout, for the adapters that read real data.
 
     {root}/{split}/images/000012.png         first frames; 000012b.png is the second frame
-    {root}/{split}/instances.json            COCO; masks as RLE
+    {root}/{split}/instances.json            COCO; masks as RLE; scene_colours: of all objects of the picture
     {root}/{split}/refs(unc).p               REFER; not for mask_only
 
 ``python -m sa2va_native.datasets.scenes.scene_set ROOT`` writes one by hand.
@@ -30,8 +30,8 @@ from sa2va_native.files.paths import cache_folder
 DEFAULT_SIZES = {"labelled": 500, "mask_only": 1500, "test": 100, "test_heldout": 100}
 VALIDATION_SIZES = {"val": 100, "val_heldout": 100}
 
-#: Increase it when the drawing changes, so that old sets are not mistaken for new ones.
-_FORMAT = 1
+#: Increase it when the drawing or the layout changes, so that old sets are not mistaken for new ones.
+_FORMAT = 2
 
 
 def write_scene_set(
@@ -143,6 +143,7 @@ class _SplitWriter:
                 annotation = self._annotation(frame.masks[target], 2 * index + 1 + offset, scene, target)
                 if labelled:
                     annotation["attributes"] = scene.objects[target].attributes
+                    annotation["scene_colours"] = sorted({item.colour for item in scene.objects})
                     annotation["caption"] = self._caption(scene, target, rng)
                 self.annotations.append(annotation)
             if labelled:

@@ -9,7 +9,8 @@ import pytest
 
 from sa2va_native.datasets.adapters.scenes import SceneExpressions, SceneMasks
 from sa2va_native.datasets.marked_folder import MARKER, write_once
-from sa2va_native.datasets.scenes.language import HELD_OUT_PAIRS, parse_caption
+from sa2va_native.datasets.scenes.language import HELD_OUT_PAIRS, caption_of, parse_caption
+from sa2va_native.datasets.scenes.scene import make_scene
 from sa2va_native.datasets.scenes.scene_set import split_folder, write_scene_set
 from sa2va_native.errors import ConfigError, DataError
 
@@ -26,7 +27,9 @@ def test_held_out_pairs_are_where_they_belong(scene_root: Path):
     }
     assert HELD_OUT_PAIRS.isdisjoint(pairs["labelled"] + pairs["test"])
     assert HELD_OUT_PAIRS.issuperset(pairs["test_heldout"])
-    assert not any({"attributes", "caption"} & set(one) for one in annotations(scene_root, "mask_only"))
+    assert not any(
+        {"attributes", "caption", "scene_colours"} & set(one) for one in annotations(scene_root, "mask_only")
+    )
     assert not (scene_root / "mask_only/refs(unc).p").exists()
 
 
@@ -140,3 +143,18 @@ def test_bad_settings_name_value_and_remedy(tmp_path: Path):
         write_scene_set(tmp_path, sizes={"mask": 1})
     with pytest.raises(ConfigError, match=r"within 0..1, got 2"):
         write_scene_set(tmp_path, caption_colour_noise=2)
+
+
+def test_the_colours_of_the_picture_are_those_of_all_its_objects(tmp_path: Path):
+    """Red when objects that the split does not annotate are forgotten: their colours are in the picture too."""
+    root = write_scene_set(tmp_path / "set", sizes={"test_heldout": 4}, side=48)
+    scenes = [make_scene(0, "test_heldout", index, side=48) for index in range(4)]
+    assert any(len(scene.targets) < len(scene.objects) for scene in scenes)
+    for one, sample in zip(
+        annotations(root, "test_heldout"),
+        SceneMasks("test_heldout", root, {"sizes": {"test_heldout": 4}, "side": 48}),
+        strict=True,
+    ):
+        scene = scenes[(one["image_id"] - 1) // 2]
+        assert sample.attributes["scene_colours"] == sorted({item.colour for item in scene.objects})
+        assert caption_of(sample.attributes) == one["caption"]
