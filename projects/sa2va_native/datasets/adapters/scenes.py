@@ -9,7 +9,7 @@ from mmengine.registry import DATASETS
 
 from sa2va_native.datasets.adapters.coco import CocoInstances
 from sa2va_native.datasets.adapters.refer import ReferExpressions
-from sa2va_native.datasets.scenes.scene_set import refs_split, split_folder
+from sa2va_native.datasets.scenes.scene_set import refs_split, scene_colours, split_folder
 from sa2va_native.structures import Sample
 
 
@@ -34,12 +34,14 @@ class SceneMasks(CocoInstances):
         text_key: str | None = None,
         min_area: float = 0.0,
     ) -> None:
-        folder = split_folder(split, root, **(settings or {}))
+        self.split, self.settings = split, settings or {}
+        folder = split_folder(split, root, **self.settings)
         super().__init__(folder / "instances.json", folder / "images", min_area=min_area, text_key=text_key)
 
     def __getitem__(self, index: int) -> Sample:
         sample = super().__getitem__(index)
-        if colours := self.items[index].get("scene_colours"):
+        if sample.attributes:
+            colours = scene_colours(self.split, self.items[index]["image_id"], self.settings)
             sample.attributes = {**sample.attributes, "scene_colours": colours}
         return sample
 

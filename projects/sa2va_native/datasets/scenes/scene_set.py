@@ -1,7 +1,7 @@
 """Write the generated scenes to disk once, in COCO and REFER layout, for the adapters that read real data.
 
     {root}/{split}/images/000012.png         first frames; 000012b.png is the second frame
-    {root}/{split}/instances.json            COCO; masks as RLE; scene_colours: of all objects of the picture
+    {root}/{split}/instances.json            COCO; masks as RLE
     {root}/{split}/refs(unc).p               REFER; not for mask_only
 
 ``python -m sa2va_native.datasets.scenes.scene_set ROOT`` writes one by hand.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
 import pickle
 from collections.abc import Mapping
@@ -30,8 +31,8 @@ from sa2va_native.files.paths import cache_folder
 DEFAULT_SIZES = {"labelled": 500, "mask_only": 1500, "test": 100, "test_heldout": 100}
 VALIDATION_SIZES = {"val": 100, "val_heldout": 100}
 
-#: Increase it when the drawing or the layout changes, so that old sets are not mistaken for new ones.
-_FORMAT = 2
+#: Increase it when the drawing changes, so that old sets are not mistaken for new ones.
+_FORMAT = 1
 
 
 def write_scene_set(
@@ -143,7 +144,6 @@ class _SplitWriter:
                 annotation = self._annotation(frame.masks[target], 2 * index + 1 + offset, scene, target)
                 if labelled:
                     annotation["attributes"] = scene.objects[target].attributes
-                    annotation["scene_colours"] = sorted({item.colour for item in scene.objects})
                     annotation["caption"] = self._caption(scene, target, rng)
                 self.annotations.append(annotation)
             if labelled:
@@ -204,6 +204,23 @@ class _SplitWriter:
 def refs_split(split: str) -> str:
     """REFER's name of a split: ``train``, ``val`` or ``test``."""
     return "train" if split == "labelled" else split.removesuffix("_heldout")
+
+
+def scene_colours(split: str, image_id: int, settings: Mapping[str, Any]) -> list[str]:
+    """Colours of all objects of a written picture, also of those that the split does not annotate.
+
+    Args:
+        split: of the set.
+        image_id: as in ``instances.json``.
+        settings: keywords of :func:`write_scene_set` that the set was written with.
+    """
+    drawing = {name: settings[name] for name in ("side", "min_objects", "max_objects") if name in settings}
+    return list(_colours(settings.get("seed", 0), split, (image_id - 1) // 2, **drawing))
+
+
+@functools.cache
+def _colours(seed: int, split: str, index: int, **drawing: int) -> tuple[str, ...]:
+    return tuple(sorted({item.colour for item in make_scene(seed, split, index, **drawing).objects}))
 
 
 def main() -> None:
