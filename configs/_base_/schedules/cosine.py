@@ -1,15 +1,15 @@
 """Linear warm-up, then a cosine down to zero at the run's last step. All numbers count optimizer steps."""
 
 from mmengine.optim import CosineAnnealingLR, LinearLR, OptimWrapper
-from mmengine.runner import TestLoop
 from torch.optim import AdamW
 
+from sa2va_native.engine.run.cycle_test_loop import CycleTestLoop
 from sa2va_native.engine.run.train_loop import TrainLoop
 
 _warm_up = 150
 
 train_cfg = dict(type=TrainLoop, max_steps=5000)
-test_cfg = dict(type=TestLoop)
+test_cfg = dict(type=CycleTestLoop)
 optim_wrapper = dict(
     type=OptimWrapper,
     optimizer=dict(type=AdamW, lr=1e-5, betas=(0.9, 0.999), weight_decay=0.05),

@@ -1,13 +1,13 @@
 """A hundred optimizer steps of two micro-batches; constant learning rate after a short warm-up."""
 
 from mmengine.optim import LinearLR, OptimWrapper
-from mmengine.runner import TestLoop
 from torch.optim import AdamW
 
+from sa2va_native.engine.run.cycle_test_loop import CycleTestLoop
 from sa2va_native.engine.run.train_loop import TrainLoop
 
 train_cfg = dict(type=TrainLoop, max_steps=100)
-test_cfg = dict(type=TestLoop)
+test_cfg = dict(type=CycleTestLoop)
 optim_wrapper = dict(
     type=OptimWrapper,
     # Softmax attention ignores a key bias: its gradient is rounding noise alone, about 1e-8, which Adam with its

@@ -15,6 +15,7 @@ examples:
   newest checkpoint of a run   pseudo-gumbel test sa2va_tiny work_dirs/sa2va_tiny
   the config's own weights     pseudo-gumbel test sa2va_tiny
   keep the numbers             pseudo-gumbel test sa2va_tiny CHECKPOINT --out metrics.json
+  tell truth from a code       pseudo-gumbel test pseudo_gumbel_tiny CHECKPOINT --controls floor ceiling stranger
 """
 
 
@@ -27,6 +28,21 @@ def parse_args(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace
     parser.add_argument("--out", metavar="JSON", help="write the metrics to this file")
     parser.add_argument(
         "--predictions", metavar="JSONL", help="write captions and masks, one sample per line, to this file"
+    )
+    parser.add_argument(
+        "--controls",
+        nargs="*",
+        metavar="NAME",
+        help="also read other texts, to compare each cycle IoU with: another object's caption ('floor'), the true one "
+        "('ceiling'), the own one by a model that was not trained with the captioner ('stranger'); without a name none "
+        "(default: those of the config)",
+    )
+    parser.add_argument(
+        "--stranger",
+        nargs="+",
+        metavar="PATH",
+        help="who the stranger is: a checkpoint or work dir of another run, or base weights (default: the config's own "
+        "weights, the model before it was trained)",
     )
     parser.add_argument("--teacher", action="store_true", help="evaluate the EMA teacher instead of the student")
     add_cfg_options(parser)
@@ -54,6 +70,7 @@ def evaluate(args: argparse.Namespace) -> None:
         import sa2va_native.evaluation.prediction_writer  # noqa: F401  registers PredictionWriter
 
         cfg.test_evaluator.append(dict(type="PredictionWriter", path=args.predictions))
+    use_controls(cfg, args.controls, args.stranger)
     runner = launch.build_runner(cfg)
     if path is not None:
         load_weights(runner.model, path, EMATeacherHook.checkpoint_key if args.teacher else None)
@@ -62,6 +79,37 @@ def evaluate(args: argparse.Namespace) -> None:
     if args.out:
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)
         Path(args.out).write_text(json.dumps({"checkpoint": path, **metrics}, indent=2) + "\n")
+
+
+def use_controls(cfg: Any, controls: Sequence[str] | None, stranger: Sequence[str] | None) -> None:
+    """Sets what each cycle IoU of a config is compared with.
+
+    Args:
+        cfg: MMEngine config, changed in place.
+        controls: for every :class:`CycleMetric`; None leaves the config's, with the stranger if one is given.
+        stranger: see :func:`sa2va_native.engine.checkpoints.other_weights.build_stranger`.
+
+    Raises:
+        ConfigError: controls, and a test loop that is not a CycleTestLoop.
+    """
+    from sa2va_native.engine.config.config_check import resolve_type
+    from sa2va_native.engine.run.cycle_test_loop import CycleTestLoop
+    from sa2va_native.errors import ConfigError
+    from sa2va_native.evaluation.cycle_metric import CycleMetric
+
+    if controls is None and not stranger:
+        return
+    loop: Any = resolve_type(cfg.test_cfg["type"])
+    if not issubclass(loop, CycleTestLoop):
+        raise ConfigError(
+            f"--controls with test_cfg.type = {loop.__name__}, which reads none. Set test_cfg=dict(type=CycleTestLoop)."
+        )
+    for metric in cfg.test_evaluator:
+        if resolve_type(metric["type"]) is CycleMetric:
+            given = metric.get("controls", ()) if controls is None else controls
+            metric["controls"] = [*given, *(["stranger"] if stranger and "stranger" not in given else [])]
+    if stranger:
+        cfg.test_cfg["stranger"] = list(stranger)
 
 
 def table(metrics: dict[str, Any]) -> str:

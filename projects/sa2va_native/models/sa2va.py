@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from mmengine.registry import MODELS
@@ -158,7 +159,8 @@ class Sa2VA(JoinedModel):
 
         ``refer``: ``pred_mask`` from the human expression. ``cycle`` and ``caption``: a greedy ``caption`` of the
         region; ``cycle`` also ``cycle_mask``, the mask that this caption, as text, leads back to. Masks are bool at the
-        size of the ground truth. None if the model gave none, e.g. for a region [g, g] without a cell.
+        size of the ground truth. None if the model gave none, e.g. for a region [g, g] without a cell; an empty caption
+        leads nowhere.
         """
         side2 = batch.mask_side or batch.caption_side
         results: list[dict[str, Any]] = [
@@ -171,9 +173,9 @@ class Sa2VA(JoinedModel):
             )
         ]  # fmt: skip
         if batch.kind == "refer":
-            self._put_masks(
-                results, "pred_mask", self.segment(self.encode_pictures(side2), [text or "" for text in batch.text])
-            )
+            masks = self.segment(self.encode_pictures(side2), [text or "" for text in batch.text])
+            for result, mask in zip(results, masks, strict=True):
+                result["pred_mask"] = _at_size(mask, result["gt_mask"].shape)
             return results
         # A region without a cell cannot be described, so it gets neither a caption nor a mask from one.
         rows = batch.caption_side.region.flatten(1).any(1).nonzero().flatten().tolist()
@@ -186,13 +188,31 @@ class Sa2VA(JoinedModel):
             result["caption"] = caption
         if batch.kind == "cycle":
             pictures2 = pictures if batch.mask_side is None else self.encode_pictures(side2).of(rows)
-            self._put_masks(described, "cycle_mask", self.segment(pictures2, captions))
+            masks2 = self.read(pictures2, captions, [result["gt_mask"].shape for result in described])
+            for result, cycle_mask in zip(described, masks2, strict=True):
+                result["cycle_mask"] = cycle_mask
         return results
 
-    @staticmethod
-    def _put_masks(results: list[dict[str, Any]], name: str, masks: Sequence[Tensor | None]) -> None:
-        for result, mask in zip(results, masks, strict=True):
-            if mask is not None:
-                size = result["gt_mask"].shape
-                full = F.interpolate(mask[None, None].float(), size, mode="bilinear", align_corners=False)[0, 0]
-                result[name] = (full > 0).cpu().numpy()
+    def read(
+        self, pictures: Pictures, captions: Sequence[str | None], sizes: Sequence[tuple[int, ...]]
+    ) -> list[np.ndarray | None]:
+        """Masks, bool (H, W) of ``sizes``, that captions lead to on pictures.
+
+        None where there is no caption, where it is empty, and where the model gave no mask. An empty one is read all
+        the same, so that a picture's mask does not depend on what else is in the batch.
+        """
+        rows = [row for row, caption in enumerate(captions) if caption is not None]
+        read: list[np.ndarray | None] = [None] * len(captions)
+        if rows:
+            masks = self.segment(pictures.of(rows), [captions[row] or "" for row in rows])
+            for row, mask in zip(rows, masks, strict=True):
+                read[row] = _at_size(mask, sizes[row]) if (captions[row] or "").strip() else None
+        return read
+
+
+def _at_size(mask: Tensor | None, size: tuple[int, ...]) -> np.ndarray | None:
+    """Mask logits [h, w] as a mask, bool (H, W)."""
+    if mask is None:
+        return None
+    full = F.interpolate(mask[None, None].float(), size, mode="bilinear", align_corners=False)[0, 0]
+    return (full > 0).cpu().numpy()
