@@ -20,6 +20,11 @@ from typing import Protocol
 import numpy as np
 
 COLOURS = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink")
+#: The colour that a captioner with a wrong prior says instead; each is its partner's partner.
+PARTNERS = {
+    "red": "orange", "yellow": "green", "cyan": "blue", "purple": "pink",
+    "orange": "red", "green": "yellow", "blue": "cyan", "pink": "purple",
+}  # fmt: skip
 SHAPES = ("circle", "square", "triangle", "star", "cross", "ring")
 SIZES = ("small", "large")
 TEXTURES = ("plain", "striped", "dotted")
@@ -93,6 +98,15 @@ def parse_caption(text: str) -> dict[str, str] | None:
     if article != "a" or size not in SIZES or texture not in TEXTURES or colour not in COLOURS or shape not in SHAPES:
         return None
     return {"size": size, "texture": texture, "colour": colour, "shape": shape}
+
+
+def with_partner_colour(caption: str) -> str:
+    """``caption`` with every colour word exchanged for its partner.
+
+    >>> with_partner_colour("a small red circle")
+    'a small orange circle'
+    """
+    return " ".join(PARTNERS.get(word, word) for word in caption.split())
 
 
 def referring_expressions(objects: Sequence[Describable], target: int, rng: np.random.Generator) -> list[str]:
