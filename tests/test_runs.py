@@ -20,7 +20,12 @@ from tests.toy import whole_weights
 
 SIZES = {"labelled": 6, "mask_only": 8, "test": 2, "test_heldout": 2}
 #: A config of each family of estimators, and the ZeRO stage that it is tried under.
-ESTIMATORS: list[tuple[str, int]] = [("score_function_tiny", 2), ("word_trials_tiny", 2), ("word_trials_tiny", 3)]
+ESTIMATORS: list[tuple[str, int]] = [
+    ("score_function_tiny", 2),
+    ("best_of_n_tiny", 2),
+    ("word_trials_tiny", 2),
+    ("word_trials_tiny", 3),
+]
 ABLATIONS = sorted(path.stem for path in (ROOT / "configs/ablations").glob("*.py") if not path.stem.endswith("_4b"))
 
 
