@@ -10,7 +10,8 @@ import torch
 
 from pseudo_gumbel.gumbel import Words, hard_words
 from pseudo_gumbel.hooks.frozen_reader_hook import FrozenCopy
-from pseudo_gumbel.readers import FrozenReader, StudentReader, TeacherReader
+from pseudo_gumbel.readers import FrozenReader, RefreshedReader, StudentReader, TeacherReader
+from pseudo_gumbel.readers.copy_reader import CopyReader
 from pseudo_gumbel.readers.reader import Reader
 from pseudo_gumbel.step import CycleStep
 from pseudo_gumbel.teacher import EMATeacher
@@ -157,10 +158,11 @@ def test_readings_of_a_sample_cost_the_same_for_the_same_mask(model: Any) -> Non
         assert torch.equal(costs[name], cost.repeat_interleave(3))
 
 
-def test_a_frozen_reader_without_its_copy_is_refused(model: Any) -> None:
+@pytest.mark.parametrize("kind", [FrozenReader, RefreshedReader])
+def test_a_reader_without_its_copy_is_refused(model: Any, kind: type[CopyReader]) -> None:
     step = step_of(model)
-    with pytest.raises(ConfigError, match="FrozenReaderHook"):
-        FrozenReader()(model, step, step.words, gradient=False)
+    with pytest.raises(ConfigError, match=rf"{kind.__name__} has no copy .*type={kind.__name__}Hook"):
+        kind()(model, step, step.words, gradient=False)
 
 
 @pytest.mark.parametrize("teacher", [True, False])
