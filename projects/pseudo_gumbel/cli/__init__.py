@@ -32,6 +32,7 @@ COMMANDS = {
     "print-config": Command("every value of a config, and the file that set it", "tools/print_config.py"),
     "model-info": Command("parameters by part, memory on each GPU", "tools/model_info.py"),
     "convert-checkpoint": Command("published checkpoints and runs into any layout", "tools/convert_checkpoint.py"),
+    "experiment": Command("every arm, base and seed of the experiment, then tables", "tools/experiment.py"),
     "word-swap": Command("which words the referrer can distinguish", "tools/word_swap.py"),
 }
 
