@@ -179,6 +179,12 @@ class PseudoGumbel(BaseModel):
         """The trained parameters by part."""
         return self.student.gradient_groups()
 
+    def groups_beyond(self, kind: str) -> set[str]:
+        """The groups that no loss of such a batch leads gradient to, by design and not because a chain is cut."""
+        reading = self.estimator.reads_with_gradient and self.reader.learns
+        draws = kind == "refer" or (kind == "cycle" and reading)
+        return set() if draws else self.student.mask_groups
+
     def _watch(self, step: CycleStep) -> None:
         if step.text_embeds.requires_grad:
             step.text_embeds.register_hook(self._note_text_embeds_gradient)

@@ -114,6 +114,11 @@ class Student(Protocol):
         """The trained parameters by part; for monitoring."""
         ...
 
+    @property
+    def mask_groups(self) -> set[str]:
+        """Which of these parts are used by masks alone, not by captions."""
+        ...
+
     def named_parameters(self) -> Any:
         """As in :class:`torch.nn.Module`: names and parameters, for the teacher."""
         ...

@@ -26,6 +26,9 @@ class GradientFlowHook(Hook):
     cycle batch, ``grad_norm/text_embeds``: the gradient of that micro-batch's loss at the differentiable words. The
     values do not depend on the number of ranks, the accumulation (text_embeds) or the ZeRO stage.
 
+    A zero is no alarm in groups that no loss of the window's batches can reach (``model.groups_beyond(kind)``): the
+    mask decoder, for one, while a window holds cycle batches alone and the estimator reads without gradient.
+
     Args:
         interval: optimizer steps between two measurements. Under ZeRO each gathers all gradients once.
         on_dead: what to do if a norm is zero or not finite: ``"warn"`` in the log, or ``"raise"``.
@@ -40,11 +43,16 @@ class GradientFlowHook(Hook):
         if on_dead not in ("warn", "raise"):
             raise ConfigError(f"GradientFlowHook.on_dead={on_dead!r}: use 'warn' or 'raise'.")
         self.interval, self.on_dead = interval, on_dead
+        self.kinds: set[str] = set()  #: of the batches of this accumulation window, the same on all ranks
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        self.kinds.add(getattr(data_batch, "kind", ""))
 
     def before_optimizer_step(self, runner: Any) -> None:
         """Called on all ranks before every optimizer step; they run the same collectives."""
         model: Any = unwrap_model(runner.model)
         local, model.text_embeds_grad_norm = getattr(model, "text_embeds_grad_norm", None), None
+        kinds, self.kinds = self.kinds, set()
         step = upcoming_step(runner)
         if step % self.interval:
             return
@@ -56,7 +64,8 @@ class GradientFlowHook(Hook):
         for name, norm in norms.items():
             runner.message_hub.update_scalar(f"train/grad_norm/{name}", norm)
         runner.logger.info(f"step {step} grad_norm  " + "  ".join(f"{name} {norm:.3g}" for name, norm in norms.items()))
-        dead = {name: norm for name, norm in norms.items() if norm == 0 or not math.isfinite(norm)}
+        beyond = groups_beyond(model, kinds)
+        dead = {n: norm for n, norm in norms.items() if (norm == 0 and n not in beyond) or not math.isfinite(norm)}
         if dead:
             self._alarm(runner, step, dead)
 
@@ -64,7 +73,7 @@ class GradientFlowHook(Hook):
         text = (
             f"optimizer step {step}: no usable gradient in "
             + ", ".join(f"{name} (norm {norm})" for name, norm in dead.items())
-        ) + ". A zero means that a link of the chain is cut (or that no loss used the part since the last step)."
+        ) + ". A zero means that a link of the chain is cut."
         if self.on_dead == "raise":
             raise TrainingError(text)
         runner.logger.warning(text)
@@ -75,6 +84,14 @@ def gradient_norm(params: Iterable[nn.Parameter]) -> float:
     """L2 norm of the complete gradient of some parameters, before the optimizer step. A collective under ZeRO."""
     squares = [gradient.float().norm().square() for param in params if (gradient := full_gradient(param)) is not None]
     return float(torch.stack(squares).sum().sqrt()) if squares else 0.0
+
+
+def groups_beyond(model: Any, kinds: Iterable[str]) -> set[str]:
+    """Groups that batches of none of these kinds train by design; none if the model does not tell."""
+    if not hasattr(model, "groups_beyond"):
+        return set()
+    beyond = [model.groups_beyond(kind) for kind in kinds]
+    return set.intersection(*beyond) if beyond else set()
 
 
 def _joint_norm(local: torch.Tensor | float | None, runner: Any) -> float | None:

@@ -18,6 +18,7 @@ class CopyReader:
         ConfigError: the hook is missing; or with gradient under ZeRO-3.
     """
 
+    learns = False
     copy_of: str  #: which weights, for messages
     needs_hook: str  #: the key and the class of the hook
 

@@ -27,6 +27,8 @@ class Reading(NamedTuple):
 class Reader(Protocol):
     """Whose weights turn words, hard or soft, one or several rows per sample, into masks."""
 
+    learns: bool  #: whether it is trained itself when it reads with gradient
+
     def __call__(self, model: Any, step: CycleStep, words: Words, *, gradient: bool) -> Reading:
         """Read ``words`` on picture 2 of ``step``.
 

@@ -14,5 +14,7 @@ from pseudo_gumbel.step import CycleStep
 class StudentReader:
     """The student reads its own words and, with gradient, learns to read them."""
 
+    learns = True
+
     def __call__(self, model: Any, step: CycleStep, words: Words, *, gradient: bool) -> Reading:
         return read(model.student, step, words) if gradient else read_without_gradient(model, step, words)

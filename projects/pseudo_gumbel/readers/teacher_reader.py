@@ -18,5 +18,7 @@ class TeacherReader:
         ConfigError: with gradient under ZeRO-3, where no rank has the teacher's whole tensors.
     """
 
+    learns = False
+
     def __call__(self, model: Any, step: CycleStep, words: Words, *, gradient: bool) -> Reading:
         return (read_with_constants if gradient else read_without_gradient)(model, step, words, model.teacher)

@@ -160,6 +160,11 @@ class JoinedModel(BaseModel):
         return groups
 
     @property
+    def mask_groups(self) -> set[str]:
+        """Which of these parts are used by masks alone, not by captions."""
+        return {"seg_head", *self.grounding.parts}
+
+    @property
     def vocabulary(self) -> tuple[str, ...]:
         """Names of the tensors whose rows are tokens."""
         return tuple(f"mllm.{name}" for name in self.mllm.vocabulary)

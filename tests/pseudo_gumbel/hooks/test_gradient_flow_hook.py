@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from pseudo_gumbel.hooks.gradient_flow_hook import GradientFlowHook
+from pseudo_gumbel.hooks.frozen_reader_hook import FrozenCopy
+from pseudo_gumbel.hooks.gradient_flow_hook import GradientFlowHook, groups_beyond
+from pseudo_gumbel.readers import FrozenReader, StudentReader, TeacherReader
+from pseudo_gumbel.teacher import EMATeacher
 from sa2va_native.engine.run import launch
 from sa2va_native.engine.run.use_engine import use_deepspeed
 from sa2va_native.errors import ConfigError, TrainingError
 from sa2va_native.parallel.unwrap import unwrap_model
 from tests.ranks import run_ranks
+from tests.tiny import tiny_batch, tiny_pseudo_gumbel
 from tests.toy import ToyData, ToyModel, toy_config
 
 assert GradientFlowHook  # registered by its import
 
 
-def _train(work_dir: Path, stage: int, ranks: int, accumulation: int, dead: str | None, options: dict) -> Any:
+def _train(
+    work_dir: Path,
+    stage: int,
+    ranks: int,
+    accumulation: int,
+    dead: str | None,
+    options: dict,
+    beyond: set[str] | None = None,
+) -> Any:
     cfg = toy_config(
         work_dir, 2, 4 // ranks, accumulation, hooks=[{"type": "GradientFlowHook", "interval": 1, **options}]
     )
@@ -34,8 +47,10 @@ def _train(work_dir: Path, stage: int, ranks: int, accumulation: int, dead: str 
         priority = 100
 
         def before_train(self, runner: Any) -> None:
+            model = unwrap_model(runner.model)
+            if beyond is not None:
+                model.groups_beyond = lambda kind: beyond
             if dead == "adapter":
-                model = unwrap_model(runner.model)
                 model.features = lambda x: model.frozen(x) + model.adapter(x).detach()
 
         def after_train_iter(self, runner: Any, batch_idx: int, **_: Any) -> None:
@@ -101,3 +116,50 @@ def test_interval_counts_optimizer_steps(tmp_path: Path) -> None:
 def test_unknown_reaction_is_refused() -> None:
     with pytest.raises(ConfigError, match="on_dead='stop'"):
         GradientFlowHook(on_dead="stop")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("beyond", "ends"), [({"adapter"}, False), ({"head"}, True), (set(), True)])
+def test_only_groups_that_no_loss_reaches_may_be_still(tmp_path: Path, beyond: set[str], ends: bool) -> None:
+    """The adapter is cut. Red when a group beyond reach ends the run, or another cut passes because of it."""
+    (end,) = run_ranks(1, _train, tmp_path, 0, 1, 1, "adapter", {"on_dead": "raise"}, beyond)
+    assert isinstance(end, str) == ends
+    assert not ends or "adapter (norm 0.0)" in end
+
+
+def test_a_window_reaches_what_any_of_its_batches_reaches() -> None:
+    """Red when the last kind decides, or the groups of all kinds are added up."""
+    beyond = {"cycle": {"head", "decoder"}, "caption": {"decoder"}, "refer": set()}
+    model = SimpleNamespace(groups_beyond=beyond.__getitem__)
+    assert groups_beyond(model, ["cycle"]) == {"head", "decoder"}
+    assert groups_beyond(model, ["cycle", "caption"]) == {"decoder"}
+    assert groups_beyond(model, ["cycle", "refer"]) == set()
+    assert groups_beyond(model, []) == set()
+    assert groups_beyond(object(), ["cycle"]) == set()
+
+
+@pytest.mark.parametrize(
+    ("config", "reader", "kind", "beyond"),
+    [
+        ("pseudo_gumbel_tiny", StudentReader, "cycle", set()),
+        ("pseudo_gumbel_tiny", TeacherReader, "cycle", {"mask_decoder", "seg_head"}),
+        ("pseudo_gumbel_tiny", FrozenReader, "cycle", {"mask_decoder", "seg_head"}),
+        ("word_trials_tiny", StudentReader, "cycle", {"mask_decoder", "seg_head"}),
+        ("word_trials_tiny", TeacherReader, "refer", set()),
+        ("word_trials_tiny", TeacherReader, "caption", {"mask_decoder", "seg_head"}),
+    ],
+)
+def test_the_model_knows_which_groups_a_batch_leaves_alone(config: str, reader: Any, kind: Any, beyond: set) -> None:
+    """Against the gradients themselves. Red when a reader that learns counts as constant, or the other way round."""
+    model = tiny_pseudo_gumbel(config)
+    model.teacher, model.reader = EMATeacher(model), reader()
+    if reader is FrozenReader:
+        model.reader.weights = FrozenCopy(model)
+    losses = model(tiny_batch(kind, 2), mode="loss")
+    sum(loss for name, loss in losses.items() if "loss" in name).backward()
+    still = {
+        name
+        for name, params in model.gradient_groups().items()
+        if not any(param.grad is not None and param.grad.any() for param in params)
+    }
+    assert still == beyond
+    assert model.groups_beyond(kind) & model.gradient_groups().keys() == beyond
