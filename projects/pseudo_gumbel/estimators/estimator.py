@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
 from pseudo_gumbel.gumbel import Words
 from pseudo_gumbel.step import CycleStep
+
+
+class TriedWords(NamedTuple):
+    """Words that were tried at one place of a caption; for monitoring."""
+
+    start: int  #: first token of the place
+    stop: int  #: the token after its last one
+    words: list[Tensor]  #: K id tensors, which were put there in turn
+    rows: list[int]  #: K, which of the step's N readings each one was
+    prior: Tensor  #: [K] the teacher's probabilities
+    posterior: Tensor  #: [K] what the student learns
 
 
 class Estimator(Protocol):
@@ -41,3 +52,7 @@ class Estimator(Protocol):
         samples, silent ones included, so that the mean over ranks is that of the joint batch.
         """
         ...
+
+    def tried(self, step: CycleStep, sample: int) -> list[TriedWords]:
+        """The places of a sample's caption where words were tried, from a whole step; none by default."""
+        return []

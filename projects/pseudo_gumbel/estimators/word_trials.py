@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pseudo_gumbel.estimators.estimator import Estimator
+from pseudo_gumbel.estimators.estimator import Estimator, TriedWords
 from pseudo_gumbel.gumbel import Words, hard_words, log_probabilities
 from pseudo_gumbel.registry import ESTIMATORS
 from pseudo_gumbel.step import CycleStep
@@ -126,6 +126,17 @@ class WordTrials(Estimator):
         target = log_p.exp()
         target[rows, trial.positions] = torch.zeros_like(target[:, 0]).scatter(1, trial.candidates, tried)
         return target
+
+    @torch.no_grad()
+    def tried(self, step: CycleStep, sample: int) -> list[TriedWords]:
+        trial, first = self.trial(step), sample * self.readings
+        position, candidates = int(trial.positions[sample]), trial.candidates[sample]
+        prior, target = (
+            one[sample, position, candidates] for one in (_log_p(step.teacher_logits).exp(), self.target(step, trial))
+        )
+        rows = list(range(first, first + self.readings))
+        place = TriedWords(position, position + 1, list(candidates[:, None]), rows, prior, target)
+        return [place] if len(step.captions.ids[sample]) else []
 
 
 def _log_p(logits: Tensor) -> Tensor:

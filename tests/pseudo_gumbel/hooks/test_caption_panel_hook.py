@@ -14,8 +14,10 @@ from mmengine.logging import MessageHub
 from PIL import Image
 from torch import nn
 
+from pseudo_gumbel.estimators import StraightThroughGumbel, WordTrials
+from pseudo_gumbel.estimators.word_trials import posterior
 from pseudo_gumbel.gumbel import hard_words
-from pseudo_gumbel.hooks.caption_panel_hook import CaptionPanelHook, said
+from pseudo_gumbel.hooks.caption_panel_hook import CaptionPanelHook, likeliest, said, trials_of
 from pseudo_gumbel.step import Captions, CycleStep
 from sa2va_native.structures import Side
 from tests.tiny import cycle_step
@@ -37,6 +39,7 @@ def make_runner(work_dir: Path) -> Any:
     model = nn.Linear(1, 1)
     model.last_step = None  # type: ignore[assignment]
     model.record_next_step = False  # type: ignore[assignment]
+    model.estimator = StraightThroughGumbel()  # type: ignore[assignment]
     model.student = SimpleNamespace(prompts=SimpleNamespace(decode=decode))  # type: ignore[assignment]
     return SimpleNamespace(
         model=model,
@@ -131,3 +134,71 @@ def test_pictures_are_shown_in_their_colours(tmp_path: Path) -> None:
     panel = hook.draw(record(), said(record(), decode), 1)
     assert (panel == 90).all(-1).any()
     assert (panel == 200).all(-1).any()
+
+
+def tried_record(captions: Sequence[Sequence[int]] = ((A, DOG), (A, CAT, A, CAT))) -> tuple[CycleStep, Any]:
+    """Three words tried in each caption, of which the readings of sample 0 draw all, the object, nothing."""
+    estimator = WordTrials(candidates=3, beta=0.5, min_p=0.0)
+    captions_of = Captions([torch.tensor(ids, dtype=torch.long) for ids in captions], [True, False])
+    length = max(map(len, captions))
+    prior = torch.tensor([2.0, 1.0, 0.0]).log_softmax(0)  # the words in their order
+    step = record(readings=3)
+    logits = prior.expand(2, length, 3)
+    whole = cycle_step(logits, captions_of, readings=3, teacher_logits=logits)
+    whole.batch = step.batch
+    drawn = torch.stack([torch.full((16, 16), 3.0), 4 * step.side2.mask[0] - 2, torch.full((16, 16), -3.0)])
+    whole.words = estimator.words(whole)
+    whole.mask_logits = torch.cat([drawn, torch.zeros_like(drawn)])
+    whole.costs = {"loss": torch.tensor([1.0, 0.25, 0.5, 9.0, 9.0, 9.0])}
+    model = SimpleNamespace(estimator=estimator, student=SimpleNamespace(prompts=SimpleNamespace(decode=decode)))
+    return whole, model
+
+
+def test_tried_words_come_with_their_own_masks_and_figures() -> None:
+    """Red when a reading of another sample or another word's is shown, or a cost of the wrong row."""
+    step, model = tried_record()
+    (trial,) = trials_of(step, model)
+    assert [word.text for word in trial.words] == VOCABULARY
+    prior = torch.tensor([2.0, 1.0, 0.0]).softmax(0)
+    assert [word.prior for word in trial.words] == pytest.approx(prior.tolist())
+    expected = posterior(prior.log()[None], torch.tensor([[1.0, 0.25, 0.5]]), 0.5, 0.0)[0]
+    assert [word.posterior for word in trial.words] == pytest.approx(expected.tolist())
+    assert [word.cost for word in trial.words] == [1.0, 0.25, 0.5]
+    assert [word.iou for word in trial.words] == pytest.approx([1 / 4, 1, 0])
+    for word, logits in zip(trial.words, step.mask_logits, strict=False):
+        assert np.allclose(word.mask, logits.sigmoid())
+
+
+def test_the_marked_place_is_the_word_that_was_exchanged() -> None:
+    """Red when the place of another sample is marked, or characters are counted as tokens."""
+    step, model = tried_record()
+    position = int(model.estimator.trial(step).positions[0])
+    (trial,) = trials_of(step, model)
+    begin, end = trial.place
+    assert decode(step.captions.ids[0])[begin:end].strip() == ["a", "dog"][position]
+    assert likeliest(step, decode) == ["a a", "a a a a"]
+
+
+@pytest.mark.parametrize("captions", [((), (A,)), ((), ()), ((DOG,), ())])
+def test_panels_of_short_and_silent_captions(tmp_path: Path, captions: Sequence[Sequence[int]]) -> None:
+    """Red when an empty caption has a tried word, or cannot be drawn."""
+    step, model = tried_record(captions)
+    trials = trials_of(step, model)
+    assert len(trials) == bool(captions[0])
+    words = said(step, decode)
+    plain, panel = (CaptionPanelHook().draw(step, words, 1, shown) for shown in ((), trials))
+    assert panel.shape[1] == plain.shape[1]
+    assert (panel.shape[0] > plain.shape[0]) == bool(captions[0])
+
+
+def test_a_run_with_trials_shows_the_students_own_words(tmp_path: Path) -> None:
+    """Red when the hook draws no trials, or the teacher's words pass for the student's."""
+    runner = make_runner(tmp_path)
+    step, model = tried_record()
+    runner.model.estimator, hook = model.estimator, CaptionPanelHook()
+    hook.before_train_iter(runner, 0)
+    runner.model.last_step, runner.optim_wrapper.inner_count = step, 1
+    hook.after_train_iter(runner, 0)
+    words = said(step, decode)._replace(student=likeliest(step, decode))
+    expected = hook.draw(step, words, 1, trials_of(step, model))
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "panels" / "step_000001.png")), expected)
