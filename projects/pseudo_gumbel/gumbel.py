@@ -6,6 +6,7 @@ K best logits keeps memory at [B, T, K] and noise away from words that make no s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -27,13 +28,23 @@ class Words(NamedTuple):
 
 def log_probabilities(logits: Tensor, candidates: Tensor) -> Tensor:
     """Log-probabilities of ``candidates`` [B, T, K] under logits [B, T, V], in float32 at least."""
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    logits = widened(logits)
     return logits.gather(-1, candidates) - logits.logsumexp(-1, keepdim=True)
+
+
+def widened(logits: Tensor) -> Tensor:
+    """Logits in float32 at least."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def hard_words(ids: Tensor, log_probs: Tensor) -> Words:
     """Words for given ids [N, T], each its only candidate."""
     return Words(ids[..., None], torch.ones_like(ids[..., None], dtype=torch.float32), ids, log_probs)
+
+
+def one_hot(weights: Tensor) -> Tensor:
+    """The heaviest of the last axis, exactly 1; the others 0."""
+    return torch.zeros_like(weights).scatter(-1, weights.detach().argmax(-1, keepdim=True), 1.0)
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -51,6 +62,11 @@ class _StraightThrough(torch.autograd.Function):
         return None, gradient
 
 
+def pass_through(hard: Tensor, soft: Tensor) -> Tensor:
+    """``hard``, exactly, with the gradient of ``soft``."""
+    return _StraightThrough.apply(hard, soft)
+
+
 def gumbel_noise(shape: Sequence[int], generators: Sequence[torch.Generator], device: torch.device) -> Tensor:
     """Standard Gumbel noise [B, *shape] in float32, one generator a sample.
 
@@ -61,6 +77,50 @@ def gumbel_noise(shape: Sequence[int], generators: Sequence[torch.Generator], de
     return -torch.log(-torch.log(uniform)).to(device)
 
 
+class Perturbed(NamedTuple):
+    """The candidates of each position and the Gumbel noise of S draws; B samples."""
+
+    candidates: Tensor  #: [B, T, K] ids, the likeliest first
+    logits: Tensor  #: [B, T, 1, K] float32 or wider; -inf for a candidate that is out
+    noise: Tensor  #: [B, T, S, K]
+
+    def soft(self, temperature: float) -> Tensor:
+        """[B, T, S, K] softmax of the perturbed logits."""
+        return F.softmax((self.logits + self.noise) / temperature, dim=-1)
+
+    def hard(self) -> Tensor:
+        """[B, T, S, K] one-hot choice: a sample of the candidates' softmax at temperature 1 (Gumbel-max)."""
+        return one_hot(self.logits + self.noise)
+
+
+def perturb(
+    logits: Tensor, generators: Sequence[torch.Generator], top_k: int, draws: int = 1, min_p: float = 0.0
+) -> Perturbed:
+    """Candidates and noise from logits [B, T, V]; the options are those of :func:`gumbel_words`."""
+    vocabulary = logits.shape[-1]
+    if not 1 <= top_k <= vocabulary:
+        raise ConfigError(f"top_k={top_k} with a vocabulary of {vocabulary}: choose 1 <= top_k <= {vocabulary}")
+    best, candidates = widened(logits).topk(top_k, dim=-1)
+    if min_p:
+        # p / p_max needs no softmax
+        best = best.masked_fill(best - best[..., :1] < math.log(min_p), -torch.inf)
+    noise = gumbel_noise((logits.shape[1], draws, top_k), generators, logits.device)
+    return Perturbed(candidates, best[:, :, None], noise)
+
+
+def as_words(logits: Tensor, candidates: Tensor, weights: Tensor) -> Words:
+    """S rows per sample, of which the heaviest candidates are the hard choice.
+
+    Args:
+        logits: [B, T, V].
+        candidates: [B, T, K].
+        weights: [B, T, S, K].
+    """
+    ids = candidates.gather(-1, weights.detach().argmax(-1))
+    rows = candidates[:, :, None].expand(weights.shape), weights, ids, log_probabilities(logits, ids)
+    return Words(*(one.transpose(1, 2).flatten(0, 1) for one in rows))
+
+
 def gumbel_words(
     logits: Tensor,
     generators: Sequence[torch.Generator],
@@ -68,6 +128,8 @@ def gumbel_words(
     temperature: float = 0.7,
     top_k: int = 128,
     straight_through: bool = True,
+    draws: int = 1,
+    min_p: float = 0.0,
 ) -> Words:
     """Sample one word per position, differentiably.
 
@@ -77,24 +139,21 @@ def gumbel_words(
         temperature: tau > 0; small is near one-hot with a sharp gradient.
         top_k: K candidates per position, 1..V.
         straight_through: forward exactly one-hot; otherwise the soft distribution itself.
+        draws: S >= 1 rows of words per sample, each with noise of its own.
+        min_p: candidates with less than this share of the likeliest word's probability are out, 0..1; probabilities
+            are the student's, at temperature 1 and before noise (min-p sampling, arXiv:2407.01082). 0 keeps all.
+
+    Returns:
+        N = B * S rows, those of a sample one after the other.
 
     Raises:
         ConfigError: ``top_k`` exceeds the vocabulary, or ``temperature`` is not positive.
     """
-    vocabulary = logits.shape[-1]
-    if not 1 <= top_k <= vocabulary:
-        raise ConfigError(f"top_k={top_k} with a vocabulary of {vocabulary}: choose 1 <= top_k <= {vocabulary}")
     if temperature <= 0:
         raise ConfigError(f"temperature={temperature}: must be positive; the method uses 0.7")
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    best, candidates = logits.topk(top_k, dim=-1)
-    noise = gumbel_noise(best.shape[1:], generators, logits.device)
-    soft = F.softmax((best + noise) / temperature, dim=-1)
-    choice = soft.argmax(-1, keepdim=True)
-    ids = candidates.gather(-1, choice)
-    log_probs = log_probabilities(logits, ids).squeeze(-1)
-    ids = ids.squeeze(-1)
-    if not straight_through:
-        return Words(candidates, soft, ids, log_probs)
-    hard = torch.zeros_like(soft).scatter(-1, choice, 1.0)
-    return Words(candidates, _StraightThrough.apply(hard, soft), ids, log_probs)
+    logits = widened(logits)
+    drawn = perturb(logits, generators, top_k, draws, min_p)
+    weights = drawn.soft(temperature)
+    if straight_through:
+        weights = pass_through(one_hot(weights), weights)
+    return as_words(logits, drawn.candidates, weights)

@@ -52,7 +52,7 @@ class CycleStep:
     readings: int  #: S, how often each sample is read
     pictures1: Pictures  #: picture 1, encoded once
     pictures2: Pictures  #: picture 2, encoded once; the same value where it is the same picture
-    stop_ids: Tensor  #: [E] tokens of the stop word if the estimator rates it, otherwise none
+    stop_ids: Tensor  #: [E] tokens of the stop word if the estimator or a regularizer rates it, otherwise none
     ask_teacher: Callable[[CycleStep], Tensor]  #: see :attr:`teacher_logits`
 
     captions: Captions = field(init=False)  #: step 1
@@ -100,6 +100,16 @@ class CycleStep:
         """[B, T or T + E] bool: which positions of the logits hold a word of the caption."""
         positions = torch.arange(self.logits.shape[1])
         return (positions < self.captions.lengths[:, None]).to(self.logits.device)
+
+    @property
+    def word_logits(self) -> Tensor:
+        """[B, T, V] the logits at the positions of words: what an estimator may turn into words, never a stop word."""
+        return self.logits[:, : int(self.captions.lengths.max())]
+
+    @property
+    def real_words(self) -> Tensor:
+        """[N, T] bool: which positions of :attr:`words` hold a word of the caption; known after step 4."""
+        return self.per_reading(self.worded[:, : self.words.ids.shape[1]])
 
     @cached_property
     def teacher_logits(self) -> Tensor:

@@ -103,3 +103,81 @@ def test_top_k_outside_the_vocabulary_is_refused(top_k):
 def test_temperature_must_be_positive():
     with pytest.raises(ConfigError, match="temperature=0"):
         gumbel_words(torch.randn(1, 1, 20), draws(1), temperature=0, top_k=5)
+
+
+def test_one_draw_is_the_softmax_of_the_methods_noise_exactly():
+    """Red when a draw more or less changes the noise of runs that have one draw."""
+    logits, (first, second) = torch.randn(2, 5, 30), draws(2)
+    best, candidates = logits.topk(10)
+    uniform = torch.stack([torch.rand(5, 10, generator=one) for one in (first, second)])
+    perturbed = best - torch.log(-torch.log(uniform.clamp(min=torch.finfo(torch.float32).tiny)))
+    words = gumbel_words(logits, draws(2), temperature=0.7, top_k=10, straight_through=False)
+    assert torch.equal(words.weights, (perturbed / 0.7).softmax(-1))
+    assert torch.equal(words.ids, candidates.gather(-1, perturbed.argmax(-1, keepdim=True))[..., 0])
+
+
+def test_draws_are_rows_of_a_sample_with_noise_of_their_own():
+    """Red when rows of two samples are mixed, or draws share noise."""
+    logits, tau = torch.randn(2, 3, 30), 0.5
+    words = gumbel_words(logits, draws(2), temperature=tau, top_k=10, straight_through=False, draws=4)
+    best, candidates = logits.topk(10)
+    noise = gumbel_noise((3, 4, 10), draws(2), logits.device)
+    for sample in range(2):
+        for draw in range(4):
+            row = 4 * sample + draw
+            expected = ((best[sample] + noise[sample, :, draw]) / tau).softmax(-1)
+            torch.testing.assert_close(words.weights[row], expected)
+            assert torch.equal(words.candidates[row], candidates[sample])
+            torch.testing.assert_close(
+                words.log_probs[row], logits[sample].log_softmax(-1).gather(-1, words.ids[row, :, None])[..., 0]
+            )
+    flat = noise.transpose(1, 2).flatten(0, 1).flatten(1)
+    assert torch.corrcoef(flat).fill_diagonal_(0).abs().max() < 0.6
+    assert len(flat.unique(dim=0)) == 8
+
+
+def test_draws_do_not_depend_on_padding_or_the_batch():
+    """Red when the draws of a position come after those of all positions: padding T would change them."""
+    logits = torch.randn(2, 4, 20)
+    together = gumbel_words(logits, draws(2), top_k=8, draws=3)
+    alone = gumbel_words(logits[1:, :3], draws(2)[1:], top_k=8, draws=3)
+    assert torch.equal(together.weights[3:, :3], alone.weights)
+
+
+@pytest.mark.parametrize("straight_through", [True, False])
+def test_min_p_removes_words_by_the_students_probability(straight_through):
+    """Red when the share is of the whole, or of the tempered or perturbed distribution; or a gradient remains."""
+    logits, min_p = (2 * torch.randn(1, 50, 30)).requires_grad_(), 0.2
+    p = logits.detach().softmax(-1)
+    kept = p >= min_p * p.max(-1, keepdim=True).values
+    assert 1 < int(kept.sum(-1).min()) + 1 < int(kept.sum(-1).max())
+    words = gumbel_words(logits, draws(1), temperature=5.0, top_k=30, min_p=min_p, straight_through=straight_through)
+    (words.weights * torch.randn(1, 50, 30)).sum().backward()
+    alive = torch.zeros_like(kept).scatter(-1, words.candidates, words.weights.detach() > 0)
+    assert torch.equal(alive & kept, alive)
+    assert straight_through or torch.equal(alive, kept)
+    assert not logits.grad[~kept].any()
+    several = kept.sum(-1, keepdim=True) > 1
+    assert (logits.grad != 0)[kept & several].all()
+    assert kept.gather(-1, words.ids[..., None]).all()
+
+
+def test_the_words_that_min_p_keeps_have_the_weights_that_they_have_among_themselves():
+    logits = torch.tensor([[[3.0, 2.5, 1.0, -1.0]]])  # p / p_max: 1, .61, .14, .02
+    words = gumbel_words(logits, draws(1), temperature=2.0, top_k=4, min_p=0.5, straight_through=False)
+    noise = gumbel_noise((1, 4), draws(1), logits.device)
+    expected = ((logits + noise)[..., :2] / 2.0).softmax(-1)
+    torch.testing.assert_close(words.weights, torch.cat([expected, torch.zeros(1, 1, 2)], -1))
+
+
+def test_soft_words_have_the_gradient_of_the_softmax_by_hand():
+    """(1 / tau) y (u - y.u) in float64. Red when the noise, the top k or the temperature enters the gradient twice."""
+    logits = torch.randn(2, 3, 12, dtype=torch.float64).requires_grad_()
+    upstream = torch.randn(4, 3, 12, dtype=torch.float64)
+    words = gumbel_words(logits, draws(2), temperature=2.0, top_k=5, straight_through=False, draws=2)
+    (words.weights * upstream.gather(-1, words.candidates)).sum().backward()
+    expected = torch.zeros_like(logits)
+    for row, (y, ids) in enumerate(zip(words.weights.detach(), words.candidates, strict=True)):
+        u = upstream[row].gather(-1, ids)
+        expected[row // 2].scatter_add_(-1, ids, y * (u - (y * u).sum(-1, keepdim=True)) / 2.0)
+    torch.testing.assert_close(logits.grad, expected)

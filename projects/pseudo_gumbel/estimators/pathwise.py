@@ -26,6 +26,9 @@ class StraightThroughGumbel(Pathwise):
     Args:
         temperature: tau > 0.
         top_k: candidates per position, 1..V.
+        draws: words that are drawn for each caption, with noise of their own, >= 1; each is one reading, and the loss
+            is their mean.
+        min_p: candidates with less than this share of the likeliest word's probability are out, 0..1; 0 keeps all.
 
     Raises:
         ConfigError: an option outside its range.
@@ -33,12 +36,17 @@ class StraightThroughGumbel(Pathwise):
 
     straight_through = True
 
-    def __init__(self, temperature: float = 0.7, top_k: int = 128) -> None:
+    def __init__(self, temperature: float = 0.7, top_k: int = 128, draws: int = 1, min_p: float = 0.0) -> None:
         if temperature <= 0:
             raise ConfigError(f"estimator.temperature={temperature}: must be positive; the method uses 0.7")
         if top_k < 1:
             raise ConfigError(f"estimator.top_k={top_k}: at least 1 word per position; the method uses 128")
-        self.temperature, self.top_k = temperature, top_k
+        if draws < 1:
+            raise ConfigError(f"estimator.draws={draws}: at least 1 reading per caption; the method uses 1")
+        if not 0 <= min_p <= 1:
+            raise ConfigError(f"estimator.min_p={min_p}: a share of the likeliest word's probability, 0..1")
+        self.temperature, self.top_k, self.draws, self.min_p = temperature, top_k, draws, min_p
+        self.readings = draws
 
     def check(self, vocabulary: int) -> None:
         if self.top_k > vocabulary:
@@ -47,7 +55,7 @@ class StraightThroughGumbel(Pathwise):
             )
 
     def words(self, step: CycleStep) -> Words:
-        return self.relax(step.logits, step)
+        return self.relax(step.word_logits, step)
 
     def relax(self, logits: Tensor, step: CycleStep) -> Words:
         """Words from logits [B, T, V]."""
@@ -57,6 +65,8 @@ class StraightThroughGumbel(Pathwise):
             temperature=self.temperature,
             top_k=self.top_k,
             straight_through=self.straight_through,
+            draws=self.draws,
+            min_p=self.min_p,
         )
 
 
@@ -72,7 +82,7 @@ class DetachedGumbel(StraightThroughGumbel):
     """Ablation: the same sampled words, with the gradient to the captioner cut."""
 
     def words(self, step: CycleStep) -> Words:
-        return self.relax(step.logits.detach(), step)
+        return self.relax(step.word_logits.detach(), step)
 
 
 @ESTIMATORS.register_module()
@@ -80,5 +90,6 @@ class TeacherWords(Pathwise):
     """Control: plain self-training on the teacher's hard caption; the student's logits are not used."""
 
     def words(self, step: CycleStep) -> Words:
-        ids = step.captions.padded[:, : step.logits.shape[1]].to(step.logits.device)
-        return hard_words(ids, log_probabilities(step.logits.detach(), ids[..., None]).squeeze(-1))
+        logits = step.word_logits.detach()
+        ids = step.captions.padded[:, : logits.shape[1]].to(logits.device)
+        return hard_words(ids, log_probabilities(logits, ids[..., None]).squeeze(-1))

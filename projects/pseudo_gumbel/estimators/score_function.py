@@ -57,15 +57,15 @@ class ScoreFunction(Estimator):
 
     def words(self, step: CycleStep) -> Words:
         ids = self.draw(step)
-        log_probs = log_probabilities(step.logits, ids)
+        log_probs = log_probabilities(step.word_logits, ids)
         return hard_words(*(one.transpose(1, 2).flatten(0, 1) for one in (ids, log_probs)))
 
     def draw(self, step: CycleStep) -> Tensor:
         """The captions that are read, [B, T, readings]."""
-        return sample_words(step.logits, self.samples, step.generators("sample"))
+        return sample_words(step.word_logits, self.samples, step.generators("sample"))
 
     def losses(self, step: CycleStep) -> dict[str, Tensor]:
-        real = step.per_reading(step.worded)
+        real = step.real_words
         log_probs = (step.words.log_probs * real).sum(1).unflatten(0, (-1, self.readings))
         costs = step.cost.detach().unflatten(0, (-1, self.readings))
         advantages = self.advantages(costs)
@@ -92,7 +92,7 @@ class SelfCritical(ScoreFunction):
         self.readings = samples + 1
 
     def draw(self, step: CycleStep) -> Tensor:
-        return torch.cat([super().draw(step), step.logits.argmax(-1, keepdim=True)], -1)
+        return torch.cat([super().draw(step), step.word_logits.argmax(-1, keepdim=True)], -1)
 
     def advantages(self, costs: Tensor) -> Tensor:
         return costs[:, :-1] - costs[:, -1:]

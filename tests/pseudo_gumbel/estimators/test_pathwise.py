@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pseudo_gumbel.estimators import DetachedGumbel, SoftGumbel, StraightThroughGumbel, TeacherWords
+from pseudo_gumbel.estimators import (
+    DetachedGumbel,
+    ScoreFunction,
+    SoftGumbel,
+    StraightThroughGumbel,
+    TeacherWords,
+)
 from pseudo_gumbel.estimators.estimator import Estimator
 from pseudo_gumbel.gumbel import Words
 from pseudo_gumbel.step import Captions
@@ -53,7 +59,41 @@ def test_a_silent_sample_leaves_the_divisor() -> None:
     assert {name: float(loss) for name, loss in losses.items()} == {"loss_mask": 1.5, "loss_dice": 0.5}
 
 
-@pytest.mark.parametrize(("option", "value"), [("temperature", 0), ("temperature", -1.0), ("top_k", 0)])
+def test_several_draws_give_the_mean_gradient_of_the_single_ones() -> None:
+    """Red when draws are summed, or a sample's draws are credited to another one."""
+    upstream = torch.randn(6, 3, 8, dtype=torch.float64)
+    silent = Captions([torch.tensor([3, 1, 4]), torch.tensor([]).long()], [True, True])
+    logits = torch.randn(2, 3, 20, dtype=torch.float64, requires_grad=True)
+    for captions, share in ((TEACHER, torch.tensor([1, 1])), (silent, torch.tensor([1, 0]))):
+        step = cycle_step(logits, captions, readings=3)
+        estimator = SoftGumbel(2.0, 8, draws=3)
+        assert estimator.readings == 3
+        step.words = estimator.words(step)
+        step.costs = {"loss_mask": (step.words.weights * upstream).sum((1, 2))}
+        (gradient,) = torch.autograd.grad(estimator.losses(step)["loss_mask"], logits)
+        expected = torch.zeros_like(gradient)
+        for draw in range(3):
+            one = estimator.words(step).weights[draw::3]  # this draw of both samples
+            loss = ((one * upstream[draw::3]).sum((1, 2)) * share).mean()
+            expected += torch.autograd.grad(loss, logits)[0] / 3
+        torch.testing.assert_close(gradient, expected)
+
+
+@pytest.mark.parametrize("kind", [StraightThroughGumbel, SoftGumbel, DetachedGumbel, TeacherWords, ScoreFunction])
+def test_a_stop_position_never_becomes_a_word(kind: type) -> None:
+    """With a regularizer that rates the stop word. Red when words are longer than captions, or change with it."""
+    logits = torch.randn(2, 3 + 2, 20, requires_grad=True)
+    estimator = kind() if kind is TeacherWords else kind(2) if kind is ScoreFunction else kind(0.7, 8)
+    with_stop = estimator.words(cycle_step(logits, TEACHER, [8, 9]))
+    without = estimator.words(cycle_step(logits[:, :3], TEACHER))
+    assert with_stop.ids.shape[1] == 3
+    assert all(torch.equal(*pair) for pair in zip(with_stop, without, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("temperature", 0), ("temperature", -1.0), ("top_k", 0), ("draws", 0), ("min_p", -0.1), ("min_p", 1.5)],
+)
 def test_an_option_outside_its_range_is_refused_at_once(option: str, value: float) -> None:
     """Red when a dry run accepts what ends the run at its first cycle step."""
     with pytest.raises(ConfigError, match=f"estimator.{option}={value}"):
