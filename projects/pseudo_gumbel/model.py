@@ -54,9 +54,10 @@ class PseudoGumbel(BaseModel):
         cost: config of a class of :mod:`pseudo_gumbel.costs`: what that mask costs. None: UncertainPointCost, the
             method, with the student's ``mask_loss``.
         regularizers: configs of classes of :mod:`pseudo_gumbel.regularizers`; none by default.
+        supervised_weight: factor of all losses of ``refer`` and ``caption`` batches, >= 0.
 
     Raises:
-        ConfigError: ``mask_ratio`` outside 0..1, or an estimator that does not fit the vocabulary.
+        ConfigError: an option outside its range, or an estimator that does not fit the vocabulary.
     """
 
     def __init__(
@@ -67,12 +68,15 @@ class PseudoGumbel(BaseModel):
         reader: dict[str, Any] | None = None,
         cost: dict[str, Any] | None = None,
         regularizers: Sequence[dict[str, Any]] = (),
+        supervised_weight: float = 1.0,
         data_preprocessor: dict[str, Any] | None = None,
     ) -> None:
         # copies from pinned memory while the host continues
         super().__init__(data_preprocessor or dict(type="BaseDataPreprocessor", non_blocking=True))
         if not 0 <= mask_ratio <= 1:
             raise ConfigError(f"mask_ratio={mask_ratio}: a share, 0..1; the method uses 0.25")
+        if not supervised_weight >= 0:
+            raise ConfigError(f"supervised_weight={supervised_weight}: a factor, 0 or more; the method uses 1")
         self.student: Student = MODELS.build(sa2va)
         self.estimator: Estimator = ESTIMATORS.build(estimator)
         self.estimator.check(self.student.embedding.num_embeddings)
@@ -80,6 +84,7 @@ class PseudoGumbel(BaseModel):
         self.cost = COSTS.build(cost or dict(type="UncertainPointCost", **self.student.mask_loss))
         self.mask_ratio = mask_ratio
         self.regularizers = [REGULARIZERS.build(config) for config in regularizers]
+        self.supervised_weight = supervised_weight
         #: Set by EMATeacherHook; None: the student captions for itself.
         self.teacher: EMATeacher | None = None
 
@@ -102,9 +107,13 @@ class PseudoGumbel(BaseModel):
 
     def forward(self, batch: Batch, mode: str = "tensor") -> Any:
         """MMEngine's entry; only the loss of a ``cycle`` batch differs from the base model's."""
-        if mode == "loss" and batch.kind == "cycle":
-            return self.cycle_loss(batch)
-        return self.student(batch, mode)
+        if mode != "loss":
+            return self.student(batch, mode)
+        return self.cycle_loss(batch) if batch.kind == "cycle" else self.supervised_loss(batch)
+
+    def supervised_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """The base model's losses of a batch with human text."""
+        return {name: self.supervised_weight * loss for name, loss in self.student(batch, "loss").items()}
 
     def cycle_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Losses of one cycle step on a batch of masks."""

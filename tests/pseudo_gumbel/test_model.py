@@ -325,6 +325,24 @@ def test_a_human_expression_takes_the_supervised_path(model):
     assert all(torch.equal(losses[name], supervised[name]) for name in losses)
 
 
+@pytest.mark.parametrize("kind", ["refer", "caption"])
+def test_the_supervised_weight_scales_every_supervised_loss_and_no_other(model, kind):
+    """Red when the language loss is left out, the cycle is scaled too, or gradients differ from the losses."""
+    batch, cycle = tiny_batch(kind), tiny_batch("cycle")
+    plain, of_cycle = model(batch, mode="loss"), model(cycle, mode="loss")
+    with patch.object(model, "supervised_weight", 0.25):
+        scaled, unchanged = model(batch, mode="loss"), model(cycle, mode="loss")
+    assert scaled.keys() == plain.keys()
+    assert all(torch.equal(scaled[name], 0.25 * plain[name]) for name in plain)
+    assert all(torch.equal(unchanged[name], of_cycle[name]) for name in of_cycle)
+
+
+@pytest.mark.parametrize("weight", [-1, float("nan")])
+def test_a_supervised_weight_that_is_no_factor_is_refused(weight):
+    with pytest.raises(ConfigError, match="supervised_weight="):
+        tiny_pseudo_gumbel(supervised_weight=weight)
+
+
 def test_losses_are_those_of_the_predicted_mask(model):
     """Red when the loss is taken on another picture's mask, or on other points than the keyed ones."""
     batch = tiny_batch("cycle", 2, two_frames=True)
