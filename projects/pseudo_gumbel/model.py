@@ -28,6 +28,7 @@ from pseudo_gumbel.corruption import corrupt
 from pseudo_gumbel.estimators.estimator import Estimator
 from pseudo_gumbel.readers.reader import Reader, Reading
 from pseudo_gumbel.registry import COSTS, ESTIMATORS, READERS, REGULARIZERS
+from pseudo_gumbel.regularizers import Regularizer
 from pseudo_gumbel.step import Captions, CycleStep
 from pseudo_gumbel.student import Student
 from pseudo_gumbel.teacher import EMATeacher
@@ -57,7 +58,8 @@ class PseudoGumbel(BaseModel):
         supervised_weight: factor of all losses of ``refer`` and ``caption`` batches, >= 0.
 
     Raises:
-        ConfigError: an option outside its range, or an estimator that does not fit the vocabulary.
+        ConfigError: an option outside its range, an estimator that does not fit the vocabulary, or two regularizers
+            of one name.
     """
 
     def __init__(
@@ -83,7 +85,8 @@ class PseudoGumbel(BaseModel):
         self.reader: Reader = READERS.build(reader or dict(type="StudentReader"))
         self.cost = COSTS.build(cost or dict(type="UncertainPointCost", **self.student.mask_loss))
         self.mask_ratio = mask_ratio
-        self.regularizers = [REGULARIZERS.build(config) for config in regularizers]
+        self.regularizers: list[Regularizer] = [REGULARIZERS.build(config) for config in regularizers]
+        _require_different_names(self.regularizers)
         self.supervised_weight = supervised_weight
         #: Set by EMATeacherHook; None: the student captions for itself.
         self.teacher: EMATeacher | None = None
@@ -140,7 +143,8 @@ class PseudoGumbel(BaseModel):
         one_look = side2 is side1 and not self.student.is_partitioned
         pictures1 = self.student.encode_pictures(side1, grounding=one_look)
         pictures2 = pictures1 if one_look else self.student.encode_pictures(side2)
-        stop_ids = torch.tensor(self.student.prompts.encode(END) if self.estimator.rates_stop else [], dtype=torch.long)
+        rates_stop = self.estimator.rates_stop or any(one.rates_stop for one in self.regularizers)
+        stop_ids = torch.tensor(self.student.prompts.encode(END) if rates_stop else [], dtype=torch.long)
         return CycleStep(
             batch, self.seed, self.estimator.readings, pictures1, pictures2, stop_ids, ask_teacher=self.teacher_logits
         )
@@ -202,3 +206,12 @@ class PseudoGumbel(BaseModel):
 
     def _note_text_embeds_gradient(self, gradient: Tensor) -> None:
         self.text_embeds_grad_norm = float(gradient.detach().float().norm())
+
+
+def _require_different_names(regularizers: Sequence[Regularizer]) -> None:
+    names = [one.name for one in regularizers]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(
+                f"model.regularizers has two of {name}: one would hide the other. Add their weights in one."
+            )

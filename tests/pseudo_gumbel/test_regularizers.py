@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 import torch
 import torch.nn.functional as F
+from torch.distributions import Categorical, kl_divergence
 
-from pseudo_gumbel.regularizers import CaptionAnchor, CaptionEntropy
+from pseudo_gumbel.regularizers import CaptionAnchor, CaptionEntropy, ForwardTeacherKL, TeacherKL
 from pseudo_gumbel.step import Captions
+from pseudo_gumbel.teacher import EMATeacher
+from sa2va_native.errors import ConfigError
+from sa2va_native.models.prompts import END
 from tests.tiny import cycle_step, tiny_batch, tiny_pseudo_gumbel
 
 
@@ -46,3 +53,83 @@ def test_regularizers_are_added_by_config_and_reach_the_captioner():
     (losses["loss_anchor"] + losses["loss_entropy"]).backward()
     assert all(p.grad is not None for p in model.gradient_groups()["projector"])
     assert "loss_anchor" not in tiny_pseudo_gumbel()(tiny_batch(), mode="loss")
+
+
+STOP = [4, 5]
+SPOKEN = Captions([torch.tensor([0, 1, 2]), torch.tensor([3])], [False, True])  #: rated: 3, and 1 + 2 stop tokens
+DIRECTIONS = [(TeacherKL, False), (ForwardTeacherKL, True)]
+
+
+def kl_step(captions: Captions, teacher: torch.Tensor | None = None) -> Any:
+    logits = torch.randn(2, 5, 6, dtype=torch.float64, requires_grad=True)
+    teacher = torch.randn(2, 5, 6, dtype=torch.float64) if teacher is None else teacher
+    return cycle_step(logits, captions, STOP, teacher_logits=teacher)
+
+
+@pytest.mark.parametrize(("kind", "forward"), DIRECTIONS)
+def test_the_teachers_anchor_is_the_divergence_over_words_and_stop_tokens(kind: Any, forward: bool) -> None:
+    """Against torch.distributions. Red in the other direction, without the stop word, with padding, or as a sum."""
+    step = kl_step(SPOKEN)
+    student, teacher = Categorical(logits=step.logits), Categorical(logits=step.teacher_logits)
+    kl = kl_divergence(teacher, student) if forward else kl_divergence(student, teacher)
+    expected = 0.3 * (kl[0, :3].mean() + kl[1, :3].mean()) / 2
+    torch.testing.assert_close(kind(0.3)(step), expected)
+    (gradient,) = torch.autograd.grad(kind(0.3)(step), step.logits)
+    assert (gradient.abs().sum(-1) > 0).tolist() == [[True] * 3 + [False] * 2] * 2
+
+
+@pytest.mark.parametrize(("kind", "forward"), DIRECTIONS)
+def test_a_student_that_is_the_teacher_pays_nothing(kind: Any, forward: bool) -> None:
+    step = kl_step(SPOKEN)
+    step.teacher_logits = step.logits.detach()
+    loss = kind(0.3)(step)
+    assert float(loss.detach()) == 0
+    (gradient,) = torch.autograd.grad(loss, step.logits)
+    assert float(gradient.abs().max()) < 1e-12
+
+
+@pytest.mark.parametrize("kind", [TeacherKL, ForwardTeacherKL])
+def test_an_empty_caption_weighs_nothing_but_stays_in_the_divisor(kind: Any) -> None:
+    """Red when the stop word of a silent sample is trained on, or ranks with silent samples weigh more."""
+    silent = SPOKEN._replace(ids=[SPOKEN.ids[0], SPOKEN.ids[1][:0]])
+    step = kl_step(silent)
+    (gradient,) = torch.autograd.grad(kind(0.3)(step), step.logits, retain_graph=True)
+    assert gradient[0, :3].all()
+    assert not gradient[1].any()
+    alone = cycle_step(step.logits[:1], Captions(silent.ids[:1], [False]), STOP, teacher_logits=step.teacher_logits[:1])
+    torch.testing.assert_close(kind(0.3)(step), kind(0.3)(alone) / 2)
+
+
+def test_the_teachers_anchor_brings_the_stop_word_and_leaves_the_words_alone() -> None:
+    """Red when the logits end with the caption, or the estimator's words change because a regularizer is there."""
+    batch = tiny_batch()
+    plain = tiny_pseudo_gumbel()
+    anchored = tiny_pseudo_gumbel(regularizers=[dict(type=TeacherKL, weight=0.3)])
+    anchored.load_state_dict(plain.state_dict())
+    for model in (plain, anchored):
+        model.teacher, model.record_next_step = EMATeacher(model), True
+        model.teacher.shadow["student.mllm.lm_head.weight"].mul_(1.5)
+    _, losses = (model(batch, mode="loss") for model in (plain, anchored))
+    step, end = anchored.last_step, len(plain.student.prompts.encode(END))
+    assert step.logits.shape[1] == plain.last_step.logits.shape[1] + end
+    assert torch.equal(step.rated.sum(1), step.captions.lengths + end * torch.tensor(step.captions.stopped))
+    real = plain.last_step.worded
+    torch.testing.assert_close(step.word_logits[real], plain.last_step.logits[real], rtol=1e-4, atol=1e-4)
+    assert torch.equal(step.words.ids[real], plain.last_step.words.ids[real])
+    assert float(losses["loss_teacher_kl"].detach()) > 0
+    losses["loss_teacher_kl"].backward()
+    trained = {name for name, params in anchored.gradient_groups().items() if any(p.grad is not None for p in params)}
+    assert trained == {"lora", "projector", "embeddings"}
+
+
+@pytest.mark.parametrize("weight", [0, -0.3])
+def test_a_weight_that_pushes_away_from_the_teacher_is_refused(weight: float) -> None:
+    with pytest.raises(ConfigError, match=f"TeacherKL.weight={weight}"):
+        TeacherKL(weight)
+
+
+def test_two_regularizers_of_one_name_are_refused() -> None:
+    """Red when the second one's loss silently replaces the first one's."""
+    twice = [dict(type=CaptionEntropy, weight=0.1), dict(type=TeacherKL, weight=0.1), dict(type=TeacherKL, weight=0.2)]
+    with pytest.raises(ConfigError, match="two of loss_teacher_kl"):
+        tiny_pseudo_gumbel(regularizers=twice)
