@@ -14,6 +14,7 @@ from pseudo_gumbel.estimators import StraightThroughGumbel
 from pseudo_gumbel.hooks.caption_panel_hook import CaptionPanelHook
 from pseudo_gumbel.hooks.ema_teacher_hook import EMATeacherHook
 from pseudo_gumbel.hooks.gradient_flow_hook import GradientFlowHook
+from pseudo_gumbel.hooks.reward_escape_hook import RewardEscapeHook
 from pseudo_gumbel.model import PseudoGumbel
 from pseudo_gumbel.readers import StudentReader
 from sa2va_native.datasets.adapters.open_images import OpenImages
@@ -40,5 +41,6 @@ train_dataloader["batch_sampler"]["pattern"] = ("cycle", "refer")
 default_hooks.update(
     ema_teacher=dict(type=EMATeacherHook, decay=0.999),
     gradient_flow=dict(type=GradientFlowHook, interval=10),
+    reward_escape=dict(type=RewardEscapeHook, interval=10),
     caption_panel=dict(type=CaptionPanelHook, interval=100),
 )

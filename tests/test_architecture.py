@@ -44,7 +44,7 @@ class Rule(NamedTuple):
 PACKAGES = ("pseudo_gumbel", "sa2va_native")
 METHOD = "projects/pseudo_gumbel"
 #: The leaves of the method: they test in milliseconds because they load torch and nothing else.
-PURE = ("caption_stats", "corruption", "gumbel", "schedules")
+PURE = ("caption_stats", "corruption", "escape", "gumbel", "schedules")
 #: What the model is put together from.
 PARTS = ("costs", "estimators", "readers", "regularizers.py", "shadow.py", "step.py", "teacher.py")
 RULES = {

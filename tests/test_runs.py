@@ -10,6 +10,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from pseudo_gumbel.hooks.stranger_hook import StrangerHook
 from sa2va_native.datasets.scenes.scene_set import write_scene_set
 from sa2va_native.engine.run import launch
 from sa2va_native.engine.run.use_engine import use_deepspeed
@@ -117,6 +118,47 @@ def test_resume_equals_the_run_that_was_not_stopped(scenes: Path, tmp_path: Path
     for expected, got in zip(whole, resumed, strict=True):
         assert expected.keys() == got.keys()
         assert all(torch.equal(expected[key], got[key]) for key in expected)
+
+
+def train_with_alarms(*args: Any) -> tuple[dict[str, torch.Tensor], dict[str, list[float]]]:
+    """The same tensors and those of the stranger, and each ``escape/`` figure of each optimizer step."""
+    cfg = configure(*args)
+    cfg.default_hooks.reward_escape.update(interval=1, window=6)
+    cfg.default_hooks.stranger = dict(type=StrangerHook.__name__, interval=1, window=6)
+    runner = launch.build_runner(cfg)
+    runner.train()
+    scalars = runner.message_hub.log_scalars
+    figures = {name: log.data[0].tolist() for name, log in scalars.items() if name.startswith("train/escape/")}
+    state = {name: value.float() for name, value in whole_weights(runner).items()}
+    state |= {f"teacher.{name}": tensor for name, tensor in unwrap_model(runner.model).teacher.state_dict().items()}
+    (stranger,) = [hook for hook in runner.hooks if isinstance(hook, StrangerHook)]
+    return state | {f"stranger.{name}": tensor for name, tensor in stranger.shadow.state_dict().items()}, figures
+
+
+@pytest.mark.slow
+def test_alarms_are_those_of_the_joint_batch_and_change_nothing(scenes: Path, tmp_path: Path) -> None:
+    """One rank, two under ZeRO-3, and one that is stopped and resumed.
+
+    Red when a rank's captions count alone or in another order, ranks wait for each other, an alarm's reading changes
+    the training, or a resumed run meets another stranger.
+    """
+    name = "pseudo_gumbel_tiny"
+    plain = run_ranks(1, train, name, scenes, tmp_path / "plain", 4, 4, 0, None, timeout=600)[0]
+    one, figures = run_ranks(1, train_with_alarms, name, scenes, tmp_path / "one", 4, 4, 0, None, timeout=600)[0]
+    assert all(torch.equal(plain[key], one[key]) for key in plain)
+    assert figures.keys() == {
+        f"train/escape/{figure}"
+        for figure in ("empty", "elsewhere", "distinct", "commonest", "own", "own_minus_stranger")
+    }
+    assert all(len(values) == 4 for values in figures.values())
+    assert figures["train/escape/own_minus_stranger"][0] == 0, "the stranger is the student until the first step"
+    for _, same in run_ranks(2, train_with_alarms, name, scenes, tmp_path / "two", 4, 2, 3, None, timeout=900):
+        for figure, values in figures.items():
+            assert same[figure] == pytest.approx(values, abs=0.01 if "own" in figure else 1e-6), figure
+    run_ranks(1, train_with_alarms, name, scenes, tmp_path / "cut", 2, 4, 0, None, timeout=600)
+    resumed, _ = run_ranks(1, train_with_alarms, name, scenes, tmp_path / "cut", 4, 4, 0, "", timeout=600)[0]
+    assert one.keys() == resumed.keys()
+    assert all(torch.equal(one[key], resumed[key]) for key in one)
 
 
 @pytest.mark.slow

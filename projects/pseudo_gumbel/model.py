@@ -15,7 +15,7 @@ Step 4, the reader of step 5, the cost of step 6 and what is learnt from it are 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -95,6 +95,8 @@ class PseudoGumbel(BaseModel):
         self.record_next_step = False
         self.last_step: CycleStep | None = None
         self.text_embeds_grad_norm: float | None = None
+        #: Called with every step on all ranks, under no_grad; see RewardEscapeHook.
+        self.watchers: list[Callable[[CycleStep], None]] = []
 
     @property
     def seed(self) -> int:
@@ -203,6 +205,9 @@ class PseudoGumbel(BaseModel):
             step.text_embeds.register_hook(self._note_text_embeds_gradient)
         if self.record_next_step:
             self.record_next_step, self.last_step = False, step.detached()
+        with torch.no_grad():
+            for watch in self.watchers:
+                watch(step)
 
     def _note_text_embeds_gradient(self, gradient: Tensor) -> None:
         self.text_embeds_grad_norm = float(gradient.detach().float().norm())
