@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 from sa2va_native.errors import ConfigError, did_you_mean
@@ -64,45 +66,51 @@ def schedule(lr: float, shape: str) -> dict[str, Any]:
 
 
 RECIPE = schedule(1e-3, "cosine")
-_TRIALS = Arm("word_trials", "Word trials, the recommended recipe.", "word_trials_tiny", RECIPE)
-_SOFT = Arm("soft_gumbel", "Soft Gumbel words, several draws a caption.", "soft_gumbel_tiny", bases=("partner",))
-_SPECIFIED = Arm("specified", "The cycle as specified: straight-through words, lr 1e-4.", "pseudo_gumbel_tiny")
-_ANOTHER_MASK = {
-    "model.cost": {
-        "type": "pseudo_gumbel.costs.AnotherMask",
-        "cost": {"type": "pseudo_gumbel.costs.AllPixelCost"},
-    }
+#: What protects the reader and the language in the recommended recipe, for estimators whose config does not say it.
+_PROTECTED = {
+    **RECIPE,
+    "model.reader": {"type": "pseudo_gumbel.readers.TeacherReader"},
+    "model.cost": {"type": "pseudo_gumbel.costs.AllPixelCost"},
+    "model.mask_ratio": 0.0,
 }
+_ANOTHER_MASK = {"type": "pseudo_gumbel.costs.AnotherMask"}
+
+_TRIALS = Arm("word_trials", "Word trials, the recommended recipe.", "word_trials_tiny", RECIPE)
+_SOFT = Arm(
+    "soft_gumbel", "Soft Gumbel words, temperature 2, four draws a caption.", "soft_gumbel_tiny", bases=("partner",)
+)
+
+
+def _trials_with(name: str, says: str, estimator: str) -> Arm:
+    """Another estimator of the same kind in the recipe."""
+    return _TRIALS.differing(name, says, {"model.estimator": {"type": f"pseudo_gumbel.estimators.{estimator}"}})
+
 
 CORE = (
     Arm("base", "The weights that every arm starts from.", "sa2va_tiny", steps=0),
     Arm("labelled", "Labelled only, lr 1e-4, constant.", "sa2va_tiny"),
-    _SPECIFIED,
+    Arm("specified", "The cycle as specified: straight-through words, lr 1e-4.", "pseudo_gumbel_tiny"),
     _TRIALS,
     _SOFT,
     Arm("labelled_recipe", "Labelled only, at the recipe's schedule.", "sa2va_tiny", RECIPE),
     Arm("self_training", "Self-training on the teacher's hard captions.", "ablations/self_training"),
-    Arm("another_mask", "Control: the specified cycle with another sample's masks.", "ablations/another_mask"),
-    _TRIALS.differing("word_trials_another_mask", "Control: word trials with another sample's masks.", _ANOTHER_MASK),
+    Arm("another_mask", "Control: the specified cycle, held against another sample's masks.", "ablations/another_mask"),
+    _TRIALS.differing(
+        "word_trials_another_mask",
+        "Control: word trials, held against another sample's masks.",
+        {"model.cost": {**_ANOTHER_MASK, "cost": {"type": "pseudo_gumbel.costs.AllPixelCost"}}},
+    ),
     Arm("detached_words", "The specified words, gradient to the captioner cut.", "ablations/detached_words"),
     Arm("specified_teacher_reader", "The specified cycle, read by the teacher.", "ablations/teacher_mask_side"),
-    Arm("score_function", "Score function, leave-one-out, at the recipe's schedule.", "score_function_tiny", RECIPE),
-    Arm(
-        "expected_cost",
-        "The exact expectation over the tried words, at the recipe's schedule.",
-        "word_trials_tiny",
-        {**RECIPE, "model.estimator": {"type": "pseudo_gumbel.estimators.ExpectedCost"}},
-    ),
-    Arm(
-        "best_of_n",
-        "The best of N sampled captions as target, at the recipe's schedule.",
-        "word_trials_tiny",
-        {**RECIPE, "model.estimator": {"type": "pseudo_gumbel.estimators.BestOfN"}},
-    ),
     Arm("self_training_recipe", "Self-training, at the recipe's schedule.", "ablations/self_training", RECIPE),
+    Arm("score_function", "Score function with leave-one-out, in the recipe.", "score_function_tiny", _PROTECTED),
+    _trials_with("expected_cost", "The expected cost of the tried words, in the recipe.", "ExpectedCost"),
+    _trials_with("best_of_n", "The cheapest of 4 sampled captions as the target, in the recipe.", "BestOfN"),
 )
 
-_TRIALS_ABLATIONS: tuple[tuple[str, str, dict[str, Any], int | None], ...] = (
+#: One change at a time: name, what it is, values, steps.
+_Change = tuple[str, str, dict[str, Any], int | None]
+_TRIALS_CHANGES: tuple[_Change, ...] = (
     ("ema_0", "EMA 0: the teacher is the student", {"default_hooks.ema_teacher.decay": 0.0}, None),
     ("ema_.999", "EMA .999", {"default_hooks.ema_teacher.decay": 0.999}, None),
     ("corruption_.25", "a quarter of the words corrupted", {"model.mask_ratio": 0.25}, None),
@@ -111,6 +119,7 @@ _TRIALS_ABLATIONS: tuple[tuple[str, str, dict[str, Any], int | None], ...] = (
     ("k_16", "16 candidates", {"model.estimator.candidates": 16}, None),
     ("beta_.03", "beta .03", {"model.estimator.beta": 0.03}, None),
     ("beta_.3", "beta .3", {"model.estimator.beta": 0.3}, None),
+    ("positions_2", "two positions at a time", {"model.estimator.positions": 2}, None),
     ("reader_student", "read by the student", {"model.reader": {"type": "pseudo_gumbel.readers.StudentReader"}}, None),
     (
         "reader_frozen",
@@ -127,6 +136,7 @@ _TRIALS_ABLATIONS: tuple[tuple[str, str, dict[str, Any], int | None], ...] = (
         {"model.cost": {"type": "pseudo_gumbel.costs.UncertainPointCost", "num_points": 196}},
         None,
     ),
+    ("cost_soft_iou", "soft IoU as cost", {"model.cost": {"type": "pseudo_gumbel.costs.SoftIouCost"}}, None),
     ("lr_3e-4", "lr 3e-4", {_LR: 3e-4}, None),
     ("lr_3e-3", "lr 3e-3", {_LR: 3e-3}, None),
     ("constant", "lr 1e-3 constant, the mask side too", schedule(1e-3, "constant"), None),
@@ -134,24 +144,83 @@ _TRIALS_ABLATIONS: tuple[tuple[str, str, dict[str, Any], int | None], ...] = (
     ("steps_300", "300 steps", {}, 300),
     ("steps_1000", "1,000 steps", {}, 1000),
 )
-ABLATIONS = tuple(
-    _TRIALS.differing(f"word_trials/{name}", f"Word trials, {says}.", values, steps)
-    for name, says, values, steps in _TRIALS_ABLATIONS
+_SOFT_POINTS = {"num_points": 196, "bce_weight": 6.0, "dice_weight": 1.5}
+_SOFT_PIXELS = {"type": "pseudo_gumbel.costs.AllPixelCost", "bce_weight": 6.0, "dice_weight": 1.5}
+_SOFT_CHANGES: tuple[_Change, ...] = (
+    ("tau_1", "temperature 1", {"model.estimator.temperature": 1.0}, None),
+    ("draws_1", "one draw a caption", {"model.estimator.draws": 1}, None),
+    (
+        "cost_points",
+        "cost on uncertain points",
+        {"model.cost": {"type": "pseudo_gumbel.costs.UncertainPointCost", **_SOFT_POINTS}},
+        None,
+    ),
+    ("corruption_.25", "a quarter of the words corrupted", {"model.mask_ratio": 0.25}, None),
+    (
+        "another_mask",
+        "control: another sample's masks",
+        {"model.cost": {**_ANOTHER_MASK, "cost": _SOFT_PIXELS}},
+        None,
+    ),
+    (
+        "straight_through",
+        "hard words with the same gradient path",
+        {"model.estimator.type": "pseudo_gumbel.estimators.StraightThroughGumbel"},
+        None,
+    ),
 )
 
 
-def grid(arms: Sequence[Arm]) -> tuple[Arm, ...]:
+def _changed(arm: Arm, title: str, changes: Sequence[_Change]) -> list[Arm]:
+    return [arm.differing(f"{arm.name}/{name}", f"{title}, {says}.", values, n) for name, says, values, n in changes]
+
+
+ABLATIONS = (
+    *_changed(_TRIALS, "Word trials", _TRIALS_CHANGES),
+    *_changed(_SOFT, "Soft Gumbel words", _SOFT_CHANGES),
+)
+
+
+def _at(arm: Arm, name: str, lr: float, shape: str) -> Arm:
+    return arm.differing(f"{arm.name}/{name}", f"{arm.says[:-1]}; lr {lr:g}, {shape}.", schedule(lr, shape))
+
+
+def grid(arms: Iterable[Arm]) -> tuple[Arm, ...]:
     """Each arm at each rate and schedule: the same budget for all."""
     return tuple(
-        arm.differing(f"{arm.name}/lr_{lr:g}_{shape}", f"{arm.says[:-1]}; lr {lr:g}, {shape}.", schedule(lr, shape))
+        _at(arm, f"lr_{lr:g}_{shape}", lr, shape)
         for arm in arms
-        if arm.steps
+        if arm.steps and not arm.name.endswith("_recipe")  # the same arm at another schedule
         for lr in RATES
         for shape in SCHEDULES
     )
 
 
-GROUPS = {"core": CORE, "ablations": ABLATIONS, "grid": grid([arm for arm in CORE if "recipe" not in arm.name])}
+def best(chosen: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> tuple[Arm, ...]:
+    """The arms at the schedules that validation scenes chose.
+
+    Args:
+        chosen: base -> arm -> ``lr`` and ``shape``, see :mod:`pseudo_gumbel.experiment.choose`.
+    """
+    core = {arm.name: arm for arm in CORE}
+    # Bases may differ in their choice: then the arms do, and each is run on its base alone.
+    return tuple(
+        replace(_at(core[name], f"best_{base}", one["lr"], one["shape"]), bases=(base,))
+        for base, by_arm in chosen.items()
+        for name, one in by_arm.items()
+        if name in core
+    )
+
+
+#: The schedules that were chosen on validation scenes, before a test split was read.
+CHOSEN = Path(__file__).with_name("chosen.json")
+
+
+def _chosen() -> dict[str, dict[str, dict[str, Any]]]:
+    return json.loads(CHOSEN.read_text(encoding="utf-8")) if CHOSEN.is_file() else {}
+
+
+GROUPS = {"core": CORE, "ablations": ABLATIONS, "grid": grid(CORE), "best": best(_chosen())}
 
 
 def find(names: Sequence[str] | None, groups: Iterable[str]) -> list[Arm]:

@@ -40,6 +40,7 @@ class Run:
 
     Args:
         folder: of the whole experiment; the run has its own below it.
+        controls: what cycle IoU is compared with, see ``--controls`` of ``tools/test.py``.
     """
 
     arm: Arm
@@ -47,6 +48,7 @@ class Run:
     seed: int
     splits: tuple[str, ...]
     folder: Path
+    controls: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -109,6 +111,7 @@ class Run:
         test = ["test", config, *([work_dir] if self.arm.steps else []), "--weights", weights]
         test += ["--work-dir", str(self.place / "test"), "--out", str(self.place / "metrics.json")]
         test += ["--predictions", str(self.place / "predictions.jsonl")]
+        test += ["--controls", *self.controls] if self.controls else []
         return (train if self.arm.steps else None), test
 
     def perform(self, call: Call, keep: bool = False) -> dict[str, Any]:
