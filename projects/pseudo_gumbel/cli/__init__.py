@@ -33,7 +33,7 @@ COMMANDS = {
     "model-info": Command("parameters by part, memory on each GPU", "tools/model_info.py"),
     "convert-checkpoint": Command("published checkpoints and runs into any layout", "tools/convert_checkpoint.py"),
     "experiment": Command("every arm, base and seed of the experiment, then tables", "tools/experiment.py"),
-    "word-swap": Command("which words the referrer can distinguish", "tools/word_swap.py"),
+    "diagnose-cycle": Command("what the cycle can teach, before you train", "tools/diagnose_cycle.py"),
 }
 
 _EPILOG = """\

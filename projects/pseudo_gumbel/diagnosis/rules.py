@@ -1,0 +1,143 @@
+"""What follows from the figures. Each rule is a threshold, and the docstrings say where it comes from.
+
+The thresholds were set between the tiny bases on which training runs had been made: one on which word trials alone
+help, one on which soft Gumbel words help too, one whose captions are true already, and one of random weights.
+docs/diagnosis.md has the figures.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pseudo_gumbel.diagnosis.figures import Figures
+from pseudo_gumbel.diagnosis.probe import moves
+
+#: Gain of mean IoU by the best word at one position below which there is nothing to learn (measured: .36 and .03).
+HEAD_ROOM = 0.05
+#: Share of positions at which words must change the mask (measured: .79, .53 and .00).
+WORDS_MATTER = 0.2
+#: How many times as often as by chance a human's word must be the cheapest, where there is human text.
+TRUE_OVER_CHANCE = 1.5
+#: Share of the real gain that the slope at a word must promise (measured: below .06).
+FALL = 0.25
+#: Mean cosine between what an estimator pushes and what the swaps push (measured for soft words: .29 and above .5).
+AGREEMENT = 0.4
+#: Probability of the best word below which a soft word is a mixture of too many words to teach one of them.
+MIXTURE = 0.25
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """What will help, and why."""
+
+    word_trials: bool
+    soft_gumbel: bool
+    specified: bool
+    moves: bool | None  #: whether the config's learning rate moves captions; None if it was not probed
+    raise_lr_to: float | None  #: the lowest probed rate that does, if the config's does not
+    lines: tuple[str, ...]  #: the same in words, the conclusion first
+
+
+def recommend(figures: Figures) -> Recommendation:
+    """Judges the figures; nan fails every rule that needs it, except that of human text, which is optional."""
+    blocked = why_nothing_helps(figures)
+    trials = blocked is None
+    soft, specified = trials and soft_gumbel_helps(figures), trials and specified_helps(figures)
+    own = moves(figures.probes[0], figures.run_steps) if figures.probes else None
+    higher = next((one.lr for one in figures.probes[1:] if moves(one, figures.run_steps)), None)
+    if blocked is not None:
+        return Recommendation(False, False, False, own, None, (blocked,))
+    lines = (_trials_line(figures), _soft_line(figures, soft), _specified_line(figures, specified))
+    return Recommendation(
+        True, soft, specified, own, None if own else higher, (*lines, *_rate_lines(figures, own, higher))
+    )
+
+
+def why_nothing_helps(figures: Figures) -> str | None:
+    """The sentence that ends a diagnosis, or None if words can teach something."""
+    if not figures.words_matter >= WORDS_MATTER:
+        return (
+            "Nothing will help: the reader cannot tell words apart. Other words change the mask at "
+            f"{figures.words_matter:.0%} of the positions (at least {WORDS_MATTER:.0%} are needed). Train referring first."
+        )
+    if figures.true_cheapest < TRUE_OVER_CHANCE * figures.true_chance:
+        return (
+            f"Nothing will help: the reader does not prefer true words. The human's word leads back best in "
+            f"{figures.true_cheapest:.0%} of the texts, by chance in {figures.true_chance:.0%}. What the cycle would "
+            "teach is a private code. Train referring first."
+        )
+    gain = figures.best_word - figures.greedy
+    if gain >= HEAD_ROOM:
+        return None
+    human = figures.human - figures.greedy_of_human
+    if human >= 2 * HEAD_ROOM:
+        return (
+            f"Nothing will help: there is head-room, as human texts gain {human:+.2f} IoU, but no word that the "
+            f"captioner finds likely reaches it ({gain:+.2f}). Train on some human captions first."
+        )
+    return (
+        f"Nothing will help: there is no head-room, because the captions lead back about as well as they can. The best "
+        f"word gains {gain:+.2f} IoU (at least {HEAD_ROOM:+.2f} is needed), and only {figures.better:.0%} of the "
+        "captions have a better word at all."
+    )
+
+
+def soft_gumbel_helps(figures: Figures) -> bool:
+    """Soft words pass a slope that agrees with the swaps, and few words share the mixture."""
+    return figures.soft >= AGREEMENT and figures.p_best >= MIXTURE
+
+
+def specified_helps(figures: Figures) -> bool:
+    """The slope at a word itself says what swapping the word says, in direction and in size."""
+    return figures.straight_through >= AGREEMENT and figures.fall >= FALL
+
+
+def _trials_line(figures: Figures) -> str:
+    return (
+        f"Word trials will help: the best word at one position raises the cycle's IoU from {figures.greedy:.2f} to "
+        f"{figures.best_word:.2f}, and {figures.better:.0%} of the captions have a better word."
+    )
+
+
+def _soft_line(figures: Figures, helps: bool) -> str:
+    if helps:
+        return (
+            f"Soft Gumbel words will help: their slope agrees with the swaps (cosine {figures.soft:.2f}), and the best "
+            f"word already has probability {figures.p_best:.2f}."
+        )
+    if not figures.soft >= AGREEMENT:
+        return (
+            f"Soft Gumbel words will not help: their slope hardly agrees with the swaps (cosine {figures.soft:.2f}, at "
+            f"least {AGREEMENT:.2f} is needed)."
+        )
+    return (
+        f"Soft Gumbel words will not help: the best word has probability {figures.p_best:.2f} (at least "
+        f"{MIXTURE:.2f} is needed), so a soft word is a mixture of too many words."
+    )
+
+
+def _specified_line(figures: Figures, helps: bool) -> str:
+    if helps:
+        return (
+            f"The specified estimator (straight-through) will help: the slope at a word promises {figures.fall:.0%} of "
+            f"what the better word brings, and agrees with the swaps (cosine {figures.straight_through:.2f})."
+        )
+    return (
+        f"The specified estimator (straight-through) will not help: the slope at a word promises {figures.fall:.0%} of "
+        f"what the better word brings (at least {FALL:.0%} is needed; cosine with the swaps "
+        f"{figures.straight_through:.2f})."
+    )
+
+
+def _rate_lines(figures: Figures, own: bool | None, higher: float | None) -> tuple[str, ...]:
+    if own is None or not figures.probes:
+        return ()
+    first = figures.probes[0]
+    become = (
+        f"better words would go from probability {first.at_the_end(0):.2f} to {first.at_the_end(figures.run_steps):.2f}"
+    )
+    run = f"in {figures.run_steps} steps at the config's learning rate {first.lr:g}"
+    if own:
+        return (f"The learning rate is high enough: trained on them directly, {become} {run}.",)
+    to = f" to about {higher:g}" if higher else ", or train longer"
+    return (f"Raise the learning rate{to}: even trained on them directly, {become} {run}.",)
