@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import Tensor, nn
 
+from sa2va_native.models.context import Context
 from sa2va_native.models.pictures import Pictures
 from sa2va_native.models.prompts import EmbeddedPrompts
 from sa2va_native.models.protocols import MaskPrediction
+from sa2va_native.models.word_pieces import WordPieces
 from sa2va_native.structures import Batch, DrawKey, Side
 
 
@@ -18,6 +20,11 @@ class StudentPrompts(Protocol):
 
     #: Ids [R] of ordinary words, which may replace words of a caption; on the CPU.
     word_ids: Tensor
+
+    @property
+    def word_pieces(self) -> WordPieces:
+        """Which tokens [V] begin a word, and which go on with one; on the CPU."""
+        ...
 
     def encode(self, text: str) -> list[int]:
         """Ids of one of the project's own texts, such as the stop word."""
@@ -35,6 +42,10 @@ class StudentPrompts(Protocol):
         self, table: nn.Module, prompts: Sequence[Tensor], visual: Sequence[Tensor], words: Sequence[Tensor] | None
     ) -> EmbeddedPrompts:
         """B prompts [L_i], left-padded and filled with visual tokens [n_i, D] and words [T_i, D]."""
+        ...
+
+    def seg_positions(self, ids: Tensor) -> Tensor:
+        """Position [B] of the one ``[SEG]`` in each row of ids [B, L]."""
         ...
 
     def decode(self, ids: list[int] | Tensor) -> str:
@@ -81,6 +92,10 @@ class Student(Protocol):
         """Greedy captions of regions [B, g, g]: B pairs of ids [T_i], words only, and "did it stop". No gradient."""
         ...
 
+    def caption_prompts(self, region: Tensor) -> list[Tensor]:
+        """B prompts [L_i] that ask for captions of regions [B, g, g]."""
+        ...
+
     def caption_logits(
         self, pictures: Pictures, region: Tensor, fed: Sequence[Tensor], targets: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:
@@ -102,12 +117,22 @@ class Student(Protocol):
         """Features [B, g * g, C] -> B tensors [n_i, D], with gradient; the tokens of a region follow those of all."""
         ...
 
-    def hidden_states(self, prompts: EmbeddedPrompts) -> Tensor:
-        """Last hidden states [B, L, D] of filled prompts, with gradient to what fills them."""
+    def hidden_states(self, prompts: EmbeddedPrompts, context: Context | None = None) -> Tensor:
+        """Last hidden states [B, L, D] of filled prompts, with gradient to what fills them.
+
+        They go on from what ``context`` has read, and extend it; then without gradient.
+        """
+        ...
+
+    def next_token_logits(self, hidden: Tensor, targets: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Logits [B, T, V] at the last T_i of hidden states [B, L, D], and labels [B, T] from targets [T_i]."""
         ...
 
     def mask_from(self, hidden: Tensor, ids: Tensor, pictures: Pictures) -> MaskPrediction:
-        """Masks from the hidden states [B, L, D] at the one ``[SEG]`` of each row of ids [B, L], with gradient."""
+        """Masks from the hidden states [N, L, D] at the one ``[SEG]`` of each row of ids [N, L], with gradient.
+
+        Each picture has the same number of rows, one after the other.
+        """
         ...
 
     def gradient_groups(self) -> dict[str, list[nn.Parameter]]:

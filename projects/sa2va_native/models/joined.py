@@ -19,6 +19,7 @@ from sa2va_native.checkpoints.importing import allocate, import_base, import_tra
 from sa2va_native.checkpoints.loading import LoadReport
 from sa2va_native.errors import ConfigError, did_you_mean
 from sa2va_native.models import prompts as P
+from sa2va_native.models.context import Context
 from sa2va_native.models.evaluating import evaluating
 from sa2va_native.models.feature_cache import FeatureCache, Features
 from sa2va_native.models.normalisation import normalise
@@ -225,9 +226,12 @@ class JoinedModel(BaseModel):
             return list(tokens)
         return [torch.cat([t, t[cells]]) for t, cells in zip(tokens, region.flatten(1), strict=True)]
 
-    def hidden_states(self, prompts: P.EmbeddedPrompts) -> Tensor:
-        """Last hidden states [B, L, D] of a left-padded batch."""
-        return self.mllm.hidden_states(prompts.inputs_embeds, prompts.attention_mask)
+    def hidden_states(self, prompts: P.EmbeddedPrompts, context: Context | None = None) -> Tensor:
+        """Last hidden states [B, L, D] of a left-padded batch, which goes on from ``context`` and extends it."""
+        if context is None:
+            return self.mllm.hidden_states(prompts.inputs_embeds, prompts.attention_mask)
+        mask = context.extend(prompts.attention_mask)
+        return self.mllm.hidden_states(prompts.inputs_embeds, mask, context.cache)
 
     def next_token_logits(self, hidden: Tensor, targets: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Logits at the positions that predict the last tokens of each prompt, and nowhere else.
@@ -249,7 +253,7 @@ class JoinedModel(BaseModel):
         return self.text_hidden_fcs(hidden[rows, self.prompts.seg_positions(ids)])
 
     def mask_from(self, hidden: Tensor, ids: Tensor, pictures: Pictures) -> MaskPrediction:
-        """Masks from the hidden states [B, L, D] at ``[SEG]``."""
+        """Masks [N, h, w] from the hidden states [N, L, D] at ``[SEG]``, one or several rows for each picture."""
         return self.grounding(pictures.maps, self.seg_prompts(hidden, ids))
 
     @torch.no_grad()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -21,6 +22,7 @@ from transformers import PreTrainedTokenizerBase
 
 from sa2va_native.errors import ConfigError, PromptError
 from sa2va_native.models.protocols import PictureTokens
+from sa2va_native.models.word_pieces import WordPieces, find_word_pieces
 
 SEG, REGION_START, REGION_END = "[SEG]", "<vp>", "</vp>"
 #: The five tokens that Sa2VA adds to the base model's vocabulary, in the order of their ids.
@@ -89,6 +91,11 @@ class Prompts:
                 "tokenizer.add_tokens([...], special_tokens=True) before building the model"
             )
         return token_id
+
+    @cached_property
+    def word_pieces(self) -> WordPieces:
+        """Which tokens begin and continue words; special tokens do neither. On the CPU, found at first use."""
+        return find_word_pieces(self.tokenizer, self.special_ids)
 
     def encode(self, text: str) -> list[int]:
         """Ids of ``text``; special tokens are spliced in by id, whatever the tokenizer would make of them."""

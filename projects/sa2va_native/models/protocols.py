@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from torch import Tensor, nn
-from transformers import PreTrainedModel, StoppingCriteriaList
+from transformers import Cache, PreTrainedModel, StoppingCriteriaList
 
 
 class PictureTokens(NamedTuple):
@@ -22,11 +22,11 @@ class PictureTokens(NamedTuple):
 
 
 class MaskPrediction(NamedTuple):
-    """What a mask model says about one language prompt per picture."""
+    """What a mask model says about N language prompts."""
 
-    mask_logits: Tensor  #: [B, h, w], the mask of best predicted IoU
-    all_mask_logits: Tensor  #: [B, M, h, w]
-    iou: Tensor  #: [B, M] predicted IoU in 0..1
+    mask_logits: Tensor  #: [N, h, w], the mask of best predicted IoU
+    all_mask_logits: Tensor  #: [N, M, h, w]
+    iou: Tensor  #: [N, M] predicted IoU in 0..1
 
 
 class LanguageSizes(NamedTuple):
@@ -110,8 +110,11 @@ class MultimodalLanguageModel(Protocol):
         """Visual tokens [B, g * g, D] of the features of :meth:`encode`; trained, so with gradient."""
         ...
 
-    def hidden_states(self, inputs_embeds: Tensor, attention_mask: Tensor) -> Tensor:
-        """Last hidden states [B, L, D] of left-padded embeddings [B, L, D] with a mask [B, L], 0 at pads."""
+    def hidden_states(self, inputs_embeds: Tensor, attention_mask: Tensor, cache: Cache | None = None) -> Tensor:
+        """Last hidden states [B, L, D] of left-padded embeddings [B, L, D] with a mask [B, L], 0 at pads.
+
+        With a ``cache`` they go on from the P tokens that it holds, and the mask is [B, P + L]; it is extended.
+        """
         ...
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -188,7 +191,10 @@ class Grounding(Protocol):
         ...
 
     def __call__(self, maps: tuple[Tensor, ...], prompts: Tensor) -> MaskPrediction:
-        """Masks for prompts [B, C] on the maps of :meth:`encode`."""
+        """Masks for prompts [N, C] on the B maps of :meth:`encode`; N is B, or the same number for each picture.
+
+        The prompts of a picture stand together. Its maps need not be copied for them.
+        """
         ...
 
     def track(self, frames: Sequence[Tensor], prompts: Mapping[int, Tensor]) -> Tensor:

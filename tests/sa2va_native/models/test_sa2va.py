@@ -203,6 +203,22 @@ def test_language_prompt_against_transformers_own_pass(model):
     assert torch.equal(prediction.mask_logits, ours[0][torch.arange(2), 0, best])
 
 
+def test_several_prompts_of_a_picture_are_drawn_without_copies_of_it(model):
+    """As one picture for each prompt. Red when a prompt meets another's picture, or the maps are copied to fit."""
+    grounding, decoder = model.grounding, model.grounding.sam2.mask_decoder
+    pixels = torch.randn(2, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    prompts = torch.randn(6, grounding.prompt_size, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        maps = grounding.encode(pixels)
+        with patch.object(decoder, "forward", wraps=decoder.forward) as forward:
+            together = grounding(maps, prompts)
+        apart = grounding(tuple(level.repeat_interleave(3, 0) for level in maps), prompts)
+    given = forward.call_args.kwargs
+    assert {len(given["image_embeddings"]), *map(len, given["high_resolution_features"])} == {2}
+    for ours, theirs in zip(together, apart, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=5e-5)
+
+
 def test_bfloat16_weights_compute_in_bfloat16():
     """Red when a float32 constant meets bfloat16 weights, as SAM 2's position matrix did."""
     model = tiny_sa2va().bfloat16()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 from transformers import (
+    Cache,
     InternVLConfig,
     InternVLForConditionalGeneration,
     InternVLVisionConfig,
@@ -144,11 +145,15 @@ class InternVL(InternVLForConditionalGeneration):
         """Visual tokens [B, g * g, D] of features [B, g * g, 4 C]."""
         return self.model.multi_modal_projector(vision)
 
-    def hidden_states(self, inputs_embeds: Tensor, attention_mask: Tensor) -> Tensor:
-        """Last hidden states [B, L, D] of a left-padded batch."""
-        positions = (attention_mask.cumsum(1) - 1).clamp(min=0)
+    def hidden_states(self, inputs_embeds: Tensor, attention_mask: Tensor, cache: Cache | None = None) -> Tensor:
+        """Last hidden states [B, L, D] of a left-padded batch, which goes on from what ``cache`` holds."""
+        positions = (attention_mask.cumsum(1) - 1).clamp(min=0)[:, -inputs_embeds.shape[1] :]
         return self.language_model(
-            inputs_embeds=inputs_embeds, attention_mask=attention_mask, position_ids=positions, use_cache=False
+            inputs_embeds=inputs_embeds,
+            attention_mask=attention_mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=cache is not None,
         ).last_hidden_state
 
     def logits(self, hidden: Tensor) -> Tensor:

@@ -81,13 +81,13 @@ class LanguageSam2(nn.Module):
         return tuple(self.sam2.vision_encoder(pixels).fpn_hidden_states)
 
     def forward(self, maps: tuple[Tensor, ...], prompts: Tensor) -> MaskPrediction:
-        """Masks for ``prompts`` [B, C] on the ``maps`` of :meth:`encode`.
+        """Masks for ``prompts`` [N, C] on the B ``maps`` of :meth:`encode`, N / B prompts for each picture.
 
         As in Sa2VA, the language embedding follows the padding-point tokens as one more sparse token, without a
         dense prompt, and the best of three masks is kept.
         """
         top = maps[2] + self.sam2.no_memory_embedding.view(1, -1, 1, 1)
-        return self._decode(maps, top, prompts[:, None])[0]
+        return self._decode(maps, top, prompts.unflatten(0, (len(top), -1))[:, :, None])[0]
 
     def _decode(self, maps: tuple[Tensor, ...], top: Tensor, prompts: Tensor) -> tuple[MaskPrediction, Tensor, Tensor]:
         """The mask decoder on ``top`` [B, C, G/16..], the third map with or without memory attention.
@@ -95,28 +95,28 @@ class LanguageSam2(nn.Module):
         Args:
             maps: those of :meth:`encode`.
             top: [B, C, G/16, G/16].
-            prompts: [B, n, C] sparse tokens behind the padding point; n may be 0.
+            prompts: [B, S, n, C] sparse tokens behind the padding point, S prompts for each picture; n may be 0.
 
         Returns:
-            masks, the tokens [B, C] that they came from, and object scores [B, 1].
+            N = B * S masks, the tokens [N, C] that they came from, and object scores [N, 1].
         """
-        decoder, batch = self.sam2.mask_decoder, len(prompts)
-        points = prompts.new_zeros(batch, 1, 1, 2)
-        labels = torch.full((batch, 1, 1), -1, dtype=torch.int32, device=prompts.device)
+        decoder, (batch, each) = self.sam2.mask_decoder, prompts.shape[:2]
+        points = prompts.new_zeros(batch, each, 1, 2)
+        labels = torch.full((batch, each, 1), -1, dtype=torch.int32, device=prompts.device)
         sparse, dense = self.sam2.prompt_encoder(points, labels, None, None)
         # The position matrix may be float32 while weights are bfloat16.
         positions = self.sam2.get_image_wide_positional_embeddings().to(top.dtype).repeat(batch, 1, 1, 1)
         masks, iou, tokens, scores = decoder(
             image_embeddings=top,
             image_positional_embeddings=positions,
-            sparse_prompt_embeddings=torch.cat([sparse.to(prompts.dtype), prompts[:, None]], dim=2),
+            sparse_prompt_embeddings=torch.cat([sparse.to(prompts.dtype), prompts], dim=2),
             dense_prompt_embeddings=dense,
             multimask_output=True,
             high_resolution_features=[decoder.conv_s0(maps[0]), decoder.conv_s1(maps[1])],
         )
-        masks, iou, tokens = masks[:, 0], iou[:, 0], tokens[:, 0]
-        best = torch.arange(batch, device=masks.device), iou.argmax(1)
-        return MaskPrediction(masks[best], masks, iou), tokens[best], scores[:, 0]
+        masks, iou, tokens, scores = (one.flatten(0, 1) for one in (masks, iou, tokens, scores))
+        best = torch.arange(len(masks), device=masks.device), iou.argmax(1)
+        return MaskPrediction(masks[best], masks, iou), tokens[best], scores
 
     @torch.no_grad()
     def track(self, frames: Sequence[Tensor], prompts: Mapping[int, Tensor]) -> Tensor:
@@ -162,7 +162,7 @@ class LanguageSam2(nn.Module):
             current_vision_positional_embeddings=output.fpn_position_encoding[2].flatten(2).permute(2, 0, 1),
             num_total_frames=len(frames),
         )
-        prompts = features.new_zeros(1, 0, self.prompt_size) if prompt is None else prompt[None, None]
+        prompts = features.new_zeros(1, 1, 0, self.prompt_size) if prompt is None else prompt[None, None, None]
         prediction, token, score = self._decode(maps, top.to(features.dtype), prompts)
         is_there = (score > 0).to(token.dtype)
         pointer = is_there * self.sam2.object_pointer_proj(token) + (1 - is_there) * self.sam2.no_object_pointer
