@@ -24,6 +24,12 @@ class Words(NamedTuple):
     weights: Tensor  #: [N, T, K] float32 or wider, rows sum to 1; exactly one-hot when straight-through
     ids: Tensor  #: [N, T] the hard choice
     log_probs: Tensor  #: [N, T] of ``ids`` under the student's own distribution: temperature 1, full vocabulary
+    lengths: Tensor | None = None  #: [N] number of words that count; None: those of the captions
+
+    def detach(self) -> Words:
+        """The same outside any graph."""
+        ids, log_probs = self.ids.detach(), self.log_probs.detach()
+        return Words(self.candidates.detach(), self.weights.detach(), ids, log_probs, self.lengths)
 
 
 def log_probabilities(logits: Tensor, candidates: Tensor) -> Tensor:

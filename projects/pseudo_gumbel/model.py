@@ -29,9 +29,11 @@ from pseudo_gumbel.estimators.estimator import Estimator
 from pseudo_gumbel.readers.reader import Reader, Reading
 from pseudo_gumbel.registry import COSTS, ESTIMATORS, READERS, REGULARIZERS
 from pseudo_gumbel.regularizers import Regularizer
-from pseudo_gumbel.step import Captions, CycleStep
+from pseudo_gumbel.step import Captions, CycleStep, Speller
 from pseudo_gumbel.student import Student
 from pseudo_gumbel.teacher import EMATeacher
+from pseudo_gumbel.trial import WholeWords
+from pseudo_gumbel.whole_words import whole_words
 from sa2va_native.errors import ConfigError
 from sa2va_native.models.evaluating import evaluating
 from sa2va_native.models.pictures import Pictures
@@ -148,8 +150,9 @@ class PseudoGumbel(BaseModel):
         rates_stop = self.estimator.rates_stop or any(one.rates_stop for one in self.regularizers)
         stop_ids = torch.tensor(self.student.prompts.encode(END) if rates_stop else [], dtype=torch.long)
         return CycleStep(
-            batch, self.seed, self.estimator.readings, pictures1, pictures2, stop_ids, ask_teacher=self.teacher_logits
-        )
+            batch, self.seed, self.estimator.readings, pictures1, pictures2, stop_ids, self.teacher_logits,
+            Speller(lambda: self.student.prompts.word_pieces, self.teacher_words),
+        )  # fmt: skip
 
     @torch.no_grad()
     def teacher_captions(self, pictures: Pictures, region: Tensor) -> Captions:
@@ -171,6 +174,12 @@ class PseudoGumbel(BaseModel):
         """The teacher's logits at the same positions, on its own caption; for estimators that use them."""
         with self.teacher.applied_to(self) if self.teacher else nullcontext(), evaluating(self):
             return self._caption_logits(step, step.captions.ids)
+
+    @torch.no_grad()
+    def teacher_words(self, step: CycleStep, positions: Tensor, first: Tensor, passes: int) -> WholeWords:
+        """Words that begin with other tokens, as the teacher goes on with them; for estimators that try them."""
+        with self.teacher.applied_to(self) if self.teacher else nullcontext(), evaluating(self):
+            return whole_words(self.student, step, positions, first, passes)
 
     def _caption_logits(self, step: CycleStep, fed: Sequence[Tensor]) -> Tensor:
         fed, targets = (step.captions.with_stop(rows, step.stop_ids) for rows in (fed, step.captions.ids))

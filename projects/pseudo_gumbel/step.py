@@ -13,7 +13,9 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from pseudo_gumbel.gumbel import Words
+from pseudo_gumbel.trial import Trial, WholeWords
 from sa2va_native.models.pictures import Pictures
+from sa2va_native.models.word_pieces import WordPieces
 from sa2va_native.randomness.generators import generators
 from sa2va_native.structures import Batch, Side
 
@@ -39,6 +41,14 @@ class Captions(NamedTuple):
         return [torch.cat([ids, stop_ids]) if stop else ids for ids, stop in zip(rows, self.stopped, strict=True)]
 
 
+class Speller(NamedTuple):
+    """How the tokens of a vocabulary make words, and how the teacher goes on with one."""
+
+    pieces: Callable[[], WordPieces]
+    #: Whole words from positions [B, P] and first tokens [B, P, K] in at most so many forward passes.
+    finish: Callable[[CycleStep, Tensor, Tensor, int], WholeWords]
+
+
 @dataclass(repr=False, eq=False)
 class CycleStep:
     """The values of one cycle step. The model fills it step by step; reading a field before it is set fails.
@@ -54,10 +64,12 @@ class CycleStep:
     pictures2: Pictures  #: picture 2, encoded once; the same value where it is the same picture
     stop_ids: Tensor  #: [E] tokens of the stop word if the estimator or a regularizer rates it, otherwise none
     ask_teacher: Callable[[CycleStep], Tensor]  #: see :attr:`teacher_logits`
+    speller: Speller | None = None  #: how words are spelled; None: each token is a word
 
     captions: Captions = field(init=False)  #: step 1
     corrupted: list[Tensor] = field(init=False)  #: step 2: B id tensors [T_i]
     logits: Tensor = field(init=False)  #: step 3: [B, T, V], with the stop word [B, T + E, V]; arbitrary past the end
+    trial: Trial | None = field(init=False, default=None)  #: step 4: which words were tried where, if any were
     words: Words = field(init=False)  #: step 4: N rows
     text_embeds: Tensor = field(init=False)  #: step 5: [N, T, D] in the reader's input embedding space
     mask_logits: Tensor = field(init=False)  #: step 5: [N, h, w] of picture 2
@@ -83,6 +95,11 @@ class CycleStep:
     def cost(self) -> Tensor:
         """[N] total cost of each reading."""
         return torch.stack(list(self.costs.values())).sum(0)
+
+    @property
+    def lengths(self) -> Tensor:
+        """[N] number of words that are read in each row."""
+        return self.per_reading(self.captions.lengths) if self.words.lengths is None else self.words.lengths
 
     @property
     def spoken(self) -> Tensor:
@@ -139,5 +156,5 @@ class CycleStep:
                 setattr(step, name, value.detach())
             elif isinstance(value, dict):
                 setattr(step, name, {key: one.detach() for key, one in value.items()})
-        step.words = Words(*(one.detach() for one in self.words))
+        step.words = self.words.detach()._replace(lengths=self.lengths)
         return step

@@ -35,7 +35,7 @@ class Said(NamedTuple):
 def said(step: CycleStep, decode: Callable[[Tensor], str]) -> Said:
     """Decodes the captions of a step."""
     captions, words = step.captions, step.words.ids[:: step.readings].cpu()
-    spoken = [ids[:length] for ids, length in zip(words, captions.lengths.tolist(), strict=True)]
+    spoken = [ids[:length] for ids, length in zip(words, step.lengths[:: step.readings].tolist(), strict=True)]
     positions = step.worded.cpu()
     teacher = torch.cat([ids.cpu() for ids in captions.ids])
     agrees = step.logits.argmax(-1).cpu()[positions] == teacher

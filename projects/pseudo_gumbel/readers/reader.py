@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any, NamedTuple, Protocol
 
@@ -14,7 +14,9 @@ from pseudo_gumbel.gumbel import Words
 from pseudo_gumbel.shadow import Shadow
 from pseudo_gumbel.step import CycleStep
 from sa2va_native.errors import ConfigError
+from sa2va_native.models.context import Context
 from sa2va_native.models.evaluating import evaluating
+from sa2va_native.models.prompts import TEXT_SLOT
 
 
 class Reading(NamedTuple):
@@ -44,13 +46,19 @@ class Reader(Protocol):
 def read(student: Any, step: CycleStep, words: Words) -> Reading:
     """Reads with whatever weights ``student`` has at the moment."""
     text_embeds = embed_words(student, words)
-    return Reading(text_embeds, masks_from_text(student, step, text_embeds))
+    return Reading(text_embeds, masks_from_text(student, step, text_embeds, _lengths(step, words)))
+
+
+def read_sharing_heads(student: Any, step: CycleStep, words: Words) -> Reading:
+    """The same without gradient, where the readings of a sample share what stands before the words."""
+    text_embeds = embed_words(student, words)
+    return Reading(text_embeds, masks_from_shared_heads(student, step, text_embeds, _lengths(step, words)))
 
 
 def read_without_gradient(model: Any, step: CycleStep, words: Words, shadow: Shadow | None = None) -> Reading:
     """Reads with the weights of ``shadow``, or the student's own. Works under every ZeRO stage."""
     with torch.no_grad(), shadow.applied_to(model) if shadow else nullcontext(), evaluating(model):
-        return read(model.student, step, words)
+        return (read if step.readings == 1 else read_sharing_heads)(model.student, step, words)
 
 
 def read_with_constants(model: Any, step: CycleStep, words: Words, shadow: Shadow | None = None) -> Reading:
@@ -78,19 +86,73 @@ def embed_words(student: Any, words: Words) -> Tensor:
     return torch.einsum("btk,btkd->btd", words.weights.to(rows.dtype), rows)
 
 
-def masks_from_text(student: Any, step: CycleStep, text_embeds: Tensor) -> Tensor:
-    """Mask logits [N, h, w] of picture 2; the words take the place of an expression."""
-    prompts, lengths = student.prompts, step.captions.lengths.tolist()
-    prompted = []
-    for length, key in zip(lengths, step.batch.keys, strict=True):
+def masks_from_text(student: Any, step: CycleStep, text_embeds: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
+    """Mask logits [N, h, w] of picture 2; the words take the place of an expression.
+
+    Args:
+        student: with the weights that read.
+        step: pictures, captions and keys.
+        text_embeds: [N, T, D].
+        lengths: N numbers of words that count; None: those of the captions.
+    """
+    prompts, lengths = student.prompts, _lengths(step) if lengths is None else lengths
+    tokens, dialogues = student.visual_tokens(step.pictures2.vision), _dialogues(student, step)
+    samples = [row // step.readings for row in range(len(lengths))]
+    rows = [
+        torch.cat([dialogues[i].head, _slots(length), dialogues[i].tail])
+        for i, length in zip(samples, lengths, strict=True)
+    ]
+    words = [embeds[:length] for embeds, length in zip(text_embeds, lengths, strict=True)]
+    embedded = prompts.embed(student.embedding, rows, [tokens[i] for i in samples], words)
+    return student.mask_from(student.hidden_states(embedded), embedded.ids, step.pictures2).mask_logits
+
+
+def masks_from_shared_heads(student: Any, step: CycleStep, text_embeds: Tensor, lengths: Sequence[int]) -> Tensor:
+    """As :func:`masks_from_text`, without gradient, in two forward passes.
+
+    The first reads the picture and the question up to the words, once for each sample; the second the words and what
+    follows, up to ``[SEG]``, for each reading.
+    """
+    prompts, dialogues = student.prompts, _dialogues(student, step)
+    tokens, context = student.visual_tokens(step.pictures2.vision), Context()
+    heads = prompts.embed(student.embedding, [dialogue.head for dialogue in dialogues], tokens)
+    student.hidden_states(heads, context)
+    context.repeat(step.readings)
+
+    tails = [dialogue.tail[: int(prompts.seg_positions(dialogue.tail[None])) + 1] for dialogue in dialogues]
+    rows = [torch.cat([_slots(length), tails[row // step.readings]]) for row, length in enumerate(lengths)]
+    words = [embeds[:length] for embeds, length in zip(text_embeds, lengths, strict=True)]
+    embedded = prompts.embed(student.embedding, rows, [tokens[0][:0]] * len(rows), words)
+    return student.mask_from(student.hidden_states(embedded, context), embedded.ids, step.pictures2).mask_logits
+
+
+class _Dialogue(NamedTuple):
+    """A question for a mask and its answer, around the words."""
+
+    head: Tensor  #: ids, up to the words
+    tail: Tensor  #: ids, from the end of the words, ``[SEG]`` among them
+
+
+def _dialogues(student: Any, step: CycleStep) -> list[_Dialogue]:
+    """B of them."""
+    dialogues = []
+    for key in step.batch.keys:
         question, answer = student.choose_wording(key)
-        prompted.append(torch.cat([prompts.ask_segment(length, question), prompts.answer_segment(answer)]))
-    samples = [sample for sample in range(len(lengths)) for _ in range(step.readings)]
-    words = [embeds[: lengths[sample]] for embeds, sample in zip(text_embeds, samples, strict=True)]
-    tokens = student.visual_tokens(step.pictures2.vision)
-    embedded = prompts.embed(student.embedding, [prompted[i] for i in samples], [tokens[i] for i in samples], words)
-    pictures = step.pictures2 if step.readings == 1 else step.pictures2.of(samples)
-    return student.mask_from(student.hidden_states(embedded), embedded.ids, pictures).mask_logits
+        asked = student.prompts.ask_segment(1, question)
+        place = int((asked == TEXT_SLOT).int().argmax())
+        tail = torch.cat([asked[place + 1 :], student.prompts.answer_segment(answer)])
+        dialogues.append(_Dialogue(asked[:place], tail))
+    return dialogues
+
+
+def _slots(length: int) -> Tensor:
+    return torch.full((length,), TEXT_SLOT)
+
+
+def _lengths(step: CycleStep, words: Words | None = None) -> list[int]:
+    """N numbers of words that count."""
+    given = None if words is None else words.lengths
+    return (step.per_reading(step.captions.lengths) if given is None else given).tolist()
 
 
 class _Call(nn.Module):

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from pseudo_gumbel.estimators import WordTrials
-from pseudo_gumbel.estimators.word_trials import Trial, draw_positions, posterior
 from pseudo_gumbel.gumbel import Words
 from pseudo_gumbel.step import Captions
 from pseudo_gumbel.teacher import EMATeacher
+from pseudo_gumbel.trial import Trial, WholeWords, draw_positions, posterior
 from sa2va_native.errors import ConfigError
 from sa2va_native.models.prompts import END
 from tests.tiny import cycle_step, tiny_batch, tiny_pseudo_gumbel
@@ -28,6 +28,12 @@ def trial_step(costs: torch.Tensor, captions: Captions = CAPTIONS) -> Any:
     return step
 
 
+def trial_at(positions: list[list[int]], words: list[list[list[int]]], counts: Any = True) -> Trial:
+    at = torch.tensor(positions)
+    tried = torch.ones_like(at, dtype=torch.bool) & torch.tensor(counts)
+    return Trial(at, tried, at + 1, WholeWords.of_one_token(torch.tensor(words)))
+
+
 def test_the_posterior_by_hand() -> None:
     """p exp(-c / beta), normalised, without what is below min_p of the best."""
     p, c = [0.5, 0.3, 0.004], [0.7, 0.6, 0.0]
@@ -40,9 +46,9 @@ def test_the_target_of_a_batch_by_hand() -> None:
     """Red when a cost is credited to another sample's or word's reading, or a position but the tried one changes."""
     costs = torch.tensor([0.1, 0.2, 0.3, 0.9, 0.5, 0.7])
     step, estimator = trial_step(costs), WordTrials(3, beta=0.2, min_p=0.0)
-    trial = Trial(torch.tensor([2, 0]), torch.tensor([[5, 0, 3], [1, 2, 4]]))
+    trial = trial_at([[2], [0]], [[[5, 0, 3]], [[1, 2, 4]]])
     target, p = estimator.target(step, trial), step.teacher_logits.softmax(-1)
-    for sample, (position, words) in enumerate(zip(*trial, strict=True)):
+    for sample, ((position,), (words,)) in enumerate(zip(trial.positions, trial.candidates, strict=True)):
         raw = torch.zeros(V)
         for reading, word in enumerate(words):
             raw[word] = p[sample, position, word] * exp(-float(costs[3 * sample + reading]) / 0.2)
@@ -51,14 +57,47 @@ def test_the_target_of_a_batch_by_hand() -> None:
         assert torch.allclose(target[sample, others], p[sample, others])
 
 
+def test_two_positions_by_hand() -> None:
+    """A posterior at each, their mean counts as much as all others; a repeated position weighs nothing.
+
+    Red when costs of one position are credited to the other, or a caption that is too short counts twice.
+    """
+    step, estimator = trial_step(torch.rand(12)), WordTrials(3, beta=0.2, min_p=0.0, positions=2)
+    step.trial = trial = trial_at([[2, 0], [0, 0]], [[[5, 0, 3], [1, 2, 4]]] * 2, [[True, True], [True, False]])
+    p, q, costs = step.teacher_logits.softmax(-1), step.logits.softmax(-1), step.cost.view(2, 2, 3)
+    kl = {}
+    for i, t in ((0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)):
+        target = p[i, t]
+        for place in range(2):
+            if trial.counts[i, place] and trial.positions[i, place] == t:
+                target = torch.zeros(V)
+                for k, word in enumerate(trial.candidates[i, place]):
+                    target[word] = p[i, t, word] * exp(-float(costs[i, place, k]) / 0.2)
+                target = target / target.sum()
+        kl[i, t] = torch.where(target > 0, target * (target / q[i, t]).log(), 0.0).sum()
+    losses = estimator.losses(step)
+    torch.testing.assert_close(losses["loss_trial"], ((kl[0, 0] + kl[0, 2]) / 2 + kl[1, 0]) / 2)
+    torch.testing.assert_close(losses["loss_prior"], (kl[0, 1] + (kl[1, 1] + kl[1, 2]) / 2) / 2)
+
+
+def test_a_word_that_is_not_whole_gets_nothing() -> None:
+    """Red when what was cut off is learnt, or makes the others' weights NaN."""
+    step, estimator = trial_step(torch.rand(6)), WordTrials(3, beta=0.2, min_p=0.0)
+    trial = trial_at([[2], [0]], [[[5, 0, 3]], [[1, 2, 4]]])
+    trial.words.complete[0, 0, 1] = False
+    target = estimator.target(step, trial)
+    assert target[0, 2, 0] == 0
+    torch.testing.assert_close(target.sum(-1), torch.ones(2, 3))
+
+
 def test_the_loss_by_hand() -> None:
     """KL at the tried position, plus the mean KL of the others: stop tokens count, padding does not."""
     step, estimator = trial_step(torch.rand(6)), WordTrials(3)
     trial = estimator.trial(step)
     target, q = estimator.target(step, trial), step.logits.softmax(-1)
     kl = torch.where(target > 0, target * (target / q).log(), 0.0).sum(-1)
-    tried = [kl[i, trial.positions[i]] for i in range(2)]
-    rest = [sum(kl[i, t] for t in range(3) if t != trial.positions[i]) / 2 for i in range(2)]
+    tried = [kl[i, trial.positions[i, 0]] for i in range(2)]
+    rest = [sum(kl[i, t] for t in range(3) if t != trial.positions[i, 0]) / 2 for i in range(2)]
     losses = estimator.losses(step)
     torch.testing.assert_close(losses["loss_trial"], sum(tried) / 2)
     torch.testing.assert_close(losses["loss_prior"], sum(rest) / 2)
@@ -76,7 +115,8 @@ def test_stop_tokens_learn_where_the_caption_stopped() -> None:
 def test_words_are_the_caption_with_each_candidate_in_turn() -> None:
     """Red when a trial changes another position, or readings of two samples are mixed."""
     step, estimator = trial_step(torch.rand(6)), WordTrials(3)
-    positions, candidates = estimator.trial(step)
+    trial = estimator.trial(step)
+    positions, candidates = trial.positions[:, 0], trial.candidates[:, 0]
     words = estimator.words(step)
     assert isinstance(words, Words)
     assert positions[1] == 0, "the second caption has one word"
@@ -99,7 +139,7 @@ def test_positions_are_drawn_by_entropy_among_the_words() -> None:
     log_p[0, 2] = torch.tensor([0.5, 0.5] + [0.0] * 6).log().clamp(min=-1e4)  # log 2 nats
     allowed = torch.tensor([[True, True, True, False]])
     generators = [torch.Generator().manual_seed(i) for i in range(2000)]
-    drawn = torch.cat([draw_positions(log_p, allowed, [generator]) for generator in generators])
+    drawn = torch.cat([draw_positions(log_p, allowed, [generator])[0][:, 0] for generator in generators])
     share = torch.bincount(drawn, minlength=4) / 2000
     torch.testing.assert_close(share, torch.tensor([3 / 4, 0.0, 1 / 4, 0.0]), atol=0.03, rtol=0)
 
@@ -185,6 +225,8 @@ def test_a_batch_that_says_nothing_runs_the_same_forwards(model: Any, stopped: b
         (dict(candidates=1), "candidates=1"),
         (dict(beta=0), "beta=0"),
         (dict(min_p=2), "min_p=2"),
+        (dict(positions=0), "positions=0"),
+        (dict(max_word_tokens=0), "max_word_tokens=0"),
         (dict(candidates=10_000), "vocabulary"),
     ],
 )

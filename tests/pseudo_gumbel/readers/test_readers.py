@@ -13,10 +13,10 @@ from pseudo_gumbel.hooks.frozen_reader_hook import FrozenCopy
 from pseudo_gumbel.readers import FrozenReader, RefreshedReader, StudentReader, TeacherReader
 from pseudo_gumbel.readers.copy_reader import CopyReader
 from pseudo_gumbel.readers.reader import Reader
-from pseudo_gumbel.step import CycleStep
+from pseudo_gumbel.step import Captions, CycleStep
 from pseudo_gumbel.teacher import EMATeacher
 from sa2va_native.errors import ConfigError
-from tests.tiny import tiny_batch, tiny_pseudo_gumbel
+from tests.tiny import part_of, tiny_batch, tiny_pseudo_gumbel
 
 CAPTIONER = {"lora", "projector", "embeddings"}
 
@@ -145,6 +145,56 @@ def test_several_readings_of_a_sample_stand_together(model: Any) -> None:
     for reading in range(2):
         alone = StudentReader()(model, step, _hard(ids[reading::2]), gradient=False)
         torch.testing.assert_close(together.mask_logits[reading::2], alone.mask_logits, rtol=1e-4, atol=1e-4)
+
+
+def several(model: Any) -> tuple[CycleStep, Words]:
+    """Three readings of three samples, of soft words; lengths differ and may be 0, as are those of the questions."""
+    batch = tiny_batch("cycle", 3, two_frames=True)
+    step = model.begin(batch)
+    assert len({model.student.choose_wording(key) for key in batch.keys}) > 1
+    step.captions = model.teacher_captions(step.pictures1, step.side1.region)
+    step.readings = 3
+    draw = torch.Generator().manual_seed(0)
+    candidates = torch.randint(100, (9, 6, 4), generator=draw)
+    weights = torch.rand(9, 6, 4, generator=draw)
+    lengths = torch.tensor([4, 0, 6, 1, 2, 3, 0, 0, 0])
+    nothing = torch.zeros(9, 6)
+    return step, Words(candidates, weights / weights.sum(-1, keepdim=True), nothing.long(), nothing, lengths)
+
+
+@pytest.mark.parametrize("index", [0, 1, 2])
+def test_readings_that_share_their_beginning_equal_readings_of_their_own(model: Any, index: int) -> None:
+    """Each row alone, without a cache. Red when pads, positions, lengths or another sample's picture get in."""
+    step, words = several(model)
+    reader = readers(model)[index]
+    change(model)
+    shared = reader(model, step, words, gradient=False).mask_logits
+    plain = reader(model, step, words, gradient=True).mask_logits
+    torch.testing.assert_close(shared, plain, rtol=1e-5, atol=5e-5)
+    lengths = words.lengths.tolist()
+    for row, length in enumerate(lengths):
+        sample = row // 3
+        one = model.begin(part_of(step.batch, slice(sample, sample + 1)))
+        one.captions = Captions([torch.zeros(length, dtype=torch.long)], [True])
+        alone = Words(*(value[row : row + 1, :length] for value in words[:4]))
+        mask = reader(model, one, alone, gradient=False).mask_logits
+        torch.testing.assert_close(shared[row : row + 1], mask, rtol=1e-5, atol=5e-5)
+
+
+def test_a_shared_beginning_is_read_once(model: Any) -> None:
+    """Tokens that a layer sees: pictures once a sample, nothing behind [SEG]. Red when they are read for each word."""
+    step, words = several(model)
+    read: list[int] = []
+    layer = model.student.language_model.layers[0]
+    handle = layer.register_forward_hook(lambda _, __, output: read.append(output.shape[:-1].numel()))
+    for gradient in (True, False):
+        readers(model)[0](model, step, words, gradient=gradient)
+    handle.remove()
+    plain, once, rest = read
+    question = len(model.student.prompts.ask_segment(0))
+    assert once < 3 * question
+    assert rest < 9 * (6 + 20)
+    assert once + rest < 0.6 * plain
 
 
 def test_readings_of_a_sample_cost_the_same_for_the_same_mask(model: Any) -> None:
