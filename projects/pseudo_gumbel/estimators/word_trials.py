@@ -73,7 +73,7 @@ class WordTrials(Trials):
     @torch.no_grad()
     def tried(self, step: CycleStep, sample: int) -> list[TriedWords]:
         trial = self.trial(step)
-        prior, learnt = self.prior(step, trial).exp(), at(self.target(step, trial).log(), trial).exp()
+        prior, learnt = self.prior(step, trial).exp(), at(self.target(step, trial), trial)
         places = []
         for p in range(self.positions):
             if not trial.counts[sample, p] or not len(step.captions.ids[sample]):
