@@ -92,6 +92,11 @@ class CycleStep:
         return self.per_reading(self.side2.mask)
 
     @property
+    def others(self) -> Tensor | None:
+        """[B, M, h, w] bool: the other objects of picture 2, if the data were asked for them; empty past the last."""
+        return self.batch.others
+
+    @property
     def cost(self) -> Tensor:
         """[N] total cost of each reading."""
         return torch.stack(list(self.costs.values())).sum(0)

@@ -74,3 +74,5 @@ class Batch(NamedTuple):
     attributes: list[dict[str, Any]]  #: B
     sources: list[str]  #: B names of the mixture's sources
     gt_masks: list[np.ndarray]  #: B bool masks (H, W) of the mask side at original size; empty in training
+    #: [B, M, h, w] bool masks of the mask side's other objects, all False past the last one; None unless asked for.
+    others: torch.Tensor | None = None

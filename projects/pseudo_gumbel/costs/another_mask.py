@@ -34,5 +34,8 @@ class AnotherMask(CostOfCost):
             )
         other = copy.copy(step)
         side = step.side2
-        other.batch = step.batch._replace(mask_side=side._replace(mask=side.mask.roll(-1, 0)))
+        other.batch = step.batch._replace(
+            mask_side=side._replace(mask=side.mask.roll(-1, 0)),
+            others=None if step.others is None else step.others.roll(-1, 0),
+        )
         return self.cost(other)

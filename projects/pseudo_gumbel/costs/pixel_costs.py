@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from pseudo_gumbel.costs.cost import Cost
+from pseudo_gumbel.costs.iou import soft_iou
 from pseudo_gumbel.registry import COSTS
 from pseudo_gumbel.step import CycleStep
 from sa2va_native.models.losses import point_bce, point_dice, sample_mask_losses
@@ -61,16 +62,6 @@ class AllPixelCost(Cost):
         }
 
 
-def soft_iou(probabilities: Tensor, masks: Tensor) -> Tensor:
-    """Soft intersection over union over the last axis, 0..1: sum(p m) / sum(p + m - p m); 1 if both are empty.
-
-    Source: Rahman & Wang, ISVC 2016. Masks in {0, 1}; both broadcast.
-    """
-    overlap = (probabilities * masks).sum(-1)
-    union = probabilities.sum(-1) + masks.sum(-1) - overlap
-    return (overlap / union.clamp_min(1e-6)).where(union > 0, 1.0)
-
-
 @COSTS.register_module()
 class SoftIouCost(Cost):
     """1 - soft IoU over all pixels, 0..1: an empty mask costs as much as the mask of any other object.
@@ -83,5 +74,5 @@ class SoftIouCost(Cost):
         self.weight = weight
 
     def __call__(self, step: CycleStep) -> dict[str, Tensor]:
-        iou = soft_iou(step.mask_logits.float().sigmoid().flatten(1), step.masks.float().flatten(1))
+        iou = soft_iou(step.mask_logits.float().sigmoid(), step.masks.float())
         return {"loss_iou": self.weight * (1 - iou)}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mmengine.registry import FUNCTIONS
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import default_collate
 
 from sa2va_native.datasets.mixture import Item
@@ -42,6 +44,7 @@ def collate_batch(items: Sequence[Item]) -> dict[str, Batch]:
         attributes=[item.attributes for item in items],
         sources=[item.source for item in items],
         gt_masks=[item.gt_mask for item in items if item.gt_mask is not None],
+        others=_padded([item.others for item in items if item.others is not None]),
     )
     return {"batch": batch}
 
@@ -49,3 +52,8 @@ def collate_batch(items: Sequence[Item]) -> dict[str, Batch]:
 def _stack(sides: Sequence[Side]) -> Side:
     # torch's own function: it stacks into memory that a worker shares with the main process
     return Side(*(default_collate(list(tensors)) for tensors in zip(*sides, strict=True)))
+
+
+def _padded(masks: Sequence[Tensor]) -> Tensor | None:
+    """[M_i, h, w] each -> [B, M, h, w]; None without any."""
+    return pad_sequence(list(masks), batch_first=True) if masks else None

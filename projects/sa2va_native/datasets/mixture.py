@@ -58,6 +58,7 @@ class Item(NamedTuple):
     sample_id: str
     attributes: dict[str, Any]
     gt_mask: np.ndarray | None  #: bool mask of the mask side at original size; None while training
+    others: torch.Tensor | None = None  #: [M, h, w] bool, other objects of the mask side; None unless asked for
 
 
 @DATASETS.register_module()
@@ -89,10 +90,12 @@ class MixtureDataset:
         flip_share: share of the samples, 0..1, that are mirrored, with left and right swapped in their text; samples
             whose text would become false are left as they are (see ``flip``). For training.
         min_region_cells: smallest number of cells of a described region; Sa2VA was trained with 4.
+        with_others: give ``cycle`` samples the masks of the picture's other objects, for costs that look at them. The
+            adapter needs a method ``others(index, sample)``: bool masks (H, W) of the mask side.
 
     Raises:
-        ConfigError: an unknown kind or key, a share outside 0..1, flips in an evaluation, or ``min_region_cells`` below
-            1.
+        ConfigError: an unknown kind or key, a share outside 0..1, flips in an evaluation, ``min_region_cells`` below
+            1, or ``with_others`` and a ``cycle`` source that does not know them.
     """
 
     def __init__(
@@ -105,6 +108,7 @@ class MixtureDataset:
         seed: int = 0,
         flip_share: float = 0.0,
         min_region_cells: int = 1,
+        with_others: bool = False,
     ) -> None:
         if not sources:
             raise ConfigError("a mixture needs at least one source, got none")
@@ -118,11 +122,12 @@ class MixtureDataset:
             raise ConfigError(f"min_region_cells must be at least 1, got {min_region_cells}")
         self.seed, self.flip_share, self.min_region_cells = seed, flip_share, min_region_cells
         self.transform = TRANSFORMS.build(transform) if isinstance(transform, dict) else transform
-        self.max_bad_samples, self.keep_gt_masks = max_bad_samples, keep_gt_masks
+        self.max_bad_samples, self.keep_gt_masks, self.with_others = max_bad_samples, keep_gt_masks, with_others
         self.report_file = Path(report_file) if report_file else None
         self.sources: list[Source] = []
         for config in sources:
             self.sources.append(_source(dict(config), start=len(self), seed=seed))
+            self._require_others(self.sources[-1])
         self._unusable = UnusableItems((_BAD, _FEW_CELLS, _NO_PIXEL))
         self._rank = get_rank()  # a spawned worker is not in the process group
 
@@ -176,6 +181,7 @@ class MixtureDataset:
             return None
         try:
             sample = source.dataset[int(source.items[position])]
+            others = self._others(source, int(source.items[position]), sample)
             if source.kind != "cycle" and not sample.text:
                 raise BadSample(sample.sample_id, "text", f"no text, which a '{source.kind}' source needs")
         except BadSample as error:
@@ -185,8 +191,8 @@ class MixtureDataset:
         if not self.keep_gt_masks and (why := self._too_small(source.kind, sides)):
             self._report(index, why, sample.sample_id, {"record": sample.sample_id, "reason": why})
             return None
-        if self._is_flipped(key):
-            sides, text = flip(sides, text) or (sides, text)
+        if self._is_flipped(key) and (flipped := flip(sides, text)):
+            (sides, text), others = flipped, None if others is None else others.flip(-1)
         gt_mask = sample.mask if sample.mask2 is None else sample.mask2
         return Item(
             kind=source.kind,
@@ -197,7 +203,22 @@ class MixtureDataset:
             sample_id=sample.sample_id,
             attributes=sample.attributes,
             gt_mask=gt_mask if self.keep_gt_masks else None,
+            others=others,
         )
+
+    def _shows_others(self, source: Source) -> bool:
+        return self.with_others and source.kind == "cycle"
+
+    def _require_others(self, source: Source) -> None:
+        if self._shows_others(source) and not hasattr(source.dataset, "others"):
+            raise ConfigError(
+                f"with_others=True, but the source {source.name or type(source.dataset).__name__} does not know the "
+                "other objects of a picture: leave it out, or give its masks as COCO instances (CocoInstances)"
+            )
+
+    def _others(self, source: Source, index: int, sample: Sample) -> torch.Tensor | None:
+        adapter: Any = source.dataset
+        return self.transform.masks(adapter.others(index, sample)) if self._shows_others(source) else None
 
     def _too_small(self, kind: Kind, sides: Sides) -> str | None:
         """Why an object cannot be trained on; None if it can."""

@@ -5,6 +5,7 @@ Pictures are squashed to the towers' squares, never letterboxed; masks are squas
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -63,6 +64,12 @@ class SampleTransform:
         if sample.image2 is None or sample.mask2 is None:
             return Sides(caption_side, None)
         return Sides(caption_side, self._side(sample.image2, sample.mask2))
+
+    def masks(self, masks: Sequence[np.ndarray]) -> torch.Tensor:
+        """bool (H, W) each -> bool [M, h, w] of the size of the loss; one that has no pixel left is dropped."""
+        resized = [resize_mask(mask, self.mask_size).bool() for mask in masks]
+        nothing = torch.zeros(0, self.mask_size, self.mask_size, dtype=torch.bool)
+        return torch.cat([nothing, *(mask[None] for mask in resized if mask.any())])
 
     def _side(self, image: np.ndarray, mask: np.ndarray) -> Side:
         return Side(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pseudo_gumbel.costs import AllPixelCost, AnotherMask, RankCost, SoftIouCost, UncertainPointCost
+from pseudo_gumbel.costs import AllPixelCost, AnotherMask, InPictureContrast, RankCost, SoftIouCost, UncertainPointCost
 from pseudo_gumbel.costs.rank_cost import ranks
 from pseudo_gumbel.step import Captions, CycleStep
 from sa2va_native.errors import ConfigError
@@ -65,6 +65,73 @@ def test_soft_iou_tells_an_empty_mask_from_the_true_one_alone() -> None:
     torch.testing.assert_close(cost, torch.tensor([0.0, 1.0, 1.0]))
     (nothing,) = SoftIouCost()(step_of(torch.full((1, 4, 4), -200.0), torch.zeros(1, 4, 4))).values()
     assert nothing.tolist() == [0]
+
+
+def halves(*filled: int) -> torch.Tensor:
+    """Masks [n, 4, 4], each of one row; -1 for none."""
+    masks = torch.zeros(len(filled), 4, 4)
+    for mask, row in zip(masks, filled, strict=True):
+        if row >= 0:
+            mask[row] = 1
+    return masks
+
+
+def contrast_of(drawn: torch.Tensor, others: torch.Tensor, temperature: float = 0.5) -> torch.Tensor:
+    """Costs of readings [S, h, w] where the object is row 0 and the others are ``others`` [M, h, w]."""
+    step = step_of(80 * (2 * drawn - 1), halves(0), readings=len(drawn))
+    step.batch = step.batch._replace(others=others[None].bool())
+    (cost,) = InPictureContrast(temperature)(step).values()
+    return cost
+
+
+def test_contrast_by_hand() -> None:
+    """Red when the true object is no alternative, nothing is free, or scores are not divided by the temperature.
+
+    Readings: the object itself; another; nothing; half of the object (IoU .5).
+    """
+    drawn = halves(0, 1, -1, 0)
+    drawn[3, 0, :2] = 0
+    scores = torch.tensor([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1.1], [0.5, 0, 0, 0.55]])
+    expected = -(scores / 0.5).log_softmax(1)[:, 0]
+    cost = contrast_of(drawn, halves(1, 2))
+    torch.testing.assert_close(cost, expected)
+    assert cost.argsort().tolist() == [0, 3, 1, 2], "nothing is worst"
+
+
+def test_contrast_does_not_depend_on_the_batch() -> None:
+    """Red when places without an object count: another picture of the batch has more of them."""
+    drawn = halves(0, 1, -1)
+    torch.testing.assert_close(contrast_of(drawn, halves(1, -1, -1)), contrast_of(drawn, halves(1)))
+    alone = contrast_of(drawn, halves())
+    torch.testing.assert_close(alone, -(torch.tensor([[1, 0], [0, 1.1], [0, 1.1]]) / 0.5).log_softmax(1)[:, 0])
+
+
+def test_contrast_has_a_gradient_with_and_without_other_objects() -> None:
+    """Red when a picture of one object gives a nan."""
+    masks = torch.tensor([halves(1, 2).tolist(), halves(-1, -1).tolist()]).bool()
+    logits = torch.zeros(2, 4, 4, requires_grad=True)
+    step = step_of(logits, halves(0, 3))
+    step.batch = step.batch._replace(others=masks)
+    InPictureContrast()(step)["loss_contrast"].sum().backward()
+    assert logits.grad is not None
+    assert torch.isfinite(logits.grad).all()
+    assert logits.grad[0, 0].max() < min(0, logits.grad[0, 1].min()), "the true object's pixels cost most to lose"
+
+
+def test_contrast_without_the_other_objects_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"\(sample 0, ...\) come without .*with_others=True"):
+        InPictureContrast()(some_step())
+
+
+def test_the_control_takes_the_other_objects_along() -> None:
+    """Red when the next sample's mask competes with objects of another picture."""
+    step = some_step(samples=2, readings=2)
+    others = torch.tensor([halves(1, 2).tolist(), halves(3, -1).tolist()]).bool()
+    step.batch = step.batch._replace(others=others)
+    (cost,) = AnotherMask(dict(type=InPictureContrast))(step).values()
+    swapped = step_of(step.mask_logits, step.masks[::2].flip(0), readings=2)
+    swapped.batch = swapped.batch._replace(others=others.flip(0))
+    assert torch.equal(cost, *InPictureContrast()(swapped).values())
 
 
 def test_ranks_by_hand() -> None:

@@ -205,3 +205,37 @@ def test_a_record_without_text_is_bad_where_text_is_needed():
         for kind in ("refer", "caption"):
             with pytest.raises(DataError, match=f"no text, which a '{kind}' source needs"):
                 mixture({"kind": kind, "dataset": Numbers(1, text=text)})[0]
+
+
+class Crowded(Numbers):
+    """Sample ``i`` has ``i`` other objects: columns from the left, 4 px wide; and one too small to see."""
+
+    def others(self, index: int, sample: Sample) -> list[np.ndarray]:
+        masks = [np.zeros((32, 32), bool) for _ in range(index + 1)]
+        for number, mask in enumerate(masks[:index]):
+            mask[:, 4 * number : 4 * number + 4] = True
+        masks[index][0, 0] = True
+        return masks
+
+
+def test_other_objects_are_stacked_and_mirrored_with_their_picture():
+    """Red when an object is lost or filled up with another, or stays where it was in a mirrored picture."""
+    batches = []
+    for share in (0.0, 1.0):
+        data = mixture({"kind": "cycle", "dataset": Crowded(3, text=None)}, with_others=True, flip_share=share)
+        batches.append(collate_batch([data[i] for i in range(3)])["batch"])
+    others = batches[0].others
+    assert (others.shape, others.dtype) == ((3, 2, 8, 8), torch.bool)
+    assert others.flatten(2).sum(-1).tolist() == [[0, 0], [8, 0], [8, 8]]
+    assert others[2, 1, :, 1].all()
+    assert torch.equal(batches[1].others, others.flip(-1))
+
+
+def test_other_objects_are_for_who_asks_and_of_who_knows_them():
+    """Red when all pay for decoding them, expressions need them, or a source without them gives no objects silently."""
+    plain = mixture({"kind": "cycle", "dataset": Crowded(3)})
+    assert collate_batch([plain[2]])["batch"].others is None
+    both = mixture({"kind": "cycle", "dataset": Crowded(3)}, {"kind": "refer", "dataset": Numbers(3)}, with_others=True)
+    assert collate_batch([both[3]])["batch"].others is None
+    with pytest.raises(ConfigError, match="the source Numbers does not know"):
+        mixture({"kind": "cycle", "dataset": Numbers(3)}, with_others=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 
@@ -113,6 +115,29 @@ class CocoInstances:
             attributes=attributes,
         )
 
+    def others(self, index: int, sample: Sample) -> list[np.ndarray]:
+        """Masks (H, W) of the other annotations of the mask side's picture, whatever their size and text; no crowds.
+
+        Raises:
+            BadSample: one of them cannot be read.
+        """
+        annotation = self._next_frame(self.items[index]) or self.items[index]
+        picture = sample.image if sample.image2 is None else sample.image2
+        return [
+            self.file.mask(other, picture)
+            for other in map(self.file.annotations.__getitem__, self._of_image[_key(annotation["image_id"])])
+            if other != annotation and other.get("segmentation") and not other.get("iscrowd")
+        ]
+
+    @cached_property
+    def _of_image(self) -> dict[str, list[int]]:
+        """The places of each picture's annotations."""
+        places: dict[str, list[int]] = defaultdict(list)
+        for place, annotation in enumerate(self.file.annotations):
+            if is_id(image := annotation.get("image_id")):
+                places[_key(image)].append(place)
+        return dict(places)
+
     def _next_frame(self, annotation: dict[str, Any]) -> dict[str, Any] | None:
         next_image, track = self.file.image(annotation).get("next_image_id"), annotation.get("track_id")
         found = self._tracks.get((next_image, track), []) if is_id(next_image) and is_id(track) else []
@@ -123,6 +148,11 @@ class CocoInstances:
                 f"track_id {track!r} is given to {len(found)} annotations of the next frame",
             )
         return self.file.annotations[found[0]] if found else None
+
+
+def _key(number: Any) -> str:
+    """One key for an id that is written as text or as a number."""
+    return number if isinstance(number, str) else str(int(number))
 
 
 def _area(annotation: dict[str, Any], default: float) -> float:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from sa2va_native.datasets.adapters.coco import CocoInstances
 from sa2va_native.datasets.adapters.photos import ImgvizPhotos
+from sa2va_native.datasets.adapters.scenes import SceneMasks
 from sa2va_native.datasets.reading.mask_codec import encode_mask
 from sa2va_native.datasets.reading.packed_records import packed
 from sa2va_native.datasets.scenes.scene import make_scene
@@ -248,6 +249,27 @@ def test_two_frames_pair_the_same_object(scene_root: Path):
         for frame, image, mask in ((1, sample.image, sample.mask), (2, sample.image2, sample.mask2)):
             np.testing.assert_array_equal(image, scene.render(frame).image)
             np.testing.assert_array_equal(mask, scene.render(frame).masks[target])
+
+
+def test_the_other_objects_are_those_of_the_mask_side(tmp_path: Path):
+    """Generated scenes. Red when picture 1's are given for picture 2, or the object itself is among them."""
+    data = SceneMasks("mask_only", tmp_path, dict(seed=5, sizes={"mask_only": 2}, side=96))
+    for index in range(len(data)):
+        masks, target = make_scene(5, "mask_only", index // 3, side=96).render(2).masks, index % 3
+        others = data.others(index, data[index])
+        expected = [mask for number, mask in enumerate(masks) if number != target]
+        assert len(others) == 2
+        assert all(np.array_equal(one, other) for one, other in zip(others, expected, strict=True))
+
+
+def test_crowds_and_boxes_are_no_other_objects_but_those_left_out_are(tmp_path: Path):
+    """Red when objects that are not trained on count as background, or ids written as text are another picture's."""
+    crowd = annotation(2, segmentation={"size": [10, 20], "counts": [3, 150, 47]}, iscrowd=1)
+    small = annotation(3, segmentation=[[0, 0, 3, 0, 3, 3, 0, 3]], area=9)
+    box = {"id": 4, "image_id": 1, "bbox": [1, 1, 2, 2]}
+    paths = write(tmp_path, [annotation(1), crowd, small, box, {**annotation(5, area=30), "image_id": "1"}])
+    data = CocoInstances(*paths, min_area=10)
+    assert [mask.sum() for mask in data.others(0, data[0])] == [9, 36]
 
 
 def test_an_object_that_the_next_frame_does_not_show_is_a_still(tmp_path: Path):
