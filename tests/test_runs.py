@@ -27,6 +27,7 @@ ESTIMATORS: list[tuple[str, int]] = [
     ("word_trials_tiny", 2),
     ("word_trials_tiny", 3),
     ("word_trials_contrast_tiny", 2),
+    ("word_trials_refer_back_tiny", 3),
 ]
 ABLATIONS = sorted(path.stem for path in (ROOT / "configs/ablations").glob("*.py") if not path.stem.endswith("_4b"))
 

@@ -151,7 +151,7 @@ class PseudoGumbel(BaseModel):
         stop_ids = torch.tensor(self.student.prompts.encode(END) if rates_stop else [], dtype=torch.long)
         return CycleStep(
             batch, self.seed, self.estimator.readings, pictures1, pictures2, stop_ids, self.teacher_logits,
-            Speller(lambda: self.student.prompts.word_pieces, self.teacher_words),
+            Speller(lambda: self.student.prompts.word_pieces, self.teacher_words), self.reread,
         )  # fmt: skip
 
     @torch.no_grad()
@@ -188,6 +188,10 @@ class PseudoGumbel(BaseModel):
     def read(self, step: CycleStep) -> Reading:
         """Step 5: the words, as points of the embedding space, lead to masks of picture 2."""
         return self.reader(self, step, step.words, gradient=self.estimator.reads_with_gradient)
+
+    def reread(self, reader: Reader, step: CycleStep, gradient: bool) -> Tensor:
+        """Masks [N, h, w] that another reader draws from the step's words; for losses that read once more."""
+        return reader(self, step, step.words, gradient=gradient).mask_logits
 
     def mask_costs(self, step: CycleStep) -> dict[str, Tensor]:
         """Step 6: what each of the N masks costs; the readings of a sample share its draws."""

@@ -9,4 +9,6 @@ READERS = Registry("reader", scope="mmengine", locations=["pseudo_gumbel.readers
 #: What a mask costs (:mod:`pseudo_gumbel.costs`).
 COSTS = Registry("cost", scope="mmengine", locations=["pseudo_gumbel.costs"])
 #: Optional losses on a step (:mod:`pseudo_gumbel.regularizers`).
-REGULARIZERS = Registry("regularizer", scope="mmengine", locations=["pseudo_gumbel.regularizers"])
+REGULARIZERS = Registry(
+    "regularizer", scope="mmengine", locations=["pseudo_gumbel.regularizers", "pseudo_gumbel.refer_back"]
+)

@@ -6,13 +6,13 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from pseudo_gumbel.gumbel import Words
+from pseudo_gumbel.gumbel import Words, hard_words
 from pseudo_gumbel.trial import Trial, WholeWords
 from sa2va_native.models.pictures import Pictures
 from sa2va_native.models.word_pieces import WordPieces
@@ -65,6 +65,8 @@ class CycleStep:
     stop_ids: Tensor  #: [E] tokens of the stop word if the estimator or a regularizer rates it, otherwise none
     ask_teacher: Callable[[CycleStep], Tensor]  #: see :attr:`teacher_logits`
     speller: Speller | None = None  #: how words are spelled; None: each token is a word
+    #: Masks [N, h, w] that a reader draws from the words of a step, with or without gradient; see :meth:`rereading`.
+    ask_reader: Callable[[Any, CycleStep, bool], Tensor] | None = None
 
     captions: Captions = field(init=False)  #: step 1
     corrupted: list[Tensor] = field(init=False)  #: step 2: B id tensors [T_i]
@@ -140,6 +142,22 @@ class CycleStep:
         Takes a forward pass at first use: use it on all ranks or on none.
         """
         return self.ask_teacher(self)
+
+    def rereading(self, reader: Any, *, gradient: bool) -> CycleStep:
+        """The step as if the teacher's captions had been read as they are, once each, by another reader.
+
+        Takes a forward pass: use it on all ranks or on none.
+
+        Args:
+            reader: of :mod:`pseudo_gumbel.readers`.
+            gradient: whether gradient flows through the reading.
+        """
+        step = copy.copy(self)
+        ids = self.captions.padded.to(self.logits.device)
+        step.readings, step.words = 1, hard_words(ids, torch.zeros(ids.shape, device=ids.device))
+        assert self.ask_reader is not None
+        step.mask_logits = self.ask_reader(reader, step, gradient)
+        return step
 
     def generators(self, purpose: str) -> list[torch.Generator]:
         """B generators, one per sample, keyed by seed, step and sample."""
