@@ -29,6 +29,8 @@ examples:
   do the published figures come out here?   pseudo-gumbel experiment --check
 """
 
+CONTROLS = ("floor", "ceiling", "stranger")
+
 
 def parse_args(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser = make_parser(prog, __doc__, EXAMPLES)
@@ -54,6 +56,13 @@ def parse_args(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time (default: all cores)")
     parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/experiment"), help="default: %(default)s")
     parser.add_argument("--docs", type=Path, help="folder of results.md, results.json and images (default: docs)")
+    parser.add_argument(
+        "--controls",
+        nargs="*",
+        metavar="NAME",
+        help="what cycle IoU is compared with (default: floor ceiling stranger; of grid: none)",
+    )
+    parser.add_argument("--no-feature-cache", action="store_true", help="let every run compute the frozen towers")
     parser.add_argument("--keep", action="store_true", help="keep the checkpoints")
     add_debug(parser)
     return parser.parse_args(arguments)
@@ -80,14 +89,9 @@ def planned(args: argparse.Namespace) -> list[Run]:
     seeds = numbers(args.seeds or ("0" if grid or args.check else "0-4"))
     folder = _check_folder(args) if args.check else args.work_dir
     runs = plan(arms, args.bases or list(BASES), seeds, tuple(splits), folder.resolve())
-    return runs if grid else [replace(run, controls=_controls()) for run in runs]
-
-
-def _controls() -> tuple[str, ...]:
-    """What ``tools/test.py`` can compare cycle IoU with."""
-    from pseudo_gumbel.cli import test
-
-    return ("floor", "ceiling", "stranger") if hasattr(test, "use_controls") else ()
+    controls = (() if grid else CONTROLS) if args.controls is None else args.controls
+    features = None if args.no_feature_cache else args.work_dir.resolve().with_name("features")
+    return [replace(run, controls=tuple(controls), features=features) for run in runs]
 
 
 def experiment(args: argparse.Namespace) -> int:
@@ -104,11 +108,37 @@ def experiment(args: argparse.Namespace) -> int:
     print(f"{len(results)} runs, {len(results) - len(todo)} done already, {len(todo)} to do, {args.jobs} at a time")
     if args.dry_run:
         return 0
+    if todo and (unfilled := fill_cache(todo)):
+        print(unfilled, file=sys.stderr)
+        return 1
     measured = [(run, run.seconds(result)) for run, result in results.items() if result is not None]
     failed = perform(todo, measured, args.jobs, args.keep)
     for run, message in failed.items():
         print(f"\n{run.name} failed:\n{message}", file=sys.stderr)
     return 1 if failed or lacking else 0
+
+
+def fill_cache(todo: Sequence[Run]) -> str | None:
+    """Compute what the runs share, once for each base; returns the error of one that failed."""
+    from pseudo_gumbel.experiment.arms import BASES
+    from pseudo_gumbel.experiment.pool import Pool
+    from sa2va_native.files.paths import resolve
+
+    bases = sorted({run.base for run in todo if run.features and run.arm.steps})
+    pool = Pool(1)  # bases may share their frozen towers: then the second finds everything done
+
+    def fill(base: str) -> None:
+        features = next(run.features for run in todo if run.features)
+        features.mkdir(parents=True, exist_ok=True)
+        module = "pseudo_gumbel.experiment.features"
+        command = [sys.executable, "-m", module, str(resolve(BASES[base])), str(features)]
+        seconds = pool.call(command, features / f"{base}.log")
+        print(f"features of the training pictures, {base} base: {seconds:.0f} CPU s", flush=True)
+
+    for base, error in pool.map(fill, bases):
+        if error is not None:
+            return f"features of the {base} base: {error}"
+    return None
 
 
 def perform(todo: Sequence[Run], measured: list[tuple[Run, float]], jobs: int, keep: bool) -> dict[Run, str]:

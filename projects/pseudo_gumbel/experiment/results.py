@@ -16,7 +16,7 @@ from sa2va_native.files.atomic import atomic_write
 
 #: Digits that are published.
 _DIGITS = 4
-_KEPT = ("arm", "base", "seed", "steps", "definition", "seconds", "metrics", "versions", "command")
+_KEPT = ("arm", "base", "seed", "steps", "definition", "controls", "seconds", "metrics", "versions", "command")
 
 #: Figures by key of the metrics: their title, and whether they are shares that are given in points when compared.
 FIGURES = {
@@ -92,7 +92,7 @@ def read_runs(folder: Path) -> list[dict[str, Any]]:
     for file in sorted(folder.rglob(RESULT)):
         run = json.loads(file.read_text(encoding="utf-8"))
         if (run["arm"], run["steps"]) in known:
-            found.append({key: run[key] for key in _KEPT})
+            found.append({key: run[key] for key in _KEPT if key in run})
     return found
 
 

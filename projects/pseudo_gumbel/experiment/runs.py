@@ -22,6 +22,8 @@ from sa2va_native.files.atomic import atomic_write
 from sa2va_native.files.paths import resolve
 
 RESULT = "result.json"
+#: More than the scenes take (2 GB).
+FEATURES_GB = 10
 #: One process with the micro-batch of two ranks of 8.
 BATCH_SIZE = 16
 _PACKAGES = ("torch", "transformers", "mmengine", "peft", "numpy")
@@ -41,6 +43,8 @@ class Run:
     Args:
         folder: of the whole experiment; the run has its own below it.
         controls: what cycle IoU is compared with, see ``--controls`` of ``tools/test.py``.
+        features: folder of the training pictures' features, see :mod:`pseudo_gumbel.experiment.features`; None to
+            compute them in each run.
     """
 
     arm: Arm
@@ -49,6 +53,7 @@ class Run:
     splits: tuple[str, ...]
     folder: Path
     controls: tuple[str, ...] = ()
+    features: Path | None = None
 
     @property
     def name(self) -> str:
@@ -88,7 +93,11 @@ class Run:
         """What an earlier invocation measured; None if there is nothing, or nothing usable, or too few splits."""
         try:
             found = json.loads(self.result_file.read_text(encoding="utf-8"))
-            complete = found["definition"] == self.definition() and set(self.splits) <= set(found["metrics"])
+            complete = (
+                found["definition"] == self.definition()
+                and set(self.splits) <= set(found["metrics"])
+                and set(self.controls) <= set(found.get("controls", ()))
+            )
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return found if complete else None
@@ -108,11 +117,19 @@ class Run:
         work_dir = str(self.place / "train")
         train = ["train", config, "--weights", weights, "--seed", str(self.seed), "--max-steps", str(self.arm.steps)]
         train += ["--deepspeed", "none", "--precision", "fp32", "--work-dir", work_dir]
+        train += self.feature_options()
         test = ["test", config, *([work_dir] if self.arm.steps else []), "--weights", weights]
         test += ["--work-dir", str(self.place / "test"), "--out", str(self.place / "metrics.json")]
         test += ["--predictions", str(self.place / "predictions.jsonl")]
         test += ["--controls", *self.controls] if self.controls else []
         return (train if self.arm.steps else None), test
+
+    def feature_options(self) -> list[str]:
+        """The cache of features, for training alone: an evaluation's batches are of another size."""
+        if self.features is None:
+            return []
+        cache = f"model.{'' if self.arm.config.startswith('sa2va') else 'sa2va.'}feature_cache"
+        return ["--cfg-options", f"{cache}.folder={self.features}", f"{cache}.max_gb={FEATURES_GB}"]
 
     def perform(self, call: Call, keep: bool = False) -> dict[str, Any]:
         """Train, evaluate, and write the result file; what an earlier attempt left is removed first.
@@ -162,6 +179,7 @@ class Run:
             "seed": self.seed,
             "steps": self.arm.steps,
             "definition": self.definition(),
+            "controls": self.controls,
             "seconds": seconds,
             "metrics": metrics,
             "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
