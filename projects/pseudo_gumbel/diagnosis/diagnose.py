@@ -212,7 +212,8 @@ class Diagnosis:
         def log_probability() -> float:
             return float(torch.cat([part.log_p_of_words() for part in parts]).mean())
 
-        curve = rate_curve(cfg.param_scheduler, run_steps)
+        schedule = cfg.get("param_scheduler") or []
+        curve = rate_curve([schedule] if isinstance(schedule, dict) else schedule, run_steps)
         lr = float(cfg.optim_wrapper["optimizer"]["lr"])
         steps = min(self.options.probe_steps, run_steps)
         losses = [part.loss for part in parts]

@@ -93,33 +93,38 @@ def summarise(seen: Observations, run_steps: int, probes: tuple[Probe, ...] = ()
     """Means over objects; see :class:`Figures`."""
     costs, ious, log_p = (_table(one) for one in (seen.costs, seen.ious, seen.log_p))
     kept = ~costs.isnan()
-    best = costs.nan_to_num(torch.inf).argmin(1) if len(costs) else torch.zeros(0, dtype=torch.long)
-    spread = costs.nan_to_num(-torch.inf).amax(1) - costs.nan_to_num(torch.inf).amin(1) if len(costs) else best.float()
-    gain = costs[:, 0] - costs.nan_to_num(torch.inf).amin(1) if len(costs) else spread
+    cheapest = costs.nan_to_num(torch.inf).amin(1)
+    best = costs.nan_to_num(torch.inf).argmin(1)
+    spread = (costs.nan_to_num(-torch.inf).amax(1) - cheapest).masked_fill(~kept.any(1), torch.nan)
+    gain = costs[:, 0] - cheapest
     matter = spread >= MATTERS
-    p_best = log_p.exp().gather(1, best[:, None])[:, 0] if len(costs) else best.float()
+    p_best = log_p.exp().gather(1, best[:, None])[:, 0]
     true_costs, true_log_p = _table(seen.human_costs), _table(seen.human_log_p)
     true_kept = ~true_costs.isnan()
     tried = true_kept.sum(1) > 1
+    sampled = _table(seen.sampled_iou)
+    greedy = _mean(torch.tensor(seen.greedy_iou))
     return Figures(
         objects=len(seen.greedy_iou),
         with_human_text=len(seen.human_iou),
         alternatives=_mean(kept.sum(1).float()),
         words_matter=_mean(matter.float()),
         spread=_mean(spread),
-        true_cheapest=_mean((true_costs.nan_to_num(torch.inf).argmin(1) == 0)[tried].float()) if len(tried) else _NAN,
-        true_chance=_mean(1 / true_kept.sum(1)[tried]) if len(tried) else _NAN,
+        true_cheapest=_mean((true_costs.nan_to_num(torch.inf).argmin(1) == 0)[tried].float()),
+        true_chance=_mean(1 / true_kept.sum(1)[tried]),
         entropy=_mean(torch.tensor(seen.entropy)),
         p_best=_mean(p_best[matter]),
-        p_chance=_mean(1 / kept.sum(1)[matter].float()) if len(costs) else _NAN,
+        p_chance=_mean(1 / kept.sum(1)[matter].float()),
         better=_mean((gain >= MATTERS).float()),
         greedy_is_best=_mean((best == 0)[matter].float()),
-        p_true=_mean(true_log_p[tried, 0].exp()) if len(tried) else _NAN,
+        p_true=_mean(true_log_p[tried, 0].exp()),
         floor=_mean(torch.tensor(seen.floor_iou)),
-        greedy=_mean(torch.tensor(seen.greedy_iou)),
-        sampled=_mean(_table(seen.sampled_iou).flatten()),
-        best_sampled=_mean(_table(seen.sampled_iou).amax(1)) if seen.sampled_iou else _NAN,
-        best_word=_mean(ious.gather(1, best[:, None])) if len(costs) else _NAN,
+        greedy=greedy,
+        sampled=_mean(sampled.flatten()),
+        best_sampled=_mean(sampled.amax(1)),
+        # a caption without a word stays as it is
+        best_word=greedy
+        + float((ious.gather(1, best[:, None])[:, 0] - ious[:, 0]).sum()) / max(1, len(seen.greedy_iou)),
         greedy_of_human=_mean(torch.tensor(seen.greedy_of_human_iou)),
         human=_mean(torch.tensor(seen.human_iou)),
         empty=_mean(_table(seen.empty).flatten()),
@@ -142,7 +147,8 @@ def _mean(values: Tensor) -> float:
 
 
 def _table(rows: list[list[float]]) -> Tensor:
-    return torch.tensor(rows, dtype=torch.float32).reshape(len(rows), -1)
+    """[objects, K]; one row of nan for no object."""
+    return torch.tensor(rows or [[_NAN]], dtype=torch.float32)
 
 
 def _ratio(falls: list[float], costs: Tensor) -> float:

@@ -58,7 +58,8 @@ def why_nothing_helps(figures: Figures) -> str | None:
     if not figures.words_matter >= WORDS_MATTER:
         return (
             "Nothing will help: the reader cannot tell words apart. Other words change the mask at "
-            f"{figures.words_matter:.0%} of the positions (at least {WORDS_MATTER:.0%} are needed). Train referring first."
+            f"{figures.words_matter:.0%} of the positions (at least {WORDS_MATTER:.0%} are needed). Train "
+            "referring first."
         )
     if figures.true_cheapest < TRUE_OVER_CHANCE * figures.true_chance:
         return (
