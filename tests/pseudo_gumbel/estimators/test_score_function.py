@@ -56,6 +56,23 @@ def test_the_greedy_baseline_is_unbiased(samples: int) -> None:
     torch.testing.assert_close(expected, exact)
 
 
+@pytest.mark.parametrize("estimator", [ScoreFunction(3), SelfCritical(2)])
+def test_what_all_captions_of_a_sample_cost_alike_teaches_nothing(estimator: Any) -> None:
+    """Draw by draw, not only in the mean. Red when a baseline is of the batch, or leaves out a reading's share."""
+    logits = torch.randn(2, T, V, dtype=torch.float64).requires_grad_()
+    ids = LANGUAGE[[0, 4, 7, 3, 3, 8]]
+    words = hard_words(ids, log_probabilities(logits.repeat_interleave(3, 0), ids[..., None]).squeeze(-1))
+    costs = torch.randn(6, dtype=torch.float64)
+    gradients = []
+    for harder in (0.0, 5.0):
+        raised = costs + harder * torch.tensor([1.0, 1, 1, 0, 0, 0], dtype=torch.float64)
+        captions = Captions(CAPTIONS.ids * 2, [True, True])
+        step = cycle_step(logits, captions, readings=3, words=words, costs={"loss_mask": raised})
+        gradients += torch.autograd.grad(estimator.losses(step)["loss_score"], logits, retain_graph=True)
+    assert gradients[0].any()
+    torch.testing.assert_close(*gradients)
+
+
 def test_leave_one_out_by_hand() -> None:
     torch.testing.assert_close(leave_one_out(torch.tensor([[1.0, 2.0, 6.0]])), torch.tensor([[-3.0, -1.5, 4.5]]))
 
