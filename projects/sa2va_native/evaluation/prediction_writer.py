@@ -22,6 +22,8 @@ MASKS = ("pred_mask", "cycle_mask", "gt_mask")
 class PredictionWriter(BaseMetric):
     """Writes one JSON line per sample: ``kind, source, sample_id, text, caption, attributes`` and masks as COCO RLE.
 
+    With controls also ``readings``: name -> [pixels in both masks, pixels in either], see :class:`CycleMetric`.
+
     The pictures of the first samples of each source are saved next to it, as the model saw them; ``picture`` is their
     file name.
 
