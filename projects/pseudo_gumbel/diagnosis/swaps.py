@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pseudo_gumbel.estimators.word_trials import draw_positions
+from pseudo_gumbel.trial import draw_positions
 
 
 class Swap(NamedTuple):
@@ -50,7 +50,7 @@ def choose_swap(
         min_p: words below this share of the likeliest are left out, 0..1.
         generators: B, one per sample.
     """
-    positions = draw_positions(log_p.clamp(min=-1e4), allowed, generators)
+    positions = draw_positions(log_p.clamp(min=-1e4), allowed, generators)[0][:, 0]
     rows = torch.arange(len(log_p), device=log_p.device)
     here, own = log_p[rows, positions], captions[rows, positions][:, None]
     rest = here.scatter(1, own, -torch.inf).topk(candidates - 1, dim=1).indices
