@@ -12,6 +12,7 @@ from mmengine.registry import MODELS
 from pseudo_gumbel.step import Captions, CycleStep
 from sa2va_native.files.paths import ROOT
 from sa2va_native.models.pictures import Pictures
+from sa2va_native.models.word_pieces import WordPieces
 from sa2va_native.structures import Batch, DrawKey, Kind, Side
 
 
@@ -79,12 +80,34 @@ def cycle_step(
     """A step after step 3, without pictures; ``fields`` are those of later steps, or the teacher's logits."""
     batch = tiny_batch("cycle", len(captions.ids))
     nothing = Pictures(torch.empty(0), ())
-    teacher_logits = fields.pop("teacher_logits", None)
-    step = CycleStep(batch, 0, readings, nothing, nothing, torch.tensor(stop_ids).long(), lambda _: teacher_logits)
+    further = _Known(fields.pop("teacher_logits", None), fields.pop("base_logits", None), logits.shape[-1])
+    stop = torch.tensor(stop_ids).long()
+    step = CycleStep(batch, 0, readings, nothing, nothing, stop, further)
     step.captions, step.corrupted, step.logits = captions, captions.ids, logits
     for name, value in fields.items():
         setattr(step, name, value)
     return step
+
+
+class _Known:
+    """Logits that are given, of a vocabulary in which every token is a word."""
+
+    def __init__(self, teacher: torch.Tensor | None, base: torch.Tensor | None, vocabulary: int) -> None:
+        self.teacher, self.base = teacher, base
+        words = torch.ones(vocabulary, dtype=torch.bool)
+        self.word_pieces = WordPieces(words, ~words, ~words)
+
+    def teacher_logits(self, step: CycleStep) -> Any:
+        return self.teacher
+
+    def base_logits(self, step: CycleStep) -> Any:
+        return self.base
+
+    def teacher_words(self, *_: Any) -> Any:
+        raise AssertionError("every token is a word")
+
+    def reread(self, *_: Any) -> Any:
+        raise AssertionError("a step without pictures cannot be read")
 
 
 def part_of(batch: Batch, rows: slice) -> Batch:

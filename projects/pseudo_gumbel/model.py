@@ -29,15 +29,17 @@ from pseudo_gumbel.estimators.estimator import Estimator
 from pseudo_gumbel.readers.reader import Reader, Reading
 from pseudo_gumbel.registry import COSTS, ESTIMATORS, READERS, REGULARIZERS
 from pseudo_gumbel.regularizers import Regularizer
-from pseudo_gumbel.step import Captions, CycleStep, Speller
+from pseudo_gumbel.step import Captions, CycleStep
 from pseudo_gumbel.student import Student
 from pseudo_gumbel.teacher import EMATeacher
 from pseudo_gumbel.trial import WholeWords
 from pseudo_gumbel.whole_words import whole_words
 from sa2va_native.errors import ConfigError
+from sa2va_native.models.adapters import lora_off
 from sa2va_native.models.evaluating import evaluating
 from sa2va_native.models.pictures import Pictures
 from sa2va_native.models.prompts import END
+from sa2va_native.models.word_pieces import WordPieces
 from sa2va_native.randomness.generators import generators
 from sa2va_native.structures import Batch
 
@@ -60,8 +62,8 @@ class PseudoGumbel(BaseModel):
         supervised_weight: factor of all losses of ``refer`` and ``caption`` batches, >= 0.
 
     Raises:
-        ConfigError: an option outside its range, an estimator that does not fit the vocabulary, or two regularizers
-            of one name.
+        ConfigError: an option outside its range, an estimator that does not fit the vocabulary, a regularizer that
+            does not fit the student, or two of one name.
     """
 
     def __init__(
@@ -89,6 +91,8 @@ class PseudoGumbel(BaseModel):
         self.mask_ratio = mask_ratio
         self.regularizers: list[Regularizer] = [REGULARIZERS.build(config) for config in regularizers]
         _require_different_names(self.regularizers)
+        for regularizer in self.regularizers:
+            regularizer.check(self.student)
         self.supervised_weight = supervised_weight
         #: Set by EMATeacherHook; None: the student captions for itself.
         self.teacher: EMATeacher | None = None
@@ -149,10 +153,7 @@ class PseudoGumbel(BaseModel):
         pictures2 = pictures1 if one_look else self.student.encode_pictures(side2)
         rates_stop = self.estimator.rates_stop or any(one.rates_stop for one in self.regularizers)
         stop_ids = torch.tensor(self.student.prompts.encode(END) if rates_stop else [], dtype=torch.long)
-        return CycleStep(
-            batch, self.seed, self.estimator.readings, pictures1, pictures2, stop_ids, self.teacher_logits,
-            Speller(lambda: self.student.prompts.word_pieces, self.teacher_words), self.reread,
-        )  # fmt: skip
+        return CycleStep(batch, self.seed, self.estimator.readings, pictures1, pictures2, stop_ids, further=self)
 
     @torch.no_grad()
     def teacher_captions(self, pictures: Pictures, region: Tensor) -> Captions:
@@ -175,11 +176,22 @@ class PseudoGumbel(BaseModel):
         with self.teacher.applied_to(self) if self.teacher else nullcontext(), evaluating(self):
             return self._caption_logits(step, step.captions.ids)
 
+    @property
+    def word_pieces(self) -> WordPieces:
+        """How the student's tokens make words; for estimators that try words."""
+        return self.student.prompts.word_pieces
+
     @torch.no_grad()
     def teacher_words(self, step: CycleStep, positions: Tensor, first: Tensor, passes: int) -> WholeWords:
         """Words that begin with other tokens, as the teacher goes on with them; for estimators that try them."""
         with self.teacher.applied_to(self) if self.teacher else nullcontext(), evaluating(self):
             return whole_words(self.student, step, positions, first, passes)
+
+    @torch.no_grad()
+    def base_logits(self, step: CycleStep) -> Tensor:
+        """The student's logits at the same positions on the teacher's caption, with its adapters off."""
+        with lora_off(self), evaluating(self):
+            return self._caption_logits(step, step.captions.ids)
 
     def _caption_logits(self, step: CycleStep, fed: Sequence[Tensor]) -> Tensor:
         fed, targets = (step.captions.with_stop(rows, step.stop_ids) for rows in (fed, step.captions.ids))
@@ -210,7 +222,8 @@ class PseudoGumbel(BaseModel):
     def groups_beyond(self, kind: str) -> set[str]:
         """The groups that no loss of such a batch leads gradient to, by design and not because a chain is cut."""
         reading = self.estimator.reads_with_gradient and self.reader.learns
-        draws = kind == "refer" or (kind == "cycle" and reading)
+        refers_back = any(one.trains_reader for one in self.regularizers)
+        draws = kind == "refer" or (kind == "cycle" and (reading or refers_back))
         return set() if draws else self.student.mask_groups
 
     def _watch(self, step: CycleStep) -> None:

@@ -11,12 +11,13 @@ from pseudo_gumbel.costs.cost import Cost
 from pseudo_gumbel.costs.iou import iou
 from pseudo_gumbel.readers import StudentReader, TeacherReader
 from pseudo_gumbel.registry import COSTS, REGULARIZERS
+from pseudo_gumbel.regularizers import Regularizer
 from pseudo_gumbel.step import CycleStep
 from sa2va_native.errors import ConfigError
 
 
 @REGULARIZERS.register_module()
-class ReferBack:
+class ReferBack(Regularizer):
     """Filtered pseudo-labels: the teacher's caption -> the true mask on picture 2, where the teacher itself finds it.
 
     The teacher reads its caption (no gradient). Where its mask overlaps the true one enough, and that of no other
@@ -35,7 +36,7 @@ class ReferBack:
     """
 
     name = "loss_refer_back"
-    rates_stop = False
+    trains_reader = True
 
     def __init__(self, weight: float, min_iou: float = 0.6, cost: dict[str, Any] | None = None) -> None:
         if weight <= 0:

@@ -6,16 +6,18 @@ Nothing in the cycle itself requires language: any code that captioner and refer
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from pseudo_gumbel.gumbel import widened
 from pseudo_gumbel.registry import REGULARIZERS
 from pseudo_gumbel.step import CycleStep
+from pseudo_gumbel.student import Student
 from sa2va_native.errors import ConfigError
+from sa2va_native.models.adapters import lora_layers
 from sa2va_native.models.losses import language_loss
 from sa2va_native.models.prompts import NO_LABEL
 
@@ -28,6 +30,14 @@ class Regularizer(Protocol):
 
     name: str  #: of the loss; two regularizers of a model differ in it
     rates_stop: bool = False  #: whether it needs logits of the stop word, if the caption has one
+    trains_reader: bool = False  #: whether gradient flows through a reading of its own, to what draws masks
+
+    def check(self, student: Student) -> None:
+        """Refuse a student that this loss says nothing about; called once, when the model is built.
+
+        Raises:
+            ConfigError: naming the regularizer.
+        """
 
     def __call__(self, step: CycleStep) -> Tensor: ...
 
@@ -128,6 +138,34 @@ class ForwardTeacherKL(TeacherKL):
 
     def divergence(self, student: Tensor, reference: Tensor) -> Tensor:
         return kl_divergence(reference, student)
+
+
+@REGULARIZERS.register_module()
+class BaseKL(TeacherKL):
+    """KL(student || student without LoRA): the language model's layers keep to what they were before adapters.
+
+    Only the adapters are switched off. What is trained in place, the projector, the embedding table and the output
+    head, stays as it is by then, on both sides: so this is an anchor for the language model's layers, not for the
+    whole captioner. For the latter use :class:`TeacherKL` with ``EMATeacherHook(decay=1.0)``, a teacher that never
+    moves, which costs 4 bytes per trained parameter; this one costs a forward pass and no memory.
+
+    Args: see :class:`TeacherKL`.
+
+    Raises:
+        ConfigError: ``weight`` is not positive, or the student has no adapters.
+    """
+
+    name = "loss_base_kl"
+
+    def check(self, student: Student) -> None:
+        if not lora_layers(cast(nn.Module, student)):
+            raise ConfigError(
+                "BaseKL: the student has no LoRA adapters, so it would be compared with itself. Set model.sa2va.lora, "
+                "or use TeacherKL."
+            )
+
+    def reference(self, step: CycleStep) -> Tensor:
+        return step.base_logits
 
 
 def kl_divergence(log_p: Tensor, log_q: Tensor) -> Tensor:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -41,12 +41,32 @@ class Captions(NamedTuple):
         return [torch.cat([ids, stop_ids]) if stop else ids for ids, stop in zip(rows, self.stopped, strict=True)]
 
 
-class Speller(NamedTuple):
-    """How the tokens of a vocabulary make words, and how the teacher goes on with one."""
+class Further(Protocol):
+    """Forward passes beyond the method's own, for estimators and losses that need them.
 
-    pieces: Callable[[], WordPieces]
-    #: Whole words from positions [B, P] and first tokens [B, P, K] in at most so many forward passes.
-    finish: Callable[[CycleStep, Tensor, Tensor, int], WholeWords]
+    The model takes them. Under ZeRO-3 each is a collective: take it on all ranks or on none.
+    """
+
+    @property
+    def word_pieces(self) -> WordPieces:
+        """How tokens make words; takes no pass."""
+        ...
+
+    def teacher_logits(self, step: CycleStep) -> Tensor:
+        """See :attr:`CycleStep.teacher_logits`."""
+        ...
+
+    def base_logits(self, step: CycleStep) -> Tensor:
+        """See :attr:`CycleStep.base_logits`."""
+        ...
+
+    def teacher_words(self, step: CycleStep, positions: Tensor, first: Tensor, passes: int) -> WholeWords:
+        """Whole words from first tokens [B, P, K] at positions [B, P], as the teacher goes on with them."""
+        ...
+
+    def reread(self, reader: Any, step: CycleStep, gradient: bool) -> Tensor:
+        """Masks [N, h, w] that a reader draws from the words of a step."""
+        ...
 
 
 @dataclass(repr=False, eq=False)
@@ -63,10 +83,7 @@ class CycleStep:
     pictures1: Pictures  #: picture 1, encoded once
     pictures2: Pictures  #: picture 2, encoded once; the same value where it is the same picture
     stop_ids: Tensor  #: [E] tokens of the stop word if the estimator or a regularizer rates it, otherwise none
-    ask_teacher: Callable[[CycleStep], Tensor]  #: see :attr:`teacher_logits`
-    speller: Speller | None = None  #: how words are spelled; None: each token is a word
-    #: Masks [N, h, w] that a reader draws from the words of a step, with or without gradient; see :meth:`rereading`.
-    ask_reader: Callable[[Any, CycleStep, bool], Tensor] | None = None
+    further: Further  #: for more forward passes than the method's: the model
 
     captions: Captions = field(init=False)  #: step 1
     corrupted: list[Tensor] = field(init=False)  #: step 2: B id tensors [T_i]
@@ -141,7 +158,15 @@ class CycleStep:
 
         Takes a forward pass at first use: use it on all ranks or on none.
         """
-        return self.ask_teacher(self)
+        return self.further.teacher_logits(self)
+
+    @cached_property
+    def base_logits(self) -> Tensor:
+        """Logits of the student without its adapters, on the teacher's caption; laid out as ``logits``. No gradient.
+
+        Takes a forward pass at first use: use it on all ranks or on none.
+        """
+        return self.further.base_logits(self)
 
     def rereading(self, reader: Any, *, gradient: bool) -> CycleStep:
         """The step as if the teacher's captions had been read as they are, once each, by another reader.
@@ -155,8 +180,7 @@ class CycleStep:
         step = copy.copy(self)
         ids = self.captions.padded.to(self.logits.device)
         step.readings, step.words = 1, hard_words(ids, torch.zeros(ids.shape, device=ids.device))
-        assert self.ask_reader is not None
-        step.mask_logits = self.ask_reader(reader, step, gradient)
+        step.mask_logits = self.further.reread(reader, step, gradient)
         return step
 
     def generators(self, purpose: str) -> list[torch.Generator]:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch.distributions import Categorical, kl_divergence
 
-from pseudo_gumbel.regularizers import CaptionAnchor, CaptionEntropy, ForwardTeacherKL, TeacherKL
+from pseudo_gumbel.regularizers import BaseKL, CaptionAnchor, CaptionEntropy, ForwardTeacherKL, TeacherKL
 from pseudo_gumbel.step import Captions
 from pseudo_gumbel.teacher import EMATeacher
 from sa2va_native.errors import ConfigError
@@ -120,6 +120,38 @@ def test_the_teachers_anchor_brings_the_stop_word_and_leaves_the_words_alone() -
     losses["loss_teacher_kl"].backward()
     trained = {name for name, params in anchored.gradient_groups().items() if any(p.grad is not None for p in params)}
     assert trained == {"lora", "projector", "embeddings"}
+
+
+def test_the_base_is_the_student_without_lora_and_the_student_comes_back() -> None:
+    """Red when an adapter stays on, its gradient is lost, or a tensor that is trained in place is reset too."""
+    model = tiny_pseudo_gumbel(regularizers=[dict(type=BaseKL, weight=0.3)], mask_ratio=0.0)
+    bare = tiny_pseudo_gumbel(sa2va=dict(lora=None, trainable=["projector"]), mask_ratio=0.0)
+    with torch.no_grad():
+        for parameter in model.student.part("lora"):
+            parameter.normal_(0, 0.05, generator=torch.Generator().manual_seed(0))
+        for one in (model, bare):
+            one.student.mllm.lm_head.weight.mul_(1.1)
+    model.record_next_step = True
+    before = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    losses = model(tiny_batch(), mode="loss")
+    step = model.last_step
+    assert {name: parameter.requires_grad for name, parameter in model.named_parameters()} == before
+    fed = [step.captions.with_stop(step.captions.ids, step.stop_ids)] * 2
+    expected = bare.student.caption_logits(step.pictures1, step.side1.region, *fed)[0]
+    torch.testing.assert_close(step.base_logits[step.rated], expected[step.rated], rtol=1e-4, atol=1e-4)
+    again = model.student.caption_logits(step.pictures1, step.side1.region, *fed)[0]
+    torch.testing.assert_close(again[step.rated], step.logits[step.rated])
+    kl = kl_divergence(Categorical(logits=step.logits), Categorical(logits=step.base_logits))
+    by_hand = torch.stack([row[real].mean() for row, real in zip(kl, step.rated, strict=True)]).mean()
+    torch.testing.assert_close(losses["loss_base_kl"].detach(), 0.3 * by_hand, rtol=1e-4, atol=1e-5)
+    losses["loss_base_kl"].backward()
+    assert all(parameter.grad is not None for parameter in model.student.part("lora"))
+
+
+def test_a_student_without_adapters_is_not_compared_with_itself() -> None:
+    """Red when an anchor that is always 0 goes unnoticed."""
+    with pytest.raises(ConfigError, match="no LoRA adapters"):
+        tiny_pseudo_gumbel(sa2va=dict(lora=None), regularizers=[dict(type=BaseKL, weight=0.3)])
 
 
 @pytest.mark.parametrize("weight", [0, -0.3])

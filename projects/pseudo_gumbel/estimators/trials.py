@@ -62,11 +62,7 @@ class Trials(Estimator):
 
     def _draw(self, step: CycleStep) -> Trial:
         log_p, worded, captions = log_softmax(step.teacher_logits), filled(step.worded), step.captions
-        if step.speller is None:
-            begins = torch.ones(log_p.shape[-1], dtype=torch.bool, device=log_p.device)
-            continues = torch.zeros_like(begins)
-        else:
-            begins, continues, _ = (one.to(log_p.device) for one in step.speller.pieces())
+        begins, continues, _ = (one.to(log_p.device) for one in step.further.word_pieces)
         at_start = torch.arange(worded.shape[1], device=log_p.device) == 0
         ids = captions.padded.to(log_p.device)
         starts = worded & (at_start | F.pad(begins[ids], (0, worded.shape[1] - ids.shape[1])))
@@ -77,8 +73,7 @@ class Trials(Estimator):
         if not continues.any():
             words, ends = WholeWords.of_one_token(first), word_ends(captions.ids, positions, None)
         else:
-            assert step.speller is not None
-            words = step.speller.finish(step, positions, first, self.max_word_tokens)
+            words = step.further.teacher_words(step, positions, first, self.max_word_tokens)
             ends = word_ends(captions.ids, positions, continues.cpu())
             words = with_own_words(words, captions.ids, positions, ends)
         words = words._replace(complete=words.complete & usable)
