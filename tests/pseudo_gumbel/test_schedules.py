@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pseudo_gumbel.schedules import ema_decay
+from pseudo_gumbel.schedules import annealed, ema_decay
 
 
 def test_without_warmup_the_decay_is_constant() -> None:
@@ -18,3 +18,17 @@ def test_warmup_rises_from_near_zero_to_the_decay() -> None:
     assert values[9] == pytest.approx(10 / 19)
     assert values == sorted(values)
     assert values[-1] == 0.99
+
+
+@pytest.mark.parametrize(("curve", "middle"), [("geometric", 1.0), ("linear", 1.25)])
+def test_a_run_begins_and_ends_with_the_given_values(curve: str, middle: float) -> None:
+    """Red when the last step does not reach the end, or the mean is of the other kind."""
+    values = [annealed(step, 5, 2.0, 0.5, curve) for step in range(5)]
+    assert values[0] == 2.0
+    assert values[2] == pytest.approx(middle)
+    assert values[4] == pytest.approx(0.5)
+
+
+def test_a_run_of_one_step_has_the_first_value() -> None:
+    """Red when the length of the run divides by zero."""
+    assert annealed(0, 1, 2.0, 0.5) == 2.0

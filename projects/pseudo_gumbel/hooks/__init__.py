@@ -1,1 +1,1 @@
-"""Hooks of the method: EMA teacher, frozen reader, gradient flow, alarms, caption panel."""
+"""Hooks of the method: EMA teacher, frozen reader, gradient flow, alarms, caption panel, annealing."""
