@@ -71,7 +71,7 @@ def test_a_batch_that_says_nothing_runs_the_same_forwards(stopped: bool) -> None
 
 
 def _train(
-    scenes: Path, work_dir: Path, batch_size: int, stage: int
+    scenes: Path, work_dir: Path, batch_size: int, stage: int, **model: Any
 ) -> tuple[dict[str, torch.Tensor], set[float], set[float]]:
     """After 3 steps: the whole weights, all rates at their start, and all shares of it that were trained at."""
     cfg = launch.load_config(str(ROOT / f"configs/{NAME}.py"), None, str(work_dir))
@@ -80,6 +80,7 @@ def _train(
     cfg.train_dataloader.batch_size = batch_size
     cfg.train_cfg.max_steps = 3
     cfg.launcher = "pytorch"
+    cfg.model.update(model)
     launch.use_checkpoint(cfg, None, None)
     use_deepspeed(cfg, f"zero{stage}", "fp32")
     runner = launch.build_runner(cfg)
@@ -108,4 +109,21 @@ def test_two_ranks_equal_one(tmp_path: Path, stage: int) -> None:
     assert len(rates[1]) == 3, "one share of the rate for all groups, another one at each step"
     for weights, *of_rank in run_ranks(2, _train, scenes, tmp_path / "two", 2, stage, timeout=900):
         assert of_rank == rates
+        assert max(float((weights[name] - value).abs().max()) for name, value in expected.items()) < 1e-5
+
+
+def _train_anchored(*args: Any) -> tuple[dict[str, torch.Tensor], set[float], set[float]]:
+    anchors = [dict(type=kind, weight=0.3) for kind in ("TeacherKL", "ForwardTeacherKL", "BaseKL")]
+    return _train(*args, reader=dict(type="StudentReader"), regularizers=anchors)
+
+
+@pytest.mark.slow
+def test_anchors_under_zero3_equal_one_rank(tmp_path: Path) -> None:
+    """With every anchor and the student as reader, to 1e-5.
+
+    Red when an anchor's forward reads the student's weights for the teacher's, or leaves ranks out of step.
+    """
+    scenes = write_scene_set(tmp_path / "scenes", sizes=SIZES)
+    ((expected, *_),) = run_ranks(1, _train_anchored, scenes, tmp_path / "one", 4, 1, timeout=900)
+    for weights, *_ in run_ranks(2, _train_anchored, scenes, tmp_path / "two", 2, 3, timeout=900):
         assert max(float((weights[name] - value).abs().max()) for name, value in expected.items()) < 1e-5
