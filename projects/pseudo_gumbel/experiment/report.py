@@ -8,7 +8,17 @@ from pathlib import Path
 from pseudo_gumbel.experiment.arms import Arm
 from pseudo_gumbel.experiment.choose import SPLITS
 from pseudo_gumbel.experiment.results import FIGURES, Results
-from pseudo_gumbel.experiment.verdicts import CLAIMS, COMPARED, CONTROL, SPECIFIED, TEST_SPLITS, plain, points, verdicts
+from pseudo_gumbel.experiment.verdicts import (
+    CLAIMS,
+    COMPARED,
+    CONTROL,
+    SPECIFIED,
+    TEST_SPLITS,
+    plain,
+    points,
+    seconds,
+    verdicts,
+)
 from sa2va_native.errors import DataError
 
 HEADLINE = ("caption_colour", "cycle_iou", "cycle_stranger", "cycle_code", "refer_ciou", "caption_grammar")
@@ -96,7 +106,7 @@ def _figures(
     for arm in arms:
         seeds = len({run["seed"] for run in results.of(base, arm.name) if split in run["metrics"]})
         row = [arm.name, str(seeds), *(plain(results.interval(base, arm.name, split, figure)) for figure in figures)]
-        rows.append([*row, *([plain(results.seconds(base, arm.name))] if cost else [])])
+        rows.append([*row, *([seconds(results.seconds(base, arm.name))] if cost else [])])
     return table(head, rows)
 
 

@@ -94,6 +94,13 @@ def points(value: Interval | None) -> str:
     return mean if value.half is None else f"{mean} [{100 * value.low:+.1f}, {100 * value.high:+.1f}]"
 
 
+def seconds(value: Interval | None) -> str:
+    """A time with its interval, in whole seconds: ``131 ± 4``; ``-`` if it was not measured."""
+    if value is None:
+        return "-"
+    return f"{value.mean:.0f}" if value.half is None else f"{value.mean:.0f} ± {value.half:.0f}"
+
+
 def _short(value: float, digits: int) -> str:
     text = f"{value:.{digits}f}"
     return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
