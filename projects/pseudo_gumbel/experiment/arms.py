@@ -73,6 +73,14 @@ _PROTECTED = {
     "model.cost": {"type": "pseudo_gumbel.costs.AllPixelCost"},
     "model.mask_ratio": 0.0,
 }
+_SCENES = "sa2va_native.datasets.adapters.scenes"
+_TRUE_CAPTIONS = {
+    "train_dataloader.dataset.sources": [
+        {"kind": "caption", "dataset": {"type": f"{_SCENES}.SceneMasks", "split": "labelled", "text_key": "caption"}},
+        {"kind": "refer", "dataset": {"type": f"{_SCENES}.SceneExpressions", "split": "labelled"}},
+    ],
+    "train_dataloader.batch_sampler.pattern": ("caption", "refer"),
+}
 _ANOTHER_MASK = {"type": "pseudo_gumbel.costs.AnotherMask"}
 
 _TRIALS = Arm("word_trials", "Word trials, the recommended recipe.", "word_trials_tiny", RECIPE)
@@ -104,6 +112,18 @@ CORE = (
     Arm("specified_teacher_reader", "The specified cycle, read by the teacher.", "ablations/teacher_mask_side"),
     Arm("self_training_recipe", "Self-training, at the recipe's schedule.", "ablations/self_training", RECIPE),
     Arm("score_function", "Score function with leave-one-out, in the recipe.", "score_function_tiny", _PROTECTED),
+    Arm(
+        "word_trials_refer_back",
+        "Word trials, and captions that lead back become referring expressions.",
+        "word_trials_refer_back_tiny",
+        RECIPE,
+    ),
+    Arm(
+        "oracle",
+        "Not a method: true captions of the labelled scenes, by language loss, at the recipe's schedule.",
+        "sa2va_tiny",
+        {**RECIPE, **_TRUE_CAPTIONS},
+    ),
     _trials_with("expected_cost", "The expected cost of the tried words, in the recipe.", "ExpectedCost"),
     _trials_with("best_of_n", "The cheapest of 4 sampled captions as the target, in the recipe.", "BestOfN"),
 )
@@ -137,6 +157,28 @@ _TRIALS_CHANGES: tuple[_Change, ...] = (
         None,
     ),
     ("cost_soft_iou", "soft IoU as cost", {"model.cost": {"type": "pseudo_gumbel.costs.SoftIouCost"}}, None),
+    (
+        "cost_contrast",
+        "contrast to the picture's other objects as cost",
+        {
+            "model.cost": {"type": "pseudo_gumbel.costs.InPictureContrast", "temperature": 0.1},
+            "model.estimator.beta": 1.0,
+            "train_dataloader.dataset.with_others": True,
+        },
+        None,
+    ),
+    (
+        "reader_refreshed",
+        "read by a copy of the student, renewed every 50 steps",
+        {
+            "model.reader": {"type": "pseudo_gumbel.readers.RefreshedReader"},
+            "default_hooks.refreshed_reader": {
+                "type": "pseudo_gumbel.hooks.refreshed_reader_hook.RefreshedReaderHook",
+                "interval": 50,
+            },
+        },
+        None,
+    ),
     ("lr_3e-4", "lr 3e-4", {_LR: 3e-4}, None),
     ("lr_3e-3", "lr 3e-3", {_LR: 3e-3}, None),
     ("constant", "lr 1e-3 constant, the mask side too", schedule(1e-3, "constant"), None),
@@ -181,6 +223,10 @@ ABLATIONS = (
 )
 
 
+#: The same arms at another schedule, and what is no method.
+NO_GRID = ("labelled_recipe", "self_training_recipe", "oracle")
+
+
 def _at(arm: Arm, name: str, lr: float, shape: str) -> Arm:
     return arm.differing(f"{arm.name}/{name}", f"{arm.says[:-1]}; lr {lr:g}, {shape}.", schedule(lr, shape))
 
@@ -190,7 +236,7 @@ def grid(arms: Iterable[Arm]) -> tuple[Arm, ...]:
     return tuple(
         _at(arm, f"lr_{lr:g}_{shape}", lr, shape)
         for arm in arms
-        if arm.steps and not arm.name.endswith("_recipe")  # the same arm at another schedule
+        if arm.steps and arm.name not in NO_GRID
         for lr in RATES
         for shape in SCHEDULES
     )
