@@ -48,6 +48,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "pseudo-gumbel diag
 
 def diagnose(args: argparse.Namespace) -> None:
     from mmengine.registry import DATASETS, MODELS
+    from rich.console import Console
     from rich.progress import track
 
     from pseudo_gumbel.diagnosis.diagnose import Diagnosis, Options
@@ -77,9 +78,10 @@ def diagnose(args: argparse.Namespace) -> None:
     diagnosis = Diagnosis(model.to("cuda" if has_cuda() else "cpu"), options)
     size = max(1, options.rows // options.candidates)
     groups = [objects[start : start + size] for start in range(0, len(objects), size)]
-    for group in track(groups, "swapping words"):
+    progress = partial(track, console=Console(stderr=True))  # the figures alone go to the standard output
+    for group in progress(groups, "swapping words"):
         diagnosis.look(group)
-    rates = partial(track, description="probing learning rates")
+    rates = partial(progress, description="probing learning rates")
     probes = diagnosis.probe_rates(cfg, rates) if args.probe_steps else ()
     figures = diagnosis.figures(cfg.train_cfg.max_steps, probes)
     recommendation = recommend(figures)

@@ -16,9 +16,11 @@ SLOW, FAST = Probe(1e-4, 20, log(0.125), log(0.125) + 0.1), Probe(1e-3, 20, log(
 #: Close to the shipped tiny base: its captioner is blind to colour.
 BLIND = Figures(
     objects=48, with_human_text=24, alternatives=6.9, words_matter=0.79, spread=1.1, true_cheapest=0.88,
-    true_chance=0.18, entropy=1.8, p_best=0.15, p_chance=0.14, better=0.56, greedy_is_best=0.24, p_true=0.23,
-    floor=0.13, greedy=0.14, sampled=0.09, best_sampled=0.28, best_word=0.50, greedy_of_human=0.19, human=0.57, empty=0.56,
-    astray=0.26, fall=-0.01, sign=0.68, straight_through=0.12, soft=0.29, run_steps=100, probes=(SLOW, FAST),
+    true_chance=0.18, entropy=1.8, p_best=0.15, p_chance=0.14, better=0.56, greedy_is_best=0.24,
+    p_true=0.23,
+    floor=0.13, greedy=0.14, sampled=0.09, best_sampled=0.28, best_word=0.50, greedy_of_human=0.19, human=0.57,
+    empty=0.56, astray=0.26, fall=-0.01, sign=0.68, straight_through=0.12, soft=0.29, run_steps=100,
+    probes=(SLOW, FAST),
 )  # fmt: skip
 #: The same with a captioner that sees: its soft words stand where the slope says something.
 SEES = replace(BLIND, p_best=0.4, soft=0.6)
