@@ -130,7 +130,7 @@ def train_on_captions(model: Any, steps: int, lr: float, rows: int = 16) -> None
         optimizer.zero_grad()
 
 
-def conclusion_of(model: Any, count: int = 24) -> tuple[Any, Figures]:
+def conclusion_of(model: Any, count: int = 32) -> tuple[Any, Figures]:
     diagnosis = Diagnosis(model, Options(samples=1))
     objects = draw_objects(data(), count)
     for start in range(0, len(objects), 6):
