@@ -17,7 +17,7 @@ class ExpectedCost(Trials):
     q is normalised over the tried words, so that only their order is learnt: see
     :func:`pseudo_gumbel.trial.expectation`. At all other caption and stop positions the student learns the teacher's
     distribution by KL, as in WordTrials; p exp(-cost / beta) is what minimises this expectation plus beta KL(q || p).
-    Summing over actions: Asadi et al., arXiv:1709.00503.
+    Summing over actions: Mean Actor-Critic, Allen et al., arXiv:1709.00503.
 
     Args:
         candidates: see :class:`pseudo_gumbel.estimators.trials.Trials`, as for all others.

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
 
 from sa2va_native.engine.config.provenance import run_config
 from sa2va_native.files.paths import ROOT
+from tests.tiny import tiny_pseudo_gumbel
 
 CONFIGS = ROOT / "configs"
 ALL = sorted(CONFIGS.rglob("*.py"))
@@ -68,6 +70,32 @@ def test_the_smaller_sizes_have_the_method_of_4b(size: str) -> None:
     assert method["model"]["sa2va"] == supervised["model"]
     for key in ("optim_wrapper", "param_scheduler", "train_cfg", "test_dataloader", "test_evaluator"):
         assert method[key] == supervised[key], key
+
+
+@pytest.mark.parametrize("size", ["tiny", "mid", "4b"])
+def test_word_trials_differ_from_the_specified_method_in_what_they_state(size: str) -> None:
+    """Red when a size has another recipe than 4B, or a value of another estimator stays behind."""
+    trials, base = (
+        Config.fromfile(CONFIGS / f"{name}_{size}.py").to_dict() for name in ("word_trials", "pseudo_gumbel")
+    )
+    recipe = Config.fromfile(CONFIGS / "word_trials_4b.py").to_dict()["model"]
+    assert {**trials["model"], "sa2va": 0} == {**recipe, "sa2va": 0}
+    assert trials["model"]["sa2va"] == base["model"]["sa2va"]
+    scheduled = {"optim_wrapper", "param_scheduler"} if size == "tiny" else set()
+    public = {name for name in base if not name.startswith("_")}
+    assert {name for name in public if trials[name] != base[name]} == {"model", *scheduled}
+
+
+def test_the_mask_side_is_slower_where_the_schedule_says_so() -> None:
+    """Red when a rate's multiplier names no parameter, and so has no effect."""
+    wrapper = Config.fromfile(CONFIGS / "word_trials_tiny.py").optim_wrapper
+    model = tiny_pseudo_gumbel("word_trials_tiny")
+    rates = {group["lr"] for group in build_optim_wrapper(model, wrapper).optimizer.param_groups}
+    assert sorted(rates) == pytest.approx([1e-4, 1e-3])
+    slow = [
+        name for name, _ in model.named_parameters() if any(key in name for key in wrapper.paramwise_cfg.custom_keys)
+    ]
+    assert {model.student.part_of(name.removeprefix("student.")) for name in slow} == {"mask_decoder", "seg_head"}
 
 
 def _containers(value: Any) -> list[Any]:
