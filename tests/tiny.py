@@ -39,7 +39,8 @@ def tiny_qwen3(**overrides: Any):
 def tiny_pseudo_gumbel(config: str = "pseudo_gumbel_tiny", sa2va: dict[str, Any] | None = None, **overrides: Any):
     """The method's model as a config of ``configs/`` builds it."""
     model = Config.fromfile(ROOT / f"configs/{config}.py").model
-    model.update(overrides)
+    for name, value in overrides.items():
+        model[name] = value  # whole, as in a config; ``update`` would mix the options of two classes
     model.sa2va.update(sa2va or {})
     return MODELS.build(model)
 

@@ -50,7 +50,9 @@ def read(student: Any, step: CycleStep, words: Words) -> Reading:
 
 
 def read_sharing_heads(student: Any, step: CycleStep, words: Words) -> Reading:
-    """The same without gradient, where the readings of a sample share what stands before the words."""
+    """The same, where the readings of a sample share what stands before the words; for weights without gradient."""
+    if step.readings == 1:
+        return read(student, step, words)
     text_embeds = embed_words(student, words)
     return Reading(text_embeds, masks_from_shared_heads(student, step, text_embeds, _lengths(step, words)))
 
@@ -58,7 +60,7 @@ def read_sharing_heads(student: Any, step: CycleStep, words: Words) -> Reading:
 def read_without_gradient(model: Any, step: CycleStep, words: Words, shadow: Shadow | None = None) -> Reading:
     """Reads with the weights of ``shadow``, or the student's own. Works under every ZeRO stage."""
     with torch.no_grad(), shadow.applied_to(model) if shadow else nullcontext(), evaluating(model):
-        return (read if step.readings == 1 else read_sharing_heads)(model.student, step, words)
+        return read_sharing_heads(model.student, step, words)
 
 
 def read_with_constants(model: Any, step: CycleStep, words: Words, shadow: Shadow | None = None) -> Reading:
@@ -77,7 +79,7 @@ def read_with_constants(model: Any, step: CycleStep, words: Words, shadow: Shado
     # In evaluation mode, as for captioning: no dropout, and no layers that the backward pass would compute again after
     # these weights are gone.
     with evaluating(model):
-        return functional_call(_Call(model), weights, (lambda: read(model.student, step, words),))
+        return functional_call(_Call(model), weights, (lambda: read_sharing_heads(model.student, step, words),))
 
 
 def embed_words(student: Any, words: Words) -> Tensor:
@@ -108,7 +110,7 @@ def masks_from_text(student: Any, step: CycleStep, text_embeds: Tensor, lengths:
 
 
 def masks_from_shared_heads(student: Any, step: CycleStep, text_embeds: Tensor, lengths: Sequence[int]) -> Tensor:
-    """As :func:`masks_from_text`, without gradient, in two forward passes.
+    """As :func:`masks_from_text` in two forward passes; gradient may flow to the words, not to the weights.
 
     The first reads the picture and the question up to the words, once for each sample; the second the words and what
     follows, up to ``[SEG]``, for each reading.

@@ -10,7 +10,7 @@ from transformers import DynamicCache
 class Context:
     """Keys and values of each layer, and which positions are pads; empty at first, and longer with each forward pass.
 
-    Used without gradient. Its size is that of the texts: 2 x layers x key and value width numbers per token.
+    For weights without gradient. Its size is that of the texts: 2 x layers x key and value width numbers per token.
     """
 
     def __init__(self) -> None:

@@ -181,6 +181,29 @@ def test_readings_that_share_their_beginning_equal_readings_of_their_own(model: 
         torch.testing.assert_close(shared[row : row + 1], mask, rtol=1e-5, atol=5e-5)
 
 
+@pytest.mark.parametrize("index", [1, 2])
+def test_gradient_behind_a_shared_beginning_is_that_of_readings_of_their_own(model: Any, index: int) -> None:
+    """To soft words, through constant weights. Red when the shared beginning cuts or mixes the rows' gradients."""
+    step, words = several(model)
+    reader = readers(model)[index]
+    change(model)
+    soft = words.weights.clone().requires_grad_()
+    masks = reader(model, step, words._replace(weights=soft), gradient=True).mask_logits
+    pull = torch.randn(masks.shape, generator=torch.Generator().manual_seed(1))
+    (shared,) = torch.autograd.grad((masks * pull).sum(), soft)
+    assert shared[0].abs().sum() > 0
+    for row, length in enumerate(words.lengths.tolist()):
+        sample = row // 3
+        one = model.begin(part_of(step.batch, slice(sample, sample + 1)))
+        one.captions = Captions([torch.zeros(length, dtype=torch.long)], [True])
+        alone = words.weights[row : row + 1, :length].clone().requires_grad_()
+        those = Words(words.candidates[row : row + 1, :length], alone, *(v[row : row + 1, :length] for v in words[2:4]))
+        mask = reader(model, one, those, gradient=True).mask_logits
+        (own,) = torch.autograd.grad((mask * pull[row : row + 1]).sum(), alone, allow_unused=True)
+        expected = torch.zeros_like(alone) if own is None else own
+        torch.testing.assert_close(shared[row : row + 1, :length], expected, rtol=1e-3, atol=1e-3)
+
+
 def test_a_shared_beginning_is_read_once(model: Any) -> None:
     """Tokens that a layer sees: pictures once a sample, nothing behind [SEG]. Red when they are read for each word."""
     step, words = several(model)
