@@ -29,6 +29,8 @@ ESTIMATORS: list[tuple[str, int]] = [
     ("word_trials_contrast_tiny", 2),
     ("word_trials_refer_back_tiny", 3),
 ]
+#: The specified method, and the recipe with words that are read without gradient.
+RECIPES = ["pseudo_gumbel_tiny", "word_trials_tiny"]
 ABLATIONS = sorted(path.stem for path in (ROOT / "configs/ablations").glob("*.py") if not path.stem.endswith("_4b"))
 
 
@@ -90,13 +92,13 @@ def furthest(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
 
 
 @pytest.mark.slow
-def test_one_rank_equals_two_ranks_under_every_zero_stage(scenes: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", RECIPES)
+def test_one_rank_equals_two_ranks_under_every_zero_stage(scenes: Path, tmp_path: Path, name: str) -> None:
     """After 5 steps of cycle and expressions in float32, to 1e-5.
 
     Red when a draw depends on the rank, a gradient is not synchronised, a stage loses a tensor, or a layer that is
     computed again sees other weights.
     """
-    name = "pseudo_gumbel_tiny"
     start = run_ranks(1, train, name, scenes, tmp_path / "start", 1, 4, 1, None, timeout=300)[0]
     one = run_ranks(1, train, name, scenes, tmp_path / "one", 5, 4, 1, None, timeout=300)[0]
     assert furthest(start, one) > 1e-4
@@ -111,9 +113,11 @@ def test_one_rank_equals_two_ranks_under_every_zero_stage(scenes: Path, tmp_path
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("stage", "ranks"), [(0, 1), (2, 2)])
-def test_resume_equals_the_run_that_was_not_stopped(scenes: Path, tmp_path: Path, stage: int, ranks: int) -> None:
+@pytest.mark.parametrize("name", RECIPES)
+def test_resume_equals_the_run_that_was_not_stopped(
+    scenes: Path, tmp_path: Path, name: str, stage: int, ranks: int
+) -> None:
     """Bit for bit, teacher included."""
-    name = "pseudo_gumbel_tiny"
     whole = run_ranks(ranks, train, name, scenes, tmp_path / "whole", 4, 2, stage, None, timeout=300)
     run_ranks(ranks, train, name, scenes, tmp_path / "cut", 2, 2, stage, None, timeout=300)
     resumed = run_ranks(ranks, train, name, scenes, tmp_path / "cut", 4, 2, stage, "", timeout=300)
