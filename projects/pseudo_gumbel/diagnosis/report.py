@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textwrap import fill
+
 from pseudo_gumbel.diagnosis.figures import MATTERS, Figures
 from pseudo_gumbel.diagnosis.rules import Recommendation
 
@@ -77,5 +79,6 @@ def table(figures: Figures) -> str:
 
 
 def conclusion(recommendation: Recommendation) -> str:
-    """The recommendation, a line each."""
-    return "\n".join(["Recommendation", *(f"  {line}" for line in recommendation.lines)])
+    """The recommendation, a sentence after the other."""
+    wrapped = (fill(line, 100, initial_indent="  ", subsequent_indent="    ") for line in recommendation.lines)
+    return "\n".join(["Recommendation", *wrapped])
