@@ -1,4 +1,4 @@
-"""Supplies what MMEngine imports from DeepSpeed but DeepSpeed no longer has."""
+"""Supplies what MMEngine imports from DeepSpeed but DeepSpeed no longer has, and mends a fault of ZeRO-3."""
 
 from __future__ import annotations
 
@@ -30,3 +30,24 @@ def supply_onebit() -> None:
 class _DroppedOptimizer(Optimizer):
     def __init__(self, *_: Any, **__: Any) -> None:
         raise NotImplementedError(f"this DeepSpeed has no {type(self).__name__}. Choose another optimizer, e.g. AdamW.")
+
+
+def forget_gradients_after_steps(engine: Any) -> None:
+    """Lets ZeRO-3 begin each step without gradients, as the other stages do.
+
+    It overwrites a gradient in the first micro-batch of a step and adds to it in the others. A tensor that takes no
+    part in the first one, such as the mask decoder where words are read without gradient, would keep that of the step
+    before, and the new one be added to it.
+    """
+    optimizer = engine.optimizer
+    buffer = getattr(optimizer, "grad_partitions_flat_buffer", None)
+    if engine.zero_optimization_stage() != 3 or buffer is None:
+        return
+    step = optimizer.step
+
+    def step_and_forget(*args: Any, **kwargs: Any) -> Any:
+        result = step(*args, **kwargs)
+        buffer.zero_()
+        return result
+
+    optimizer.step = step_and_forget

@@ -17,7 +17,7 @@ from sa2va_native.engine.checkpoints.resharding import load_resharded
 from sa2va_native.engine.checkpoints.safe_load import load_file
 from sa2va_native.engine.checkpoints.weights import load_weights
 from sa2va_native.engine.checkpoints.zero_shards import ZeroShards
-from sa2va_native.engine.run.deepspeed_compat import supply_onebit
+from sa2va_native.engine.run.deepspeed_compat import forget_gradients_after_steps, supply_onebit
 from sa2va_native.engine.run.use_engine import deepspeed_file
 from sa2va_native.errors import CheckpointError
 from sa2va_native.files.atomic import discard_incomplete
@@ -76,6 +76,7 @@ class Sa2VADeepSpeedStrategy(DeepSpeedStrategy):
         wrapper = super()._wrap_model(model)
         # The engine moves the model there except under ZeRO-3, which moves parameters alone.
         unwrap_model(wrapper).data_preprocessor.to(get_device())
+        forget_gradients_after_steps(wrapper.model)
         wrapper.model.checkpoint_engine.load = lambda path, map_location=None: load_file(path)
         return wrapper
 
