@@ -69,7 +69,7 @@ class Trials(Estimator):
         positions, counts = draw_positions(log_p, starts, step.generators("trial"), self.positions)
         allowed = begins | ((positions == 0)[..., None] & continues)
         prior = log_p.gather(1, positions[..., None].expand(-1, -1, log_p.shape[-1]))
-        first, usable = likeliest(prior, allowed, self.candidates)
+        first, usable = self.first_tokens(prior, allowed, ids.gather(1, positions))
         if not continues.any():
             words, ends = WholeWords.of_one_token(first), word_ends(captions.ids, positions, None)
         else:
@@ -78,6 +78,16 @@ class Trials(Estimator):
             words = with_own_words(words, captions.ids, positions, ends)
         words = words._replace(complete=words.complete & usable)
         return Trial(positions, counts & words.complete.any(-1), ends, words)
+
+    def first_tokens(self, prior: Tensor, allowed: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+        """Ids [B, P, K] that begin the words to try, and which of them count.
+
+        Args:
+            prior: [B, P, V] the teacher's log-probabilities.
+            allowed: [B, P, V] bool, what can begin a word there.
+            own: [B, P] the caption's own tokens.
+        """
+        return likeliest(prior, allowed, self.candidates)
 
     def words(self, step: CycleStep) -> Words:
         trial, logits = self.trial(step), filled(step.logits)
