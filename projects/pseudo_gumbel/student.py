@@ -30,6 +30,10 @@ class StudentPrompts(Protocol):
         """Ids of one of the project's own texts, such as the stop word."""
         ...
 
+    def encode_human(self, text: str) -> list[int]:
+        """Ids of a human's text, in which a special token counts as any other letters; for the diagnosis."""
+        ...
+
     def ask_segment(self, expression: str | Tensor | int, question: str) -> Tensor:
         """Ids [L] of a question for a mask; an expression given as a number becomes that many word slots."""
         ...

@@ -12,7 +12,8 @@ from pseudo_gumbel.cli.options import add_cfg_options, add_config, add_debug, ad
 
 EXAMPLES = """\
 The captioner captions objects of the config's training data. In each caption one word, where it is least sure, is
-swapped for the words that it finds likely instead, and each caption is read on picture 2. No list of words is needed.
+swapped for the words that it finds likely instead, and each caption is read on picture 2, by the very steps that word
+trials train with. No list of words is needed.
 Human texts, where the data have some, are treated alike. The model is left as it was. docs/diagnosis.md explains every
 line of the output.
 
@@ -21,7 +22,7 @@ examples:
   with another recipe's learning rate  pseudo-gumbel diagnose-cycle word_trials_tiny
   your run's newest checkpoint         pseudo-gumbel diagnose-cycle CONFIG work_dirs/CONFIG
   a quick look, figures to a file      pseudo-gumbel diagnose-cycle CONFIG --objects 16 --json figures.json
-  4B on one GPU with little memory     pseudo-gumbel diagnose-cycle pseudo_gumbel_4b --weights Sa2VA-4B --rows 4
+  4B                                   pseudo-gumbel diagnose-cycle pseudo_gumbel_4b --weights Sa2VA-4B
 """
 
 
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "pseudo-gumbel diag
     )
     parser.add_argument("--words", type=int, default=8, help="words tried at a position (default: %(default)s)")
     parser.add_argument("--samples", type=int, default=4, help="sampled captions an object (default: %(default)s)")
-    parser.add_argument("--rows", type=int, help="captions read at once (default: the test batch size)")
+    parser.add_argument("--batch-size", type=int, help="objects looked at together (default: as in training)")
     parser.add_argument("--probe-steps", type=int, default=20, help="0: no learning-rate probe (default: %(default)s)")
     parser.add_argument("--json", metavar="FILE", help="write figures and recommendation to this file too")
     add_cfg_options(parser)
@@ -52,10 +53,12 @@ def diagnose(args: argparse.Namespace) -> None:
     from rich.progress import track
 
     from pseudo_gumbel.diagnosis.diagnose import Diagnosis, Options
-    from pseudo_gumbel.diagnosis.objects import draw_objects
+    from pseudo_gumbel.diagnosis.objects import draw_objects, in_batches
+    from pseudo_gumbel.diagnosis.readings import in_place_of_own
     from pseudo_gumbel.diagnosis.report import conclusion, table
     from pseudo_gumbel.diagnosis.rules import recommend
     from sa2va_native.engine.checkpoints.weights import load_weights, require_path
+    from sa2va_native.engine.config.config_check import resolve_type
     from sa2va_native.engine.run import launch
     from sa2va_native.engine.run.use_engine import without_deepspeed
     from sa2va_native.parallel.process_group import has_cuda
@@ -64,27 +67,20 @@ def diagnose(args: argparse.Namespace) -> None:
     cfg = launch.load_config(args.config, args.cfg_options)
     launch.use_weights(cfg, args.weights)
     without_deepspeed(cfg)
-    options = Options(
-        rows=args.rows or cfg.test_dataloader.batch_size,
-        candidates=args.words,
-        samples=args.samples,
-        probe_steps=args.probe_steps,
-    )
     data = dict(cfg.train_dataloader.dataset, report_file=None, flip_share=0.0)
-    objects = draw_objects(DATASETS.build(data), args.objects)
-    model = MODELS.build(cfg.model)
+    items = draw_objects(DATASETS.build(data), args.objects)
+    is_cycle = "sa2va" in cfg.model
+    model = MODELS.build(in_place_of_own(cfg.model.sa2va if is_cycle else cfg.model, args.words))
     if path is not None:
-        load_weights(model, path)
+        load_weights(model if is_cycle else model.student, path)
+    options = Options(samples=args.samples, probe_steps=args.probe_steps)
     diagnosis = Diagnosis(model.to("cuda" if has_cuda() else "cpu"), options)
-    size = max(1, options.rows // options.candidates)
-    groups = [objects[start : start + size] for start in range(0, len(objects), size)]
     progress = partial(track, console=Console(stderr=True))  # the figures alone go to the standard output
-    for group in progress(groups, "swapping words"):
-        diagnosis.look(group)
-    rates = partial(progress, description="probing learning rates")
-    probes = diagnosis.probe_rates(cfg, rates) if args.probe_steps else ()
-    figures = diagnosis.figures(cfg.train_cfg.max_steps, probes)
-    recommendation = recommend(figures)
+    for batch in progress(in_batches(items, args.batch_size or cfg.train_dataloader.batch_size), "swapping words"):
+        diagnosis.look(batch)
+    figures = diagnosis.figures(cfg, partial(progress, description="probing learning rates"))
+    own = getattr(resolve_type(cfg.model.estimator["type"]), "__name__", None) if is_cycle else None
+    recommendation = recommend(figures, Path(args.config).stem, own)
     print(table(figures))
     print(conclusion(recommendation))
     if args.json:

@@ -28,7 +28,7 @@ class Observations:
     log_p: list[list[float]] = field(default_factory=list)
     entropy: list[float] = field(default_factory=list)  #: nats, over the whole vocabulary
     empty: list[list[float]] = field(default_factory=list)
-    astray: list[list[float]] = field(default_factory=list)  #: nan too where no other object is known
+    elsewhere: list[list[float]] = field(default_factory=list)
     fall: list[float] = field(default_factory=list)
     sign: list[float] = field(default_factory=list)
     straight_through: list[float] = field(default_factory=list)
@@ -50,7 +50,7 @@ class Figures:
     alternatives: float  #: mean number of words that the captioner finds likely at a position
     words_matter: float  #: share of positions where best and worst word differ by MATTERS or more
     spread: float  #: mean cost between best and worst word
-    true_cheapest: float  #: share of human texts whose word is the cheapest
+    true_cheapest: float  #: share of human texts whose word is the cheapest, where words matter
     true_chance: float  #: that share, if the reader could not tell
     # what the captioner knows
     entropy: float  #: nats, at the positions
@@ -58,7 +58,7 @@ class Figures:
     p_chance: float  #: that probability, if the captioner did not know
     better: float  #: share of captions in which another word costs less by MATTERS or more
     greedy_is_best: float  #: share of positions where words matter and the caption's word is the best
-    p_true: float  #: mean probability of the human's word among the alternatives
+    p_true: float  #: mean probability of the human's word among the alternatives, where words matter
     # head-room, all mean IoU
     floor: float  #: captions of other objects
     greedy: float
@@ -69,7 +69,7 @@ class Figures:
     human: float  #: their human text
     # where words lead
     empty: float  #: share of the words tried that lead to an empty mask
-    astray: float  #: share that leads to another object, of objects with known others
+    elsewhere: float  #: share whose mask hardly touches the object
     # slopes
     fall: float  #: promised by the slope at the caption's word, over real (ratio of sums)
     sign: float  #: share of right signs
@@ -95,13 +95,13 @@ def summarise(seen: Observations, run_steps: int, probes: tuple[Probe, ...] = ()
     kept = ~costs.isnan()
     cheapest = costs.nan_to_num(torch.inf).amin(1)
     best = costs.nan_to_num(torch.inf).argmin(1)
-    spread = (costs.nan_to_num(-torch.inf).amax(1) - cheapest).masked_fill(~kept.any(1), torch.nan)
+    spread = _spread(costs)
     gain = costs[:, 0] - cheapest
     matter = spread >= MATTERS
     p_best = log_p.exp().gather(1, best[:, None])[:, 0]
     true_costs, true_log_p = _table(seen.human_costs), _table(seen.human_log_p)
     true_kept = ~true_costs.isnan()
-    tried = true_kept.sum(1) > 1
+    tried = _spread(true_costs) >= MATTERS  # elsewhere the cheapest word is chance
     sampled = _table(seen.sampled_iou)
     greedy = _mean(torch.tensor(seen.greedy_iou))
     return Figures(
@@ -128,7 +128,7 @@ def summarise(seen: Observations, run_steps: int, probes: tuple[Probe, ...] = ()
         greedy_of_human=_mean(torch.tensor(seen.greedy_of_human_iou)),
         human=_mean(torch.tensor(seen.human_iou)),
         empty=_mean(_table(seen.empty).flatten()),
-        astray=_mean(_table(seen.astray).flatten()),
+        elsewhere=_mean(_table(seen.elsewhere).flatten()),
         fall=_ratio(seen.fall, costs),
         sign=_mean(torch.tensor(seen.sign)),
         straight_through=_mean(torch.tensor(seen.straight_through)),
@@ -149,6 +149,11 @@ def _mean(values: Tensor) -> float:
 def _table(rows: list[list[float]]) -> Tensor:
     """[objects, K]; one row of nan for no object."""
     return torch.tensor(rows or [[_NAN]], dtype=torch.float32)
+
+
+def _spread(costs: Tensor) -> Tensor:
+    """Difference [objects] between the dearest and the cheapest of K words; nan without any."""
+    return (costs.nan_to_num(-torch.inf).amax(1) - costs.nan_to_num(torch.inf).amin(1)).nan_to_num(neginf=torch.nan)
 
 
 def _ratio(falls: list[float], costs: Tensor) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -11,8 +11,20 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS
 from torch import Tensor, nn
 
+from sa2va_native.datasets.collate import collate_batch
+from sa2va_native.datasets.mixture import Item
 from sa2va_native.models.evaluating import evaluating
+from sa2va_native.models.losses import language_loss
+from sa2va_native.models.prompts import END
 from sa2va_native.parallel.parameters import trainable_parameters
+
+
+class Better(NamedTuple):
+    """A caption that leads back better than the captioner's own."""
+
+    item: Item
+    ids: Tensor  #: [T]
+    position: int  #: of the word that makes it better; of its first token
 
 
 class Probe(NamedTuple):
@@ -130,3 +142,69 @@ def _optimizer(model: nn.Module, optim_wrapper: dict[str, Any], lr: float) -> to
     }
     config["optimizer"] = {**config["optimizer"], "lr": lr}
     return build_optim_wrapper(model, dict(type="OptimWrapper", **config)).optimizer
+
+
+def probe_rates(
+    model: Any,
+    better: Sequence[Better],
+    cfg: Any,
+    *,
+    steps: int,
+    factors: Sequence[float],
+    track: Callable[[Sequence[float]], Iterable[float]] = iter,
+) -> tuple[Probe, ...]:
+    """The config's learning rate on captions that lead back better, then higher ones until one moves them.
+
+    None if there are fewer than four captions.
+
+    Args:
+        model: the cycle.
+        better: captions of one optimizer step.
+        cfg: of the run; its steps, schedule, optimizer and batch size are used.
+        steps: of each probe.
+        factors: on the config's learning rate, in rising order.
+        track: shows the progress of the rates that are tried.
+    """
+    if len(better) < 4:
+        return ()
+    run_steps, micro = cfg.train_cfg.max_steps, cfg.train_dataloader.get("batch_size", 1)
+    parts = [_Captions(model, better[start : start + micro]) for start in range(0, len(better), micro)]
+
+    def log_probability() -> float:
+        return float(torch.cat([part.log_p_of_words() for part in parts]).mean())
+
+    schedule = cfg.get("param_scheduler") or []
+    curve = rate_curve([schedule] if isinstance(schedule, dict) else schedule, run_steps)
+    lr, steps = float(cfg.optim_wrapper["optimizer"]["lr"]), min(steps, run_steps)
+    losses = [part.loss for part in parts]
+    probes: list[Probe] = []
+    for factor in track((1.0, *factors)):
+        if not any(moves(one, run_steps) for one in probes):
+            probes.append(probe(model, cfg.optim_wrapper, curve, lr * factor, losses, log_probability, steps))
+    return tuple(probes)
+
+
+class _Captions:
+    """A micro-batch of better captions, to be trained on; pictures are encoded once."""
+
+    def __init__(self, model: Any, better: Sequence[Better]) -> None:
+        self.student, prompts = model.student, model.student.prompts
+        side = model.data_preprocessor(collate_batch([one.item for one in better]))["batch"].caption_side
+        self.pictures, self.region = self.student.encode_pictures(side, grounding=False), side.region
+        self.positions = torch.tensor([one.position for one in better], device=side.region.device)
+        self.captions = [torch.cat([one.ids, torch.tensor(prompts.encode(END))]) for one in better]
+
+    def loss(self) -> Tensor:
+        """Language loss of the captions, stop word included."""
+        return language_loss(*self._logits())
+
+    @torch.no_grad()
+    def log_p_of_words(self) -> Tensor:
+        """[B] log-probability of the word that makes each caption better, over the whole vocabulary."""
+        logits, labels = self._logits()
+        rows = torch.arange(len(labels), device=labels.device)
+        log_p = logits.float().log_softmax(-1)[rows, self.positions]
+        return log_p.gather(1, labels[rows, self.positions][:, None])[:, 0]
+
+    def _logits(self) -> tuple[Tensor, Tensor]:
+        return self.student.caption_logits(self.pictures, self.region, self.captions, self.captions)

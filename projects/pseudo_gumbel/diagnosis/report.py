@@ -20,7 +20,7 @@ def table(figures: Figures) -> str:
                 ("words that the captioner finds likely at a position", f.alternatives, ".1f"),
                 (f"positions where words change the mask (cost differs by {MATTERS:g})", f.words_matter, ".0%"),
                 ("cost between the best and the worst word", f.spread, ".2f"),
-                ("human texts whose own word leads back best", f.true_cheapest, ".0%"),
+                ("human texts whose own word leads back best, where words matter", f.true_cheapest, ".0%"),
                 ("... by chance", f.true_chance, ".0%"),
             ],
         ),
@@ -51,7 +51,7 @@ def table(figures: Figures) -> str:
             "Where words lead",
             [
                 ("words that lead nowhere (empty mask)", f.empty, ".0%"),
-                ("words that lead to another object", f.astray, ".0%"),
+                ("words that lead elsewhere (under a tenth on the object)", f.elsewhere, ".0%"),
             ],
         ),
         (

@@ -12,18 +12,28 @@ from dataclasses import dataclass
 from pseudo_gumbel.diagnosis.figures import Figures
 from pseudo_gumbel.diagnosis.probe import moves
 
-#: Gain of mean IoU by the best word at one position below which there is nothing to learn (measured: .38, .22, .03).
+#: Gain of mean IoU by the best word at one position below which there is nothing to learn (measured: .31, .21, .03).
 HEAD_ROOM = 0.05
-#: Share of positions at which words must change the mask (measured: .80, .58, .53 and .00).
+#: Share of positions at which words must change the mask (measured: .80, .64, .53 and .00).
 WORDS_MATTER = 0.2
 #: How many times as often as by chance a human's word must be the cheapest, where there is human text.
 TRUE_OVER_CHANCE = 1.5
-#: Share of the real gain that the slope at a word must promise (measured: .05 and -.04).
+#: Share of the real gain that the slope at a word must promise (measured: .05 and .01).
 FALL = 0.25
-#: Mean cosine between what an estimator pushes and what the swaps push (measured for soft words: .28 and .79).
-AGREEMENT = 0.4
-#: Probability of the best word below which a soft word is a mixture of too many words (measured: .14 and .38).
+#: Mean cosine between what an estimator pushes and what the swaps push (measured for soft words: .41 and .74).
+AGREEMENT = 0.55
+#: Probability of the best word below which a soft word is a mixture of too many words (measured: .16 and .36).
 MIXTURE = 0.25
+
+#: Which of the three judged estimators stands for a config's own; others were not judged.
+STANDS_FOR = {
+    "WordTrials": "word_trials",
+    "ExpectedCost": "word_trials",
+    "SoftGumbel": "soft_gumbel",
+    "StraightThroughGumbel": "specified",
+}
+#: Sizes for which ``configs/RECIPE_SIZE.py`` exists; where the one asked for does not, the last is the pattern.
+SIZES = {"word_trials": ("tiny", "mid", "4b"), "soft_gumbel": ("tiny",), "pseudo_gumbel": ("tiny", "mid", "4b")}
 
 
 @dataclass(frozen=True)
@@ -35,22 +45,48 @@ class Recommendation:
     specified: bool
     moves: bool | None  #: whether the config's learning rate moves captions; None if it was not probed
     raise_lr_to: float | None  #: the lowest probed rate that does, if the config's does not
+    own: bool | None  #: whether the config's own estimator is among those that help; None if it was not judged
+    configs: tuple[str, ...]  #: to train with next, the surest first
     lines: tuple[str, ...]  #: the same in words, the conclusion first
 
 
-def recommend(figures: Figures) -> Recommendation:
-    """Judges the figures; nan fails every rule that needs it, except that of human text, which is optional."""
-    blocked = why_nothing_helps(figures)
-    trials = blocked is None
-    soft, specified = trials and soft_gumbel_helps(figures), trials and specified_helps(figures)
-    own = moves(figures.probes[0], figures.run_steps) if figures.probes else None
+def recommend(figures: Figures, config: str, estimator: str | None) -> Recommendation:
+    """Judges the figures; nan fails every rule that needs it, except that of human text, which is optional.
+
+    Args:
+        figures: of the model.
+        config: name of its config; what is recommended has its size, if the name ends with one.
+        estimator: class name of the config's own estimator; None if it has no cycle.
+    """
+    own_moves = moves(figures.probes[0], figures.run_steps) if figures.probes else None
+    if (blocked := why_nothing_helps(figures)) is not None:
+        own = False if estimator in STANDS_FOR else None
+        return Recommendation(False, False, False, own_moves, None, own, (), (blocked,))
+    helps = {
+        "word_trials": True,
+        "soft_gumbel": soft_gumbel_helps(figures),
+        "specified": specified_helps(figures),
+    }
     higher = next((one.lr for one in figures.probes[1:] if moves(one, figures.run_steps)), None)
-    if blocked is not None:
-        return Recommendation(False, False, False, own, None, (blocked,))
-    lines = (_trials_line(figures), _soft_line(figures, soft), _specified_line(figures, specified))
-    return Recommendation(
-        True, soft, specified, own, None if own else higher, (*lines, *_rate_lines(figures, own, higher))
+    own = helps.get(STANDS_FOR.get(str(estimator), ""))
+    recipes = [recipe for recipe, kind in zip(SIZES, helps, strict=True) if helps[kind]]
+    configs = tuple(config_of(recipe, config) for recipe in recipes)
+    lines = (
+        _trials_line(figures),
+        _soft_line(figures, helps["soft_gumbel"]),
+        _specified_line(figures, helps["specified"]),
+        *_rate_lines(figures, own_moves, higher),
+        *_own_lines(estimator, own),
+        f"Train next with {' or '.join(configs)}.",
     )
+    return Recommendation(**helps, moves=own_moves, raise_lr_to=None if own_moves else higher, own=own, configs=configs,
+                          lines=lines)  # fmt: skip
+
+
+def config_of(recipe: str, config: str) -> str:
+    """The recipe's config of the same size as ``config``; else that of the largest size, as a pattern."""
+    size = config.rsplit("_", 1)[-1]
+    return f"configs/{recipe}_{size if size in SIZES[recipe] else SIZES[recipe][-1]}.py"
 
 
 def why_nothing_helps(figures: Figures) -> str | None:
@@ -142,3 +178,11 @@ def _rate_lines(figures: Figures, own: bool | None, higher: float | None) -> tup
         return (f"The learning rate is high enough: trained on them directly, {become} {run}.",)
     to = f" to about {higher:g}" if higher else ", or train longer"
     return (f"Raise the learning rate{to}: even trained on them directly, {become} {run}.",)
+
+
+def _own_lines(estimator: str | None, own: bool | None) -> tuple[str, ...]:
+    if estimator is None:
+        return ()
+    if own is None:
+        return (f"The config's own estimator, {estimator}, was not judged.",)
+    return (f"The config's own estimator, {estimator}, {'is' if own else 'is not'} among those that will help.",)

@@ -1,60 +1,70 @@
 """Does the slope of the cost at a word say what swapping the word says?
 
 The captioner's logits l over K words, p = softmax(l), and the cost c of each word, read as a hard word, have an exact
-gradient: d E[c] / d l_k = p_k (c_k - E[c]). A pathwise estimator replaces it by pi_k (g e_k - g sum_j pi_j e_j) / tau
-with the reader's slope g at one point of the embedding space: at a sampled word (straight-through) or at the mixture
-sum_j pi_j e_j (soft words), pi = softmax((log p + Gumbel noise) / tau).
+gradient: d E[c] / d l_k = p_k (c_k - E[c]). A pathwise estimator replaces it by the gradient through the reader at one
+point of the embedding space: at a sampled word (straight-through) or at a mixture of the words (soft words).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from pseudo_gumbel.gumbel import gumbel_noise
+from pseudo_gumbel.gumbel import gumbel_words
 
-#: What words cost if the embedding at the swapped position is a given point: [N, D] -> [N], differentiable.
+#: What mixtures of K words cost: weights [B, S, K] -> [B, S], differentiable.
 CostOf = Callable[[Tensor], Tensor]
 
 
 class Slopes(NamedTuple):
-    """Agreement of slopes with swaps for N objects, each nan where there is nothing to agree with."""
+    """Agreement of slopes with swaps for B objects, each nan where there is nothing to agree with."""
 
-    fall: Tensor  #: [N] what the slope at the caption's word promises for the cheapest word, over what it really brings
-    sign: Tensor  #: [N] 1 if that promise has the right sign, else 0
-    straight_through: Tensor  #: [N] cosine of the mean push on the K words with the exact one, -1..1
-    soft: Tensor  #: [N] the same for soft words
+    fall: Tensor  #: [B] what the slope at the caption's word promises for the cheapest word, over what it really brings
+    sign: Tensor  #: [B] 1 if that promise has the right sign, else 0
+    straight_through: Tensor  #: [B] cosine of the mean push on the K words with the exact one, -1..1
+    soft: Tensor  #: [B] the same for soft words
 
 
 def exact_push(log_p: Tensor, costs: Tensor) -> Tensor:
-    """Gradient [N, K] of the expected cost with respect to the logits of K words; costs [N, K]."""
+    """Gradient [B, K] of the expected cost with respect to the logits of K words; costs [B, K]."""
     p = log_p.exp()
     return p * (costs - (p * costs).sum(1, keepdim=True))
 
 
-def pathwise_push(weights: Tensor, slope: Tensor, rows: Tensor, temperature: float) -> Tensor:
-    """Gradient [N, K] that a pathwise estimator passes to the logits.
-
-    Args:
-        weights: [N, K] softmax of logits and noise at ``temperature``.
-        slope: [N, D] of the cost, at the point that was read.
-        rows: [N, K, D] embeddings of the words.
-        temperature: tau > 0.
-    """
-    along = torch.einsum("nd,nkd->nk", slope, rows)
-    return weights * (along - (weights * along).sum(1, keepdim=True)) / temperature
+def pathwise_push(
+    cost_of: CostOf,
+    log_p: Tensor,
+    generators: Sequence[torch.Generator],
+    *,
+    temperature: float,
+    straight_through: bool,
+    draws: int,
+) -> Tensor:
+    """Gradient [B, K] that Gumbel words pass to the logits, in the mean of ``draws``; see :func:`gumbel_words`."""
+    with torch.enable_grad():
+        logits = log_p.detach().clone().requires_grad_()
+        words = gumbel_words(
+            logits[:, None],
+            generators,
+            temperature=temperature,
+            top_k=logits.shape[1],
+            straight_through=straight_through,
+            draws=draws,
+        )
+        weights = torch.zeros_like(words.weights).scatter(-1, words.candidates, words.weights)  # in the words' order
+        cost = cost_of(weights.squeeze(1).unflatten(0, (-1, draws)))
+        return torch.autograd.grad(cost.mean(1).sum(), logits)[0]
 
 
 def slopes(
     cost_of: CostOf,
-    rows: Tensor,
     log_p: Tensor,
-    kept: Tensor,
     costs: Tensor,
-    generator: torch.Generator,
+    generators: Sequence[torch.Generator],
     *,
     draws: int = 8,
     straight_through: float = 0.7,
@@ -64,45 +74,37 @@ def slopes(
 
     Args:
         cost_of: see :data:`CostOf`.
-        rows: [N, K, D] embeddings of the words; the first is the caption's own.
-        log_p: [N, K] the captioner's log-probabilities of them, normalised.
-        kept: [N, K] bool, words that count.
-        costs: [N, K] of each word, read as a hard word.
-        generator: of the Gumbel noise; each draw takes two readings with gradient.
-        draws: over which the pushes are averaged.
+        log_p: [B, K] the captioner's log-probabilities, normalised; -inf for words that do not count. The first word is
+            the caption's own.
+        costs: [B, K] of each word, read as a hard word.
+        generators: B, of the Gumbel noise.
+        draws: readings over which the pushes are averaged.
         straight_through: temperature of straight-through words; the method uses 0.7.
         soft: temperature of soft words.
     """
-    rows, costs = rows.float(), costs.float()
-    everything = torch.arange(len(rows), device=rows.device)
-    best = costs.masked_fill(~kept, torch.inf).argmin(1)
+    everything, costs = torch.arange(len(log_p), device=log_p.device), costs.float()
+    best = costs.masked_fill(log_p == -torch.inf, torch.inf).argmin(1)
     gain = costs[everything, best] - costs[:, 0]
-    promise = ((rows[everything, best] - rows[:, 0]) * _slope(cost_of, rows[:, 0])).sum(1)
-    pushes = torch.zeros(2, *log_p.shape, device=rows.device)
-    for _ in range(draws):
-        noise = gumbel_noise(log_p.shape, [generator], rows.device)[0]
-        for kind, temperature in enumerate((straight_through, soft)):
-            weights = ((log_p + noise) / temperature).masked_fill(~kept, -torch.inf).softmax(1)
-            hard = rows[everything, weights.argmax(1)]
-            point = hard if kind == 0 else torch.einsum("nk,nkd->nd", weights, rows)
-            pushes[kind] += pathwise_push(weights, _slope(cost_of, point), rows, temperature) / draws
-    exact = exact_push(log_p, costs) * kept
+    slope = _slope_at_own_word(cost_of, log_p)
+    promise = slope[everything, best] - slope[:, 0]
+    push, exact = partial(pathwise_push, cost_of, log_p, generators, draws=draws), exact_push(log_p, costs)
     matters = torch.where(gain < -0.05, 0.0, torch.nan)
     return Slopes(
         promise / gain + matters,
         (promise < 0).float() + matters,
-        _cosine(pushes[0], exact),
-        _cosine(pushes[1], exact),
+        _cosine(push(temperature=straight_through, straight_through=True), exact),
+        _cosine(push(temperature=soft, straight_through=False), exact),
     )
 
 
-def _slope(cost_of: CostOf, point: Tensor) -> Tensor:
-    point = point.detach().requires_grad_()
+def _slope_at_own_word(cost_of: CostOf, log_p: Tensor) -> Tensor:
+    """Derivative [B, K] of the cost towards each word, at the first one."""
     with torch.enable_grad():
-        return torch.autograd.grad(cost_of(point).sum(), point)[0].float()
+        weights = torch.zeros_like(log_p).index_fill(1, torch.tensor([0], device=log_p.device), 1.0).requires_grad_()
+        return torch.autograd.grad(cost_of(weights[:, None]).sum(), weights)[0]
 
 
 def _cosine(push: Tensor, exact: Tensor) -> Tensor:
-    """[N]; nan where the words cost the same, as there is no direction then."""
+    """[B]; nan where the words cost the same, as there is no direction then."""
     directed = exact.norm(dim=1) > 1e-2
     return torch.where(directed, torch.cosine_similarity(push, exact, dim=1), torch.nan)

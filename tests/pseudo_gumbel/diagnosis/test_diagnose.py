@@ -9,22 +9,34 @@ from typing import Any
 
 import pytest
 import torch
-from mmengine.registry import DATASETS
+from mmengine.config import Config
+from mmengine.registry import DATASETS, MODELS
 
 from pseudo_gumbel.cli import diagnose_cycle
 from pseudo_gumbel.diagnosis.diagnose import Diagnosis, Options
 from pseudo_gumbel.diagnosis.figures import Figures
-from pseudo_gumbel.diagnosis.objects import Object, draw_objects
+from pseudo_gumbel.diagnosis.objects import draw_objects, in_batches
+from pseudo_gumbel.diagnosis.readings import in_place_of_own, reading, text_words
 from pseudo_gumbel.diagnosis.rules import recommend
+from pseudo_gumbel.step import Captions, CycleStep
 from sa2va_native.datasets.adapters.scenes import SceneMasks
 from sa2va_native.datasets.collate import collate_batch
+from sa2va_native.datasets.mixture import Item
 from sa2va_native.engine.run import launch
 from sa2va_native.errors import ConfigError
+from sa2va_native.files.paths import ROOT
 from sa2va_native.parallel.parameters import trainable_parameters
 from sa2va_native.structures import Draw, DrawKey
-from tests.tiny import tiny_pseudo_gumbel, tiny_qwen3
+from tests.tiny import QWEN3
 
-QUICK = Options(rows=24, samples=1, draws=1, probe_steps=2, probe_objects=8)
+QUICK = Options(samples=1, draws=1, probe_steps=2, probe_objects=8)
+
+
+def built(**overrides: Any) -> Any:
+    """The model that is diagnosed."""
+    config = Config.fromfile(ROOT / "configs/_base_/models/sa2va_tiny.py").model
+    config.update(overrides)
+    return MODELS.build(in_place_of_own(config))
 
 
 def data(**source: Any) -> Any:
@@ -33,75 +45,115 @@ def data(**source: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def objects() -> list[Object]:
-    return draw_objects(data(), 6)
+def items() -> list[Item]:
+    return draw_objects(data(), 3)
 
 
-def test_objects_with_masks_alone_and_with_text(objects: list[Object]) -> None:
-    """Red when a group is missing, a picture's other objects are not found, or one of them is the object itself."""
-    assert len(objects) == 12
-    assert [one.item.kind for one in objects] == ["cycle"] * 6 + ["refer"] * 6
-    assert [one.text is None for one in objects] == [True] * 6 + [False] * 6
-    assert all(str(one.text).startswith("a ") for one in objects[6:]), "the caption that a scene's attributes make"
-    for one in objects:
-        own = (one.item.sides.mask_side or one.item.sides.caption_side).mask > 0
-        assert len(one.others) == 2
-        assert not (one.others & own).flatten(1).all(1).any()
+def test_objects_with_masks_alone_and_with_text(items: list[Item]) -> None:
+    """Red when a group is missing, or a batch mixes objects with and without a text."""
+    assert [one.kind for one in items] == ["cycle"] * 6
+    assert [one.text is None for one in items] == [True] * 3 + [False] * 3
+    assert all(str(one.text).startswith("a ") for one in items[3:]), "the caption that a scene's attributes make"
+    assert len({one.sample_id for one in items}) == 6
+    assert [[one.text is None for one in batch] for batch in in_batches(items, 2)] == [
+        [True, True],
+        [True],
+        [False, False],
+        [False],
+    ]
     with pytest.raises(ConfigError, match="--objects 1"):
         draw_objects(data(), 1)
 
 
-def test_a_look_reads_each_word_as_the_model_does_and_changes_nothing(objects: list[Object]) -> None:
+def test_a_look_reads_each_word_as_the_model_does_and_changes_nothing(items: list[Item]) -> None:
     """Red when swaps of one object are read on another one's picture, or weights, modes or gradients stay changed."""
-    model = tiny_pseudo_gumbel()
+    model = built()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     model.train()
     diagnosis = Diagnosis(model, QUICK)
-    diagnosis.look(objects[:3])
-    diagnosis.look(objects[6:9])
+    for batch in in_batches(items, 3):
+        diagnosis.look(batch)
     seen = diagnosis.seen
-    assert len(seen.greedy_iou) == len(seen.costs) == 6
-    assert len(seen.floor_iou) == 5
-    assert len(seen.human_costs) == 3
+    assert len(seen.greedy_iou) == len(seen.costs) == len(seen.soft) == len(seen.sampled_iou) == 6
+    assert len(seen.floor_iou) == 5, "the first object has no caption before it"
+    assert len(seen.human_costs) == len(seen.greedy_of_human_iou) == 3
     for greedy, tried in zip(seen.greedy_iou, seen.ious, strict=True):
         assert tried[0] == pytest.approx(greedy, abs=1e-5), "the first word is the caption's own"
-    batch = collate_batch([one.item for one in objects[:3]])["batch"]
-    step = model.begin(batch)
+    step = model.begin(collate_batch(items[:3])["batch"])
     model.eval()
     step.captions = model.teacher_captions(step.pictures1, step.side1.region)
-    for row, ids in enumerate(step.captions.ids):
-        question, answer = model.student.choose_wording(batch.keys[row])
-        prompt = torch.cat(
-            [model.student.prompts.ask_segment(ids, question), model.student.prompts.answer_segment(answer)]
-        )
-        tokens = model.student.visual_tokens(step.pictures2.vision)[row]
-        embedded = model.student.prompts.embed(model.student.embedding, [prompt], [tokens])
-        hidden = model.student.hidden_states(embedded)
-        drawn = model.student.mask_from(hidden, embedded.ids, step.pictures2.of([row])).mask_logits[0] > 0
-        true = step.side2.mask[row] > 0
-        assert float((drawn & true).sum() / (drawn | true).sum()) == pytest.approx(seen.greedy_iou[row], abs=1e-3)
+    with torch.no_grad():
+        for row, ids in enumerate(step.captions.ids):
+            drawn = as_the_student_segments(model.student, step, row, ids) > 0
+            true = step.side2.mask[row] > 0
+            assert float((drawn & true).sum() / (drawn | true).sum()) == pytest.approx(seen.greedy_iou[row], abs=1e-3)
     model.train()
-    cfg = launch.load_config("pseudo_gumbel_tiny")
     diagnosis.better = (diagnosis.better * 4)[:4]
-    (first, *_) = diagnosis.probe_rates(cfg)
+    (first, *_) = diagnosis.figures(launch.load_config("pseudo_gumbel_tiny")).probes
     assert first.after > first.before
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert all(module.training for module in model.modules())
     assert all(param.grad is None for param in model.parameters())
 
 
-def test_an_untrained_model_of_another_family_is_diagnosed(objects: list[Object]) -> None:
-    """Red when a bare Sa2VA, Qwen3, an empty caption or a random one ends in a traceback."""
-    diagnosis = Diagnosis(tiny_qwen3(), QUICK)
-    diagnosis.look(objects[4:8])
-    assert "the reader cannot tell words apart" in recommend(diagnosis.figures(100)).lines[0]
+def as_the_student_segments(student: Any, step: CycleStep, row: int, ids: torch.Tensor) -> torch.Tensor:
+    """Mask logits [h, w] of one text, asked as an expression of its own."""
+    question, answer = student.choose_wording(step.batch.keys[row])
+    prompt = torch.cat([student.prompts.ask_segment(ids, question), student.prompts.answer_segment(answer)])
+    embedded = student.prompts.embed(
+        student.embedding, [prompt], [student.visual_tokens(step.pictures2.vision)[row]]
+    )  # fmt: skip
+    return student.mask_from(student.hidden_states(embedded), embedded.ids, step.pictures2.of([row])).mask_logits[0]
+
+
+def test_better_captions_are_those_whose_word_costs_less(items: list[Item]) -> None:
+    """Read again as they are. Red when a text of another object or word is kept for the probe."""
+    diagnosis = Diagnosis(built(), QUICK)
+    diagnosis.look(items[:3])
+    assert diagnosis.better
+    for better in diagnosis.better:
+        (row,) = (i for i, one in enumerate(items[:3]) if one is better.item)
+        step = diagnosis.model.begin(collate_batch([better.item])["batch"])
+        step.captions = Captions([better.ids], [True])
+        read = reading(diagnosis.model, step, text_words([better.ids], step.side1.region.device))
+        cheapest = min(cost for cost in diagnosis.seen.costs[row] if cost == cost)
+        assert float(read.cost) == pytest.approx(cheapest, abs=1e-3)
+
+
+def test_an_untrained_model_of_another_family_is_diagnosed(items: list[Item]) -> None:
+    """Red when Qwen3, an empty caption or a random one ends in a traceback."""
+    torch.manual_seed(0)
+    config = Config.fromfile(ROOT / "configs/_base_/models/sa2va_tiny.py").model
+    config.mllm.text_config.update(QWEN3)
+    model = built(weights=None, mllm=config.mllm)
+    diagnosis = Diagnosis(model, QUICK)
+    diagnosis.look(items[3:])
+    found = recommend(diagnosis.figures(launch.load_config("sa2va_tiny")), "sa2va_tiny", None)
+    assert "the reader cannot tell words apart" in found.lines[0]
+
+
+def test_captions_without_a_word_are_left_out_of_the_words(items: list[Item], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Red when an empty caption ends in a traceback, or its readings count as words."""
+    model = built()
+    nothing = torch.zeros(0, dtype=torch.long)
+    said = model.student.caption
+    for silent in ({0}, {0, 1}):
+
+        def caption(*inputs: Any, silent: set[int] = silent) -> list[tuple[torch.Tensor, bool]]:
+            return [(nothing, True) if i in silent else one for i, one in enumerate(said(*inputs))]
+
+        monkeypatch.setattr(model.student, "caption", caption)
+        diagnosis = Diagnosis(model, QUICK)
+        diagnosis.look(items[:2])
+        assert len(diagnosis.seen.greedy_iou) == 2
+        assert len(diagnosis.seen.costs) == len(diagnosis.seen.fall) == 2 - len(silent)
 
 
 def test_the_command_prints_table_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Red when the command no longer fits the config, or a figure is missing from the file."""
     file = tmp_path / "out" / "figures.json"
-    options = ("--objects", "2", "--samples", "1", "--probe-steps", "0", "--json", str(file))
-    diagnose_cycle.main(["pseudo_gumbel_tiny", *options])
+    options = ("--objects", "2", "--samples", "0", "--probe-steps", "0", "--json", str(file))
+    diagnose_cycle.main(["sa2va_tiny", *options])
     shown = capsys.readouterr().out
     assert "Head-room: IoU of caption -> mask" in shown
     assert "Recommendation" in shown
@@ -131,19 +183,17 @@ def train_on_captions(model: Any, steps: int, lr: float, rows: int = 16) -> None
 
 
 def conclusion_of(model: Any, count: int = 32) -> tuple[Any, Figures]:
-    diagnosis = Diagnosis(model, Options(samples=1))
-    objects = draw_objects(data(), count)
-    for start in range(0, len(objects), 6):
-        diagnosis.look(objects[start : start + 6])
-    cfg = launch.load_config("pseudo_gumbel_tiny")
-    figures = diagnosis.figures(cfg.train_cfg.max_steps, diagnosis.probe_rates(cfg))
-    return recommend(figures), figures
+    diagnosis = Diagnosis(model, Options(samples=0))
+    for batch in in_batches(draw_objects(data(), count), 8):
+        diagnosis.look(batch)
+    figures = diagnosis.figures(launch.load_config("pseudo_gumbel_tiny"))
+    return recommend(figures, "pseudo_gumbel_tiny", "StraightThroughGumbel"), figures
 
 
 @pytest.mark.slow
 def test_the_shipped_base_needs_word_trials_and_a_higher_rate() -> None:
     """As training runs found: only trials teach it colours, at 1e-3 and not at 1e-4."""
-    found, figures = conclusion_of(tiny_pseudo_gumbel())
+    found, figures = conclusion_of(built())
     assert (found.word_trials, found.soft_gumbel, found.specified) == (True, False, False), found.lines
     assert not found.moves
     assert found.raise_lr_to == pytest.approx(1e-3)
@@ -153,7 +203,7 @@ def test_the_shipped_base_needs_word_trials_and_a_higher_rate() -> None:
 @pytest.mark.slow
 def test_nothing_helps_a_base_whose_captions_are_true() -> None:
     """Red when a run is recommended for a captioner that already says what the reader needs."""
-    model = tiny_pseudo_gumbel()
+    model = built()
     train_on_captions(model, steps=40, lr=3e-3)
     found, _ = conclusion_of(model)
     assert (found.word_trials, found.soft_gumbel, found.specified) == (False, False, False), found.lines
