@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from pseudo_gumbel.costs import AllPixelCost
 from pseudo_gumbel.estimators.trials import Trials
 from pseudo_gumbel.gumbel import Words, hard_words
+from pseudo_gumbel.model import PseudoGumbel
 from pseudo_gumbel.readers import TeacherReader
 from pseudo_gumbel.step import CycleStep
 from pseudo_gumbel.trial import WholeWords, kept, likeliest
@@ -36,14 +37,12 @@ class OwnWordTrials(Trials):
 
 def in_place_of_own(sa2va: Any, candidates: int = 8) -> dict[str, Any]:
     """Config of a cycle around ``sa2va``, a config too, that tries words as word trials do, whatever it trains with."""
-    from pseudo_gumbel.model import PseudoGumbel
-
     estimator = dict(type=OwnWordTrials, candidates=candidates)
     cost, reader = dict(type=AllPixelCost), dict(type=TeacherReader)
     return dict(type=PseudoGumbel, sa2va=sa2va, estimator=estimator, reader=reader, cost=cost, mask_ratio=0.0)
 
 
-def reading(model: Any, step: CycleStep, words: Words, *, gradient: bool = False) -> CycleStep:
+def reading(model: PseudoGumbel, step: CycleStep, words: Words, *, gradient: bool = False) -> CycleStep:
     """The step with N rows of words in place of its own, read and rated; gradient reaches the words alone."""
     step = copy.copy(step)
     step.readings, step.words = len(words.ids) // len(step.batch.keys), words

@@ -64,6 +64,7 @@ def test_the_specified_estimator_helps_where_slopes_at_words_are_true() -> None:
         (dict(words_matter=0.0, spread=0.0, best_word=0.14), "cannot tell words apart"),
         (dict(true_cheapest=0.2), "a private code"),
         (dict(greedy=0.56, best_word=0.59, greedy_of_human=0.56, human=0.62, better=0.05), "there is no head-room"),
+        (dict(better=0.06, greedy_of_human=0.56, human=0.61), "there is no head-room"),
         (dict(best_word=0.15), "no word that the captioner finds likely reaches it"),
         (dict(words_matter=nan, best_word=nan), "cannot tell words apart"),
     ],
