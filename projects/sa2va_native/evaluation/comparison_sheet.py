@@ -1,8 +1,8 @@
-"""Before and after in one picture: each model's caption of a region and the mask it leads to."""
+"""Several models in one picture: each one's caption of the same region, and the mask that it leads to."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +22,20 @@ from sa2va_native.evaluation.drawing import (
     tint,
 )
 
-TILE, MARGIN, LINE, TITLE = 220, 16, 26, 34
+#: Pixels. Five tiles a row are about 1,100 pixels wide: letters stay readable where that is shown 800 wide.
+TILE, MARGIN, LINE, TITLE = 200, 14, 23, 30
+#: Lines of a caption.
+LINES = 2
+LEGEND = "filled: the mask that the caption leads to; green line: the true mask; underlined: a false word"
+
+
+class Answer(NamedTuple):
+    """What one model makes of an object."""
+
+    caption: str | None
+    mask: np.ndarray | None  #: (H, W) bool, where the caption leads; None leads nowhere
+    wrong: Collection[str] = ()  #: words of the caption to underline
+    note: str = ""  #: below the caption
 
 
 class Row(NamedTuple):
@@ -30,35 +43,77 @@ class Row(NamedTuple):
 
     picture: str  #: path of the picture
     mask: np.ndarray  #: (H, W) bool, ground truth
-    answers: list[tuple[str | None, np.ndarray | None]]  #: each model's caption and the mask it leads to, (H, W) bool
+    answers: Sequence[Answer]  #: of each model
 
 
 def draw_sheet(rows: Sequence[Row], title: str, models: Sequence[str]) -> Image.Image:
-    """A table of tiles, two objects per row: the region, then the result of each model.
+    """A table of tiles, an object per row: the region, then each model's mask over a thin outline of the true one.
 
-    For each model: its mask, with a thin outline of the true one, and its caption.
+    Args:
+        rows: objects, each with an answer of every model.
+        title: of the whole sheet.
+        models: names of the models, as titles of the columns.
     """
-    per_line = 1 + len(models)
-    group = per_line * (TILE + MARGIN)
-    lines = -(-len(rows) // 2)
-    sheet = Image.new("RGB", (2 * group + 2 * MARGIN, TITLE + LINE + lines * (TILE + 2 * LINE) + MARGIN), PAPER)
+    height = TILE + (LINES + 1) * LINE + MARGIN
+    top = TITLE + 2 * LINE + MARGIN
+    width = 2 * MARGIN + (1 + len(models)) * (TILE + MARGIN) - MARGIN
+    sheet = Image.new("RGB", (width, top + len(rows) * height), PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((MARGIN, MARGIN // 2), title, fill=INK, font=font(20))
+    draw.text((MARGIN, MARGIN // 2), title, fill=INK, font=font(21))
+    draw.text((MARGIN, MARGIN // 2 + TITLE), LEGEND, fill=FAINT, font=font(16))
+    for column, name in enumerate(["region", *models]):
+        draw.text((_left(column), top - LINE - 2), name, fill=INK, font=font(18))
     for number, row in enumerate(rows):
-        left = MARGIN + (number % 2) * (group + MARGIN)
-        top = TITLE + LINE + (number // 2) * (TILE + 2 * LINE)
+        y = top + number * height
         picture = Image.open(row.picture).convert("RGB").resize((TILE, TILE), Image.Resampling.BICUBIC)
         true = enlarge(row.mask, TILE)
-        tiles = [("region", outline(picture, true, REGION, 5), "")]
-        for model, (caption, mask) in zip(models, row.answers, strict=True):
-            found = enlarge(row.mask & False if mask is None else mask, TILE)
+        _paste(sheet, outline(picture, true, REGION, 5), 0, y)
+        for column, answer in enumerate(_checked(row, models), 1):
+            found = enlarge(row.mask & False if answer.mask is None else answer.mask, TILE)
             marked = outline(tint(picture, (found > 0.5) * 0.4, PREDICTED), found, PREDICTED, 5)
-            tiles.append((model, outline(marked, true, TRUE, 3), f"“{caption or ''}”"))
-        for column, (name, tile, caption) in enumerate(tiles):
-            x = left + column * (TILE + MARGIN)
-            if number < 2:
-                draw.text((x, TITLE), name, fill=FAINT, font=font(15))
-            sheet.paste(tile, (x, top))
-            draw.rectangle((x - 1, top - 1, x + TILE, top + TILE), outline=FRAME)
-            draw.text((x, top + TILE + 4), caption, fill=INK, font=font(15))
+            _paste(sheet, outline(marked, true, TRUE, 3), column, y)
+            _write(draw, answer, _left(column), y + TILE + 3)
     return sheet
+
+
+def wrapped(words: Sequence[str], width: float, size: int) -> list[list[str]]:
+    """Words in lines of at most ``width`` pixels at a font size; a longer word has a line of its own."""
+    lines: list[list[str]] = [[]]
+    for word in words:
+        if lines[-1] and _font_width(" ".join([*lines[-1], word]), size) > width:
+            lines.append([])
+        lines[-1].append(word)
+    return lines
+
+
+def _checked(row: Row, models: Sequence[str]) -> list[Answer]:
+    return [answer for answer, _ in zip(row.answers, models, strict=True)]
+
+
+def _left(column: int) -> int:
+    return MARGIN + column * (TILE + MARGIN)
+
+
+def _paste(sheet: Image.Image, tile: Image.Image, column: int, y: int) -> None:
+    x = _left(column)
+    sheet.paste(tile, (x, y))
+    ImageDraw.Draw(sheet).rectangle((x - 1, y - 1, x + TILE, y + TILE), outline=FRAME)
+
+
+def _write(draw: ImageDraw.ImageDraw, answer: Answer, x: int, y: int, size: int = 17) -> None:
+    """The caption, with its wrong words underlined, and the note below it."""
+    lines = wrapped((answer.caption or "(no caption)").split(), TILE, size)[:LINES]
+    for number, line in enumerate(lines):
+        for place, word in enumerate(line):
+            left = x + _font_width("".join(f"{before} " for before in line[:place]), size)
+            at = left, y + number * LINE
+            wrong = word in answer.wrong
+            draw.text(at, word, fill=PREDICTED if wrong else INK, font=font(size))
+            if wrong:
+                end = left + _font_width(word, size)
+                draw.line((left, at[1] + size + 4, end, at[1] + size + 4), fill=PREDICTED, width=2)
+    draw.text((x, y + len(lines) * LINE), answer.note, fill=FAINT, font=font(15))
+
+
+def _font_width(text: str, size: int) -> float:
+    return font(size).getlength(text)
