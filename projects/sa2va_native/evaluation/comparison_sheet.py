@@ -24,8 +24,7 @@ from sa2va_native.evaluation.drawing import (
 
 #: Pixels. Five tiles a row are about 1,100 pixels wide: letters stay readable where that is shown 800 wide.
 TILE, MARGIN, LINE, TITLE = 200, 14, 23, 30
-#: Lines of a caption.
-LINES = 2
+SIZE = 17  #: of a caption's letters
 LEGEND = "filled: the mask that the caption leads to; green line: the true mask; underlined: a false word"
 
 
@@ -54,17 +53,17 @@ def draw_sheet(rows: Sequence[Row], title: str, models: Sequence[str]) -> Image.
         title: of the whole sheet.
         models: names of the models, as titles of the columns.
     """
-    height = TILE + (LINES + 1) * LINE + MARGIN
+    heights = [TILE + (_lines(row) + 1) * LINE + MARGIN for row in rows]
     top = TITLE + 2 * LINE + MARGIN
     width = 2 * MARGIN + (1 + len(models)) * (TILE + MARGIN) - MARGIN
-    sheet = Image.new("RGB", (width, top + len(rows) * height), PAPER)
+    sheet = Image.new("RGB", (width, top + sum(heights)), PAPER)
     draw = ImageDraw.Draw(sheet)
     draw.text((MARGIN, MARGIN // 2), title, fill=INK, font=font(21))
     draw.text((MARGIN, MARGIN // 2 + TITLE), LEGEND, fill=FAINT, font=font(16))
     for column, name in enumerate(["region", *models]):
         draw.text((_left(column), top - LINE - 2), name, fill=INK, font=font(18))
     for number, row in enumerate(rows):
-        y = top + number * height
+        y = top + sum(heights[:number])
         picture = Image.open(row.picture).convert("RGB").resize((TILE, TILE), Image.Resampling.BICUBIC)
         true = enlarge(row.mask, TILE)
         _paste(sheet, outline(picture, true, REGION, 5), 0, y)
@@ -76,14 +75,23 @@ def draw_sheet(rows: Sequence[Row], title: str, models: Sequence[str]) -> Image.
     return sheet
 
 
-def wrapped(words: Sequence[str], width: float, size: int) -> list[list[str]]:
-    """Words in lines of at most ``width`` pixels at a font size; a longer word has a line of its own."""
+def wrapped(words: Sequence[str], width: float) -> list[list[str]]:
+    """Words in lines of at most ``width`` pixels; a longer word has a line of its own."""
     lines: list[list[str]] = [[]]
     for word in words:
-        if lines[-1] and _font_width(" ".join([*lines[-1], word]), size) > width:
+        if lines[-1] and _font_width(" ".join([*lines[-1], word])) > width:
             lines.append([])
         lines[-1].append(word)
     return lines
+
+
+def _words(answer: Answer) -> list[str]:
+    return (answer.caption or "(no caption)").split()
+
+
+def _lines(row: Row) -> int:
+    """Of the longest caption."""
+    return max((len(wrapped(_words(answer), TILE)) for answer in row.answers), default=0)
 
 
 def _checked(row: Row, models: Sequence[str]) -> list[Answer]:
@@ -100,20 +108,19 @@ def _paste(sheet: Image.Image, tile: Image.Image, column: int, y: int) -> None:
     ImageDraw.Draw(sheet).rectangle((x - 1, y - 1, x + TILE, y + TILE), outline=FRAME)
 
 
-def _write(draw: ImageDraw.ImageDraw, answer: Answer, x: int, y: int, size: int = 17) -> None:
+def _write(draw: ImageDraw.ImageDraw, answer: Answer, x: int, y: int) -> None:
     """The caption, with its wrong words underlined, and the note below it."""
-    lines = wrapped((answer.caption or "(no caption)").split(), TILE, size)[:LINES]
+    lines = wrapped(_words(answer), TILE)
     for number, line in enumerate(lines):
+        top = y + number * LINE
         for place, word in enumerate(line):
-            left = x + _font_width("".join(f"{before} " for before in line[:place]), size)
-            at = left, y + number * LINE
+            left = x + _font_width("".join(f"{before} " for before in line[:place]))
             wrong = word in answer.wrong
-            draw.text(at, word, fill=PREDICTED if wrong else INK, font=font(size))
+            draw.text((left, top), word, fill=PREDICTED if wrong else INK, font=font(SIZE))
             if wrong:
-                end = left + _font_width(word, size)
-                draw.line((left, at[1] + size + 4, end, at[1] + size + 4), fill=PREDICTED, width=2)
-    draw.text((x, y + len(lines) * LINE), answer.note, fill=FAINT, font=font(15))
+                draw.line((left, top + SIZE + 4, left + _font_width(word), top + SIZE + 4), fill=PREDICTED, width=2)
+    draw.text((x, y + len(lines) * LINE), answer.note, fill=FAINT, font=font(SIZE - 2))
 
 
-def _font_width(text: str, size: int) -> float:
-    return font(size).getlength(text)
+def _font_width(text: str) -> float:
+    return font(SIZE).getlength(text)

@@ -222,7 +222,8 @@ def _rows(runs: Sequence[Sequence[Sample]], count: int) -> list[Row]:
 def _answer(sample: Sample) -> Answer:
     caption, true = sample["caption"], sample["attributes"]
     said = [(name, word) for name, words in WORDS.items() for word in (caption or "").split() if word in words]
-    iou = mean_iou([intersection_union(sample["cycle_mask"], sample["gt_mask"])])
-    return Answer(
-        caption, sample["cycle_mask"], {word for name, word in said if word != true.get(name)}, f"IoU {iou:.2f}"
-    )
+    wrong = {word for name, word in said if word != true.get(name)}
+    mask = sample["cycle_mask"]
+    leads = mask is not None and mask.any()
+    note = f"IoU {mean_iou([intersection_union(mask, sample['gt_mask'])]):.2f}" if leads else "leads nowhere"
+    return Answer(caption, mask, wrong, note)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sa2va_native.evaluation.comparison_sheet import MARGIN, TILE, Answer, Row, draw_sheet, wrapped
+from sa2va_native.evaluation.comparison_sheet import MARGIN, SIZE, TILE, Answer, Row, draw_sheet, wrapped
 from sa2va_native.evaluation.drawing import PREDICTED, font
 from sa2va_native.evaluation.prediction_writer import PredictionWriter
 from sa2va_native.evaluation.report import SPLITS, write_report
@@ -149,10 +149,9 @@ def test_false_words_are_marked(tmp_path: Path) -> None:
 def test_captions_are_wrapped_within_their_tile(width: int) -> None:
     """Red when a word is lost, or a line runs into the next tile although its words fit."""
     words = ["a", "small", "striped", "purple", "triangle"]
-    lines = wrapped(words, width, 17)
+    lines = wrapped(words, width)
     assert [word for line in lines for word in line] == words
-    assert all(len(line) == 1 or font(17).getlength(" ".join(line)) <= width for line in lines)
+    assert all(len(line) == 1 or font(SIZE).getlength(" ".join(line)) <= width for line in lines)
     assert all(
-        font(17).getlength(" ".join([*line, following[0]])) > width
-        for line, following in itertools.pairwise(lines)
+        font(SIZE).getlength(" ".join([*line, following[0]])) > width for line, following in itertools.pairwise(lines)
     )
