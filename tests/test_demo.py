@@ -10,7 +10,7 @@ import pytest
 from pseudo_gumbel.experiment.arms import find
 from pseudo_gumbel.experiment.plan import plan
 from pseudo_gumbel.experiment.verdicts import TEST_SPLITS
-from tools.demo import FEATURES, SHOWN, WORK, DemoRun, Progress, main, perform, planned, stages
+from tools.demo import FEATURES, SHOWN, TRAINING, WORK, DemoRun, Progress, main, perform, planned, stages
 
 
 @pytest.fixture
@@ -64,11 +64,12 @@ def test_progress_reads_the_logs(runs: dict[str, DemoRun], monkeypatch: pytest.M
     log = runs["word_trials"].place / "train.log"
     log.write_text("Iter(train) [ 10/200]  lr: 1\nIter(train) [100/200]  lr: 1\n")
     now = progress.start
-    monkeypatch.setattr("time.monotonic", lambda: now + 600)
+    monkeypatch.setattr("time.monotonic", lambda: now + 599.7)
     said = progress.says()
-    assert "10:00  word_trials micro-batch 100/200; about " in said
-    # Half of the training, 0.35 of this run's work, took ten minutes.
-    left = 10 * ((WORK["word_trials"] + WORK["labelled"]) / (0.35 * WORK["word_trials"]) - 1)
+    assert "9:59  word_trials micro-batch 100/200; about " in said
+    # Half of the training took ten minutes.
+    done = 0.5 * TRAINING * WORK["word_trials"]
+    left = 10 * ((WORK["word_trials"] + WORK["labelled"]) / done - 1)
     assert said.endswith(f"about {left:.0f} min left")
     (log.parent / "test.log").touch()
     assert "word_trials is evaluated" in progress.says()
