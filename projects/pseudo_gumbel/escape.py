@@ -26,13 +26,6 @@ def draws_elsewhere(mask_logits: Tensor, masks: Tensor, share: float = 0.1) -> T
     return drawn.any(1) & (hit < share * drawn.sum(1))
 
 
-def mask_iou(mask_logits: Tensor, masks: Tensor) -> Tensor:
-    """[N] float32 intersection over union of the mask above 0 with masks [N, h, w]; 1 where both are empty."""
-    drawn, true = (mask_logits > 0).flatten(1), (masks > 0.5).flatten(1)
-    union = (drawn | true).sum(1)
-    return ((drawn & true).sum(1) / union.clamp(min=1)).masked_fill(union == 0, 1.0)
-
-
 def alike(captions: Sequence[Hashable]) -> tuple[float, float]:
     """Different captions as a share of all, and the share of the commonest; (1, 0) without captions."""
     if not captions:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from pseudo_gumbel.escape import alike, draws_elsewhere, draws_nothing, mask_iou
+from pseudo_gumbel.costs.iou import iou
+from pseudo_gumbel.escape import alike, draws_elsewhere, draws_nothing
 
 
 def masks(*columns: tuple[int, int]) -> torch.Tensor:
@@ -44,8 +45,8 @@ def test_elsewhere_is_drawn_but_not_on_the_object() -> None:
 def test_iou_is_the_share_of_columns() -> None:
     """Red when the union counts the common part twice, or two empty masks do not agree."""
     drawn = logits((0, 10), (5, 15), (10, 20), (0, 0))
-    torch.testing.assert_close(mask_iou(drawn, TRUE.expand_as(drawn)), torch.tensor([1, 1 / 3, 0, 0]))
-    assert mask_iou(logits((0, 0)), masks((0, 0))).tolist() == [1.0]
+    torch.testing.assert_close(iou(drawn, TRUE.expand_as(drawn)), torch.tensor([1, 1 / 3, 0, 0]))
+    assert iou(logits((0, 0)), masks((0, 0))).tolist() == [1.0]
 
 
 def test_alike_counts_captions_not_words() -> None:

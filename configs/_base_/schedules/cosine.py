@@ -4,6 +4,7 @@ from mmengine.optim import CosineAnnealingLR, LinearLR, OptimWrapper
 from torch.optim import AdamW
 
 from sa2va_native.engine.run.cycle_test_loop import CycleTestLoop
+from sa2va_native.engine.run.quiet_constructor import QuietOptimWrapperConstructor
 from sa2va_native.engine.run.train_loop import TrainLoop
 
 _warm_up = 150
@@ -12,6 +13,7 @@ train_cfg = dict(type=TrainLoop, max_steps=5000)
 test_cfg = dict(type=CycleTestLoop)
 optim_wrapper = dict(
     type=OptimWrapper,
+    constructor=QuietOptimWrapperConstructor,
     optimizer=dict(type=AdamW, lr=1e-5, betas=(0.9, 0.999), weight_decay=0.05),
     clip_grad=dict(max_norm=1.0),
     accumulative_counts=4,

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
-from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS
 from torch import Tensor, nn
@@ -143,13 +141,7 @@ def _optimizer(model: nn.Module, optim_wrapper: dict[str, Any], lr: float) -> to
         key: value for key, value in optim_wrapper.items() if key in ("optimizer", "paramwise_cfg", "constructor")
     }
     config["optimizer"] = {**config["optimizer"], "lr": lr}
-    logger = MMLogger.get_current_instance()
-    level = logger.level
-    logger.setLevel(logging.ERROR)  # with multipliers of parts, a warning for each frozen parameter
-    try:
-        return build_optim_wrapper(model, dict(type="OptimWrapper", **config)).optimizer
-    finally:
-        logger.setLevel(level)
+    return build_optim_wrapper(model, dict(type="OptimWrapper", **config)).optimizer
 
 
 def probe_rates(

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from pseudo_gumbel.caption_stats import caption_statistics
-from pseudo_gumbel.escape import mask_iou
+from pseudo_gumbel.costs.iou import iou
 from pseudo_gumbel.estimators.estimator import TriedWords
 from pseudo_gumbel.panel import Trial, draw_panel
 from pseudo_gumbel.step import CycleStep
@@ -97,8 +97,8 @@ class CaptionPanelHook(Hook):
         image, mask_image = (side.pixel_values[0].cpu().permute(1, 2, 0).numpy() for side in (step.side1, step.side2))
         masks = step.side1.mask[0], step.mask_logits[0].float().sigmoid(), step.side2.mask[0]
         region, pred, true = (mask.float().cpu().numpy() for mask in masks)
-        iou = float(mask_iou(step.mask_logits[:1], step.side2.mask[:1]))
-        footer = f"step {number}   IoU {iou:.2f}   caption agreement {words.agreement:.2f}"
+        found = float(iou(step.mask_logits[:1], step.side2.mask[:1]))
+        footer = f"step {number}   IoU {found:.2f}   caption agreement {words.agreement:.2f}"
         captions = words.teacher[0], words.student[0]
         return draw_panel(image, region, mask_image, pred, true, *captions, footer, trials)
 
@@ -120,7 +120,7 @@ def trials_of(step: CycleStep, model: Any) -> list[Trial]:
 def _tried_words(step: CycleStep, tried: TriedWords, decode: Callable[[Tensor], str]) -> list[TriedWord]:
     texts = [decode(ids).strip() for ids in tried.words]
     logits = step.mask_logits[tried.rows].float()
-    ious = mask_iou(logits, step.side2.mask[:1].expand_as(logits))
+    ious = iou(logits, step.side2.mask[:1].expand_as(logits))
     figures = (one.tolist() for one in (tried.prior, tried.posterior, step.cost[tried.rows], ious))
     return list(map(TriedWord, texts, *figures, logits.sigmoid().cpu().numpy()))
 

@@ -11,7 +11,7 @@ import torch
 from mmengine.dist import all_gather_object
 from mmengine.registry import HOOKS
 
-from pseudo_gumbel.escape import mask_iou
+from pseudo_gumbel.costs.iou import iou
 from pseudo_gumbel.gumbel import hard_words
 from pseudo_gumbel.hooks.alarm import Alarm
 from pseudo_gumbel.hooks.shadow_hook import ShadowHook
@@ -92,7 +92,7 @@ class StrangerHook(ShadowHook[Stranger]):
         ids = step.captions.padded.to(step.logits.device)
         words = hard_words(ids, torch.zeros_like(ids, dtype=torch.float32))
         own, stranger = (
-            mask_iou(read_without_gradient(model, step, words, shadow).mask_logits, step.side2.mask).tolist()
+            iou(read_without_gradient(model, step, words, shadow).mask_logits, step.side2.mask).tolist()
             for shadow in (None, self.shadow)
         )
         compared = map(Compared, step.batch.keys, own, stranger)

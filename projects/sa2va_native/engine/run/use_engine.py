@@ -149,9 +149,14 @@ def is_settled(cfg: Any) -> bool:
 
 def optimizer_settings(cfg: Any) -> dict[str, Any]:
     """What ``cfg.optim_wrapper`` says about the optimizer and its parameter groups, with or without DeepSpeed."""
-    return {
+    settings = {
         key: cfg.optim_wrapper[key] for key in ("optimizer", "constructor", "paramwise_cfg") if key in cfg.optim_wrapper
     }
+    if isinstance(
+        constructor := settings.get("constructor"), type
+    ):  # by name, as a config that is written has no classes
+        settings["constructor"] = f"{constructor.__module__}.{constructor.__qualname__}"
+    return settings
 
 
 def deepspeed_file(name: str) -> Path:
