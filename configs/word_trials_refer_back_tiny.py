@@ -7,4 +7,5 @@ with read_base():
 
 from pseudo_gumbel.refer_back import ReferBack
 
+model["supervised_weight"] = 0.25  # human expressions beside as many captions
 model["regularizers"] = [dict(type=ReferBack, weight=1.0, min_iou=0.6)]
