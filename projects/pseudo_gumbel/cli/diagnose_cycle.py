@@ -11,11 +11,10 @@ from pathlib import Path
 from pseudo_gumbel.cli.options import add_cfg_options, add_config, add_debug, add_weights, make_parser
 
 EXAMPLES = """\
-The captioner captions objects of the config's training data. In each caption one word, where it is least sure, is
+The captioner captions objects of the config's training data. In each caption one word, mostly where it is unsure, is
 swapped for the words that it finds likely instead, and each caption is read on picture 2, by the very steps that word
-trials train with. No list of words is needed.
-Human texts, where the data have some, are treated alike. The model is left as it was. docs/diagnosis.md explains every
-line of the output.
+trials train with. No list of words is needed. Human texts, where the data have some, are treated alike. The model is
+left as it was. docs/diagnosis.md explains every line of the output.
 
 examples:
   the tiny model, as specified         pseudo-gumbel diagnose-cycle pseudo_gumbel_tiny
