@@ -161,6 +161,11 @@ def _specified_line(figures: Figures, helps: bool) -> str:
             f"The specified estimator (straight-through) will help: the slope at a word promises {figures.fall:.0%} of "
             f"what the better word brings, and agrees with the swaps (cosine {figures.straight_through:.2f})."
         )
+    if figures.fall >= FALL:
+        return (
+            "The specified estimator (straight-through) will not help: the slope at a word hardly agrees with the "
+            f"swaps (cosine {figures.straight_through:.2f}, at least {AGREEMENT:.2f} is needed)."
+        )
     return (
         f"The specified estimator (straight-through) will not help: the slope at a word promises {figures.fall:.0%} of "
         f"what the better word brings (at least {FALL:.0%} is needed; cosine with the swaps "

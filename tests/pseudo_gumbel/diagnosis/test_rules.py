@@ -51,11 +51,13 @@ def test_a_captioner_that_knows_learns_by_soft_words_too() -> None:
 
 
 def test_the_specified_estimator_helps_where_slopes_at_words_are_true() -> None:
-    """Red when a slope of the right direction and no size passes, or one of the right size and no direction."""
+    """Red when a slope of the right direction and no size passes, or the reverse, or the wrong one is blamed."""
     smooth = replace(SEES, straight_through=0.7, fall=0.8)
     assert recommend(smooth).specified
     assert not recommend(replace(smooth, fall=0.06)).specified
     assert not recommend(replace(smooth, straight_through=0.1)).specified
+    assert "promises 6%" in recommend(replace(smooth, fall=0.06)).lines[2]
+    assert "cosine 0.10, at least 0.55" in recommend(replace(smooth, straight_through=0.1)).lines[2]
 
 
 @pytest.mark.parametrize(
