@@ -10,7 +10,7 @@ from typing import Any
 
 from pseudo_gumbel.experiment.arms import GROUPS, Arm, find
 from pseudo_gumbel.experiment.intervals import Interval, interval, paired
-from pseudo_gumbel.experiment.runs import RESULT
+from pseudo_gumbel.experiment.runs import RESULT, Run
 from sa2va_native.errors import DataError
 from sa2va_native.files.atomic import atomic_write
 
@@ -18,7 +18,7 @@ from sa2va_native.files.atomic import atomic_write
 _DIGITS = 4
 _KEPT = ("arm", "base", "seed", "steps", "definition", "controls", "seconds", "metrics", "versions", "command")
 
-#: Figures by key of the metrics: their title, and whether they are shares that are given in points when compared.
+#: Titles of the figures, by key of the metrics.
 FIGURES = {
     "caption_colour": "colour",
     "cycle_iou": "cycle IoU",
@@ -86,12 +86,13 @@ class Results:
 
 
 def read_runs(folder: Path) -> list[dict[str, Any]]:
-    """The result files below a folder that belong to arms as they are today."""
-    known = {(arm.name, arm.steps) for arm in find(None, GROUPS)}
+    """The result files below a folder that belong to arms as they are today, by :meth:`Run.definition`."""
+    known = {arm.name: arm for arm in find(None, GROUPS)}
     found = []
     for file in sorted(folder.rglob(RESULT)):
         run = json.loads(file.read_text(encoding="utf-8"))
-        if (run["arm"], run["steps"]) in known:
+        arm = known.get(run["arm"])
+        if arm and run["definition"] == Run(arm, run["base"], run["seed"], (), folder).definition():
             found.append({key: run[key] for key in _KEPT if key in run})
     return found
 

@@ -17,6 +17,7 @@ from pseudo_gumbel.cli import experiment as command
 from pseudo_gumbel.experiment.arms import Arm, find
 from pseudo_gumbel.experiment.plan import numbers, plan, seconds_left
 from pseudo_gumbel.experiment.pool import Pool
+from pseudo_gumbel.experiment.results import read_runs
 from pseudo_gumbel.experiment.runs import Run, RunFailed
 from sa2va_native.errors import ConfigError
 from sa2va_native.files.paths import ROOT
@@ -100,6 +101,16 @@ def test_what_is_no_result_is_done_again(run: Run, fault: str) -> None:
     else:
         again = replace(run, controls=("stranger",))
     assert again.result() is None
+
+
+def test_a_report_reads_arms_as_they_are_today(run: Run) -> None:
+    """Red when what an arm did before its values were changed is published as what it does now."""
+    run.perform(Commands(run))
+    assert [found["seed"] for found in read_runs(run.folder)] == [run.seed]
+    for before in (run.arm.differing(run.arm.name, "", {"optim_wrapper.optimizer.lr": 1.0}), replace(run.arm, steps=7)):
+        old = replace(run, arm=before)
+        old.perform(Commands(old))
+        assert read_runs(run.folder) == []
 
 
 def test_leftovers_of_a_stopped_run_are_removed(run: Run) -> None:
