@@ -72,18 +72,24 @@ def planned(args: argparse.Namespace) -> list[Run]:
     """The runs that the options ask for.
 
     Raises:
-        ConfigError: an unknown arm or base.
+        ConfigError: an unknown arm or base, or a test split for arms of which the best is yet to be chosen.
     """
     from dataclasses import replace
 
     from pseudo_gumbel.experiment import check, choose
-    from pseudo_gumbel.experiment.arms import BASES, find
+    from pseudo_gumbel.experiment.arms import BASES, GROUPS, find
     from pseudo_gumbel.experiment.plan import numbers, plan
     from pseudo_gumbel.experiment.verdicts import TEST_SPLITS
+    from sa2va_native.errors import ConfigError
 
     grid = args.group == ["grid"]
     splits = args.splits or (choose.SPLITS if grid else TEST_SPLITS)
     arms = find(args.arms or (check.ARMS if args.check else None), args.group)
+    if (tested := set(splits) & set(TEST_SPLITS)) and (unchosen := [arm for arm in arms if arm in GROUPS["grid"]]):
+        raise ConfigError(
+            f"--splits {' '.join(sorted(tested))} for {unchosen[0].name}: schedules are chosen on validation scenes, "
+            f"before a test split is read. Use --group grid alone, or --splits {' '.join(choose.SPLITS)}."
+        )
     if args.steps is not None:
         arms = [replace(arm, steps=args.steps if arm.steps else 0) for arm in arms]
     seeds = numbers(args.seeds or ("0" if grid or args.check else "0-4"))

@@ -221,6 +221,17 @@ def test_a_dry_run_lists(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> 
     assert [line.split()[0] for line in shown.splitlines()[:2]] == ["shipped/labelled/seed_0", "done"]
 
 
+@pytest.mark.parametrize(
+    "asked", [["--group", "core", "grid"], ["--group", "core", "--arms", "labelled/lr_*"], ["--splits", "test"]]
+)
+def test_no_schedule_is_chosen_on_a_test_split(asked: list[str]) -> None:
+    """Red when the grid is evaluated on what the chosen arms are judged by later."""
+    with pytest.raises(ConfigError, match=r"--splits test.* for .*/lr_.*validation"):
+        command.planned(command.parse_args(["--group", "grid", *asked], "x"))
+    runs = command.planned(command.parse_args(["--group", "grid"], "x"))
+    assert {run.splits for run in runs} == {("val", "val_heldout")}
+
+
 @pytest.mark.slow
 def test_two_runs_end_to_end(tmp_path: Path) -> None:
     """Red when the tools refuse the generated config, or the second invocation repeats what is done.
