@@ -221,6 +221,8 @@ class PseudoGumbel(BaseModel):
 
     def groups_beyond(self, kind: str) -> set[str]:
         """The groups that no loss of such a batch leads gradient to, by design and not because a chain is cut."""
+        if kind != "cycle" and not self.supervised_weight:
+            return set(self.gradient_groups())
         reading = self.estimator.reads_with_gradient and self.reader.learns
         refers_back = any(one.trains_reader for one in self.regularizers)
         draws = kind == "refer" or (kind == "cycle" and (reading or refers_back))

@@ -163,3 +163,10 @@ def test_the_model_knows_which_groups_a_batch_leaves_alone(config: str, reader: 
     }
     assert still == beyond
     assert model.groups_beyond(kind) & model.gradient_groups().keys() == beyond
+
+
+def test_supervised_losses_of_no_weight_reach_nothing() -> None:
+    """Red when masks without a single labelled one end in an alarm about a cut link."""
+    model = tiny_pseudo_gumbel("word_trials_tiny", supervised_weight=0)
+    assert model.groups_beyond("refer") == model.gradient_groups().keys()
+    assert groups_beyond(model, ["cycle", "refer"]) == {"mask_decoder", "seg_head"}
