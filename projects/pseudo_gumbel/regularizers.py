@@ -92,7 +92,8 @@ class TeacherKL(Regularizer):
     The reverse direction: it holds the student to words that the teacher might say and lets it choose among them, as
     the KL term of policy gradients on language models does (e.g. Ziegler et al., arXiv:1909.08593). The teacher reads
     its own caption, the student the corrupted one. It takes one forward pass of the teacher, shared with whatever else
-    uses ``step.teacher_logits``. Without EMATeacherHook the teacher is the student, and the loss 0.
+    uses ``step.teacher_logits``. Without EMATeacherHook the teacher is the student itself, and the loss what corruption
+    and dropout change.
 
     Args:
         weight: factor of the loss, > 0. It is a mean over the tokens of a caption, then over the B samples; empty
