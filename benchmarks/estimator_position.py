@@ -92,9 +92,9 @@ class Position:
         peaks = PEAK * F.one_hot(ids, self.log_p.shape[-1]).float()
         logits = peaks.index_put((self.rows, self.at), free)
         pictures = self.start.pictures1, self.start.pictures2
-        speller = self.start.speller
-        step = CycleStep(self.batch, seed, estimator.readings, *pictures, stop_ids, lambda _: logits.detach(), speller)
+        step = CycleStep(self.batch, seed, estimator.readings, *pictures, stop_ids, self.model)
         step.captions, step.corrupted, step.logits = self.captions, self.captions.ids, logits
+        step.teacher_logits = logits.detach()
         return step, free
 
     def is_hard(self, words: Words) -> bool:
@@ -141,10 +141,8 @@ class Position:
 
     def _reading(self, readings: int) -> CycleStep:
         """A step whose words are the captions, ``readings`` times each."""
-        start = self.start
-        step = CycleStep(
-            self.batch, 0, readings, start.pictures1, start.pictures2, self.stop_ids, lambda _: torch.empty(0)
-        )
+        pictures = self.start.pictures1, self.start.pictures2
+        step = CycleStep(self.batch, 0, readings, *pictures, self.stop_ids, self.model)
         ids = self.captions.padded.repeat_interleave(readings, 0)
         step.captions, step.words = self.captions, hard_words(ids, torch.zeros(ids.shape))
         return step
