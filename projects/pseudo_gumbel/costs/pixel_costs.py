@@ -8,6 +8,7 @@ from pseudo_gumbel.costs.cost import Cost
 from pseudo_gumbel.costs.iou import soft_iou
 from pseudo_gumbel.registry import COSTS
 from pseudo_gumbel.step import CycleStep
+from sa2va_native.errors import ConfigError
 from sa2va_native.models.losses import point_bce, point_dice, sample_mask_losses
 
 
@@ -67,10 +68,15 @@ class SoftIouCost(Cost):
     """1 - soft IoU over all pixels, 0..1: an empty mask costs as much as the mask of any other object.
 
     Args:
-        weight: factor of the cost.
+        weight: factor of the cost, > 0.
+
+    Raises:
+        ConfigError: ``weight`` is not positive.
     """
 
     def __init__(self, weight: float = 1.0) -> None:
+        if weight <= 0:
+            raise ConfigError(f"cost.weight={weight}: must be positive; 1 costs 0 to 1, and less would reward misses")
         self.weight = weight
 
     def __call__(self, step: CycleStep) -> dict[str, Tensor]:

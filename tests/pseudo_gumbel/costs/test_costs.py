@@ -190,3 +190,10 @@ def test_the_control_differs_from_the_method_in_the_masks_alone() -> None:
     rolled = batch._replace(mask_side=side._replace(mask=side.mask[[1, 2, 0]]))
     expected = method(rolled, mode="loss")
     assert all(torch.equal(losses[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0])
+def test_a_cost_that_rewards_misses_is_refused(weight: float) -> None:
+    """Red when a soft IoU of weight 0 teaches nothing, or one below 0 the opposite, without a word."""
+    with pytest.raises(ConfigError, match=f"cost.weight={weight}"):
+        SoftIouCost(weight)
