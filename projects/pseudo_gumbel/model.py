@@ -220,12 +220,14 @@ class PseudoGumbel(BaseModel):
         return self.student.gradient_groups()
 
     def groups_beyond(self, kind: str) -> set[str]:
-        """The groups that no loss of such a batch leads gradient to, by design and not because a chain is cut."""
+        """The groups that a batch may leave without gradient by design, and not because a chain is cut.
+
+        Regularizers do not count: a filter such as that of ReferBack may keep no caption.
+        """
         if kind != "cycle" and not self.supervised_weight:
             return set(self.gradient_groups())
         reading = self.estimator.reads_with_gradient and self.reader.learns
-        refers_back = any(one.trains_reader for one in self.regularizers)
-        draws = kind == "refer" or (kind == "cycle" and (reading or refers_back))
+        draws = kind == "refer" or (kind == "cycle" and reading)
         return set() if draws else self.student.mask_groups
 
     def _watch(self, step: CycleStep) -> None:

@@ -36,7 +36,6 @@ class ReferBack(Regularizer):
     """
 
     name = "loss_refer_back"
-    trains_reader = True
 
     def __init__(self, weight: float, min_iou: float = 0.6, cost: dict[str, Any] | None = None) -> None:
         if weight <= 0:

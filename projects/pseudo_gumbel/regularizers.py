@@ -30,7 +30,6 @@ class Regularizer(Protocol):
 
     name: str  #: of the loss; two regularizers of a model differ in it
     rates_stop: bool = False  #: whether it needs logits of the stop word, if the caption has one
-    trains_reader: bool = False  #: whether gradient flows through a reading of its own, to what draws masks
 
     def check(self, student: Student) -> None:
         """Refuse a student that this loss says nothing about; called once, when the model is built.

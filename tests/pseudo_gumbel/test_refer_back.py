@@ -94,6 +94,21 @@ def test_a_caption_that_finds_another_object_as_well_is_left_out(model: Any) -> 
         assert float(again["referred_back"]) == share
 
 
+def test_no_kept_caption_is_no_cut_link() -> None:
+    """Red when a step in which no caption leads back ends in an alarm about the mask decoder."""
+    model = tiny_pseudo_gumbel("word_trials_refer_back_tiny")
+    model.regularizers[0].min_iou = 1.0
+    losses = model(tiny_batch("cycle", 2), mode="loss")
+    sum(loss for name, loss in losses.items() if "loss" in name).backward()
+    still = {
+        name
+        for name, params in model.gradient_groups().items()
+        if not any(p.grad is not None and p.grad.any() for p in params)
+    }
+    assert still == {"mask_decoder", "seg_head"}
+    assert still <= model.groups_beyond("cycle")
+
+
 @pytest.mark.parametrize("silent", [1, 2])
 def test_silent_captions_are_read_and_weigh_nothing(model: Any, silent: int) -> None:
     """Red when a rank without words reads less often than the others, or an empty caption is an expression."""
