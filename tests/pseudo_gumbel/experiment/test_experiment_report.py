@@ -230,6 +230,7 @@ def test_a_run_is_checked_against_the_published_ones() -> None:
     assert "same seed 0.300" in line.text
     assert not check(Results(bad), published)[0].inside
     assert check(Results(good), Results([])) == []
+    assert check(Results(bad), Results(good)) == [], "one seed has no spread, in which everything would lie"
 
 
 def test_sections_are_those_of_the_page() -> None:
