@@ -43,7 +43,7 @@ class BestOfN(Estimator):
         self.readings = samples
 
     def words(self, step: CycleStep) -> Words:
-        logits = step.logits[:, : int(step.captions.lengths.max())]
+        logits = step.word_logits
         teacher = step.captions.padded[:, : logits.shape[1], None].to(logits.device)
         drawn = sample_words(logits, self.readings - 1, step.generators("sample"))
         ids = torch.cat([teacher, drawn], -1)

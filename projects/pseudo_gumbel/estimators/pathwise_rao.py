@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pseudo_gumbel.estimators.pathwise import StraightThroughGumbel
-from pseudo_gumbel.gumbel import Words, as_words, one_hot, pass_through, perturb, widened
+from pseudo_gumbel.gumbel import Words, as_words, pass_through, perturb, widened
 from pseudo_gumbel.registry import ESTIMATORS
 from pseudo_gumbel.step import CycleStep
 from sa2va_native.errors import ConfigError
@@ -40,7 +40,7 @@ class GumbelRao(StraightThroughGumbel):
     def relax(self, logits: Tensor, step: CycleStep) -> Words:
         logits = widened(logits)
         drawn = perturb(logits, step.generators("gumbel"), self.top_k, self.draws, self.min_p)
-        hard = one_hot(drawn.logits + drawn.noise)
+        hard = drawn.hard()
         perturbed = perturb_given(drawn.logits.expand_as(hard), hard, step.generators("rao"), self.noises)
         soft = F.softmax(perturbed / self.temperature, -1).mean(-2)
         return as_words(logits, drawn.candidates, pass_through(hard, soft))

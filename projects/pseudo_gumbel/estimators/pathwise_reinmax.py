@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pseudo_gumbel.estimators.pathwise import StraightThroughGumbel
-from pseudo_gumbel.gumbel import Words, as_words, one_hot, perturb, widened
+from pseudo_gumbel.gumbel import Words, as_words, perturb, widened
 from pseudo_gumbel.registry import ESTIMATORS
 from pseudo_gumbel.step import CycleStep
 
@@ -35,7 +35,7 @@ class ReinMax(StraightThroughGumbel):
     def relax(self, logits: Tensor, step: CycleStep) -> Words:
         logits = widened(logits)
         drawn = perturb(logits, step.generators("gumbel"), self.top_k, self.draws, self.min_p)
-        hard = one_hot(drawn.logits + drawn.noise)  # a sample of the softmax at temperature 1 (Gumbel-max)
+        hard = drawn.hard()
         weights = reinmax(drawn.logits.expand_as(hard), hard, self.temperature)
         return as_words(logits, drawn.candidates, weights)
 
