@@ -23,7 +23,7 @@ def test_runs_are_those_of_the_experiment(runs: dict[str, DemoRun], tmp_path: Pa
     assert list(runs) == ["base", "labelled", "self_training", "specified", "soft_gumbel", "word_trials"]
     experiment = {run.arm.name: run for run in plan(find(None, ["core"]), ["partner"], [0], TEST_SPLITS, tmp_path)}
     for name, run in runs.items():
-        assert run.definition() == experiment[name].definition()
+        assert run.definition == experiment[name].definition
         assert run.config() == experiment[name].config()
         assert run.splits == tuple(TEST_SPLITS)
         assert run.controls == ("floor", "ceiling", "stranger")

@@ -16,7 +16,10 @@ from sa2va_native.files.atomic import atomic_write
 
 #: Digits that are published.
 _DIGITS = 4
-_KEPT = ("arm", "base", "seed", "steps", "definition", "controls", "seconds", "metrics", "versions", "command")
+_KEPT = (
+    *("arm", "base", "seed", "steps", "definition", "controls", "seconds", "metrics"),
+    *("versions", "revision", "command"),
+)
 
 #: Titles of the figures, by key of the metrics.
 FIGURES = {
@@ -86,13 +89,13 @@ class Results:
 
 
 def read_runs(folder: Path) -> list[dict[str, Any]]:
-    """The result files below a folder that belong to arms as they are today, by :meth:`Run.definition`."""
+    """The result files below a folder that belong to arms as they are today, by :attr:`Run.definition`."""
     known = {arm.name: arm for arm in find(None, GROUPS)}
     found = []
     for file in sorted(folder.rglob(RESULT)):
         run = json.loads(file.read_text(encoding="utf-8"))
         arm = known.get(run["arm"])
-        if arm and run["definition"] == Run(arm, run["base"], run["seed"], (), folder).definition():
+        if arm and run["definition"] == Run(arm, run["base"], run["seed"], (), folder).definition:
             found.append({key: run[key] for key in _KEPT if key in run})
     return found
 

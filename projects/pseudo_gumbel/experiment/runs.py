@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import platform
 import shlex
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from pseudo_gumbel.experiment.arms import BASES, GROUPS, Arm, find
 from sa2va_native.engine.config.find_config import find_config
+from sa2va_native.engine.config.reading import inheritance, parse_config
 from sa2va_native.errors import ConfigError
 from sa2va_native.files.atomic import atomic_write
 from sa2va_native.files.paths import resolve
@@ -84,17 +88,23 @@ class Run:
         lines += [_SPLITS.format(splits=self.splits)]
         return "\n".join(lines)
 
+    @cached_property
     def definition(self) -> str:
-        """Digest of what the run does, without its splits: a result of another definition does not count."""
-        text = repr((self.arm.config, sorted(self.arm.values.items()), self.arm.steps, BASES[self.base], self.seed))
-        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        """Digest of what the run does, without its splits: a result of another definition does not count.
+
+        It covers the arm, the statements of its config and of all that this inherits, and the base weights; not the
+        code, of which a result names the version.
+        """
+        weights = resolve(BASES[self.base])
+        parts = (self.arm.config, sorted(self.arm.values.items()), self.arm.steps, BATCH_SIZE, self.seed)
+        return _digest(repr(parts), _statements(self.arm.config), _content(weights) if weights.is_file() else "")
 
     def result(self) -> dict[str, Any] | None:
         """What an earlier invocation measured; None if there is nothing, or nothing usable, or too few splits."""
         try:
             found = json.loads(self.result_file.read_text(encoding="utf-8"))
             complete = (
-                found["definition"] == self.definition()
+                found["definition"] == self.definition
                 and set(self.splits) <= set(found["metrics"])
                 and set(self.controls) <= set(found.get("controls", ()))
             )
@@ -178,13 +188,37 @@ class Run:
             "base": self.base,
             "seed": self.seed,
             "steps": self.arm.steps,
-            "definition": self.definition(),
+            "definition": self.definition,
             "controls": self.controls,
             "seconds": seconds,
             "metrics": metrics,
             "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
+            "revision": _revision(),
             "command": shlex.join(command),
         }
+
+
+def _digest(*texts: str) -> str:
+    return hashlib.blake2b("\n".join(texts).encode(), digest_size=8).hexdigest()
+
+
+def _statements(config: str) -> str:
+    """Digest of a config and of all that it inherits, without comments and docstrings."""
+    trees = [parse_config(file) for file in inheritance(find_config(config))]
+    return _digest(*(ast.unparse(one) for tree in trees for one in tree.body[ast.get_docstring(tree) is not None :]))
+
+
+def _content(file: Path) -> str:
+    return hashlib.blake2b(file.read_bytes(), digest_size=8).hexdigest()
+
+
+def _revision() -> str | None:
+    """The commit of this checkout, marked where files were changed since; None outside a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 #: The config's test sources and metrics of ``test``, once for each split.

@@ -103,6 +103,22 @@ def test_what_is_no_result_is_done_again(run: Run, fault: str) -> None:
     assert again.result() is None
 
 
+def test_what_a_run_does_is_told_from_how_its_config_is_written(run: Run, tmp_path: Path) -> None:
+    """Red when a changed base config goes unnoticed, or when a comment makes all published runs invalid."""
+    base, child = tmp_path / "base.py", tmp_path / "child.py"
+    inherits = "from mmengine.config import read_base\n\nwith read_base():\n    from .base import *\n"
+
+    def definition(base_text: str, child_text: str) -> str:
+        base.write_text(base_text)
+        child.write_text(inherits + child_text)
+        return replace(run, arm=replace(run.arm, config=str(child))).definition
+
+    before = definition("a = 1\n", "b = 2\n")
+    assert definition('"""Explained."""\n\n# why\na = 1\n', "b = 2  # why\n") == before
+    assert definition("a = 3\n", "b = 2\n") != before
+    assert definition("a = 1\n", "b = 4\n") != before
+
+
 def test_a_report_reads_arms_as_they_are_today(run: Run) -> None:
     """Red when what an arm did before its values were changed is published as what it does now."""
     run.perform(Commands(run))

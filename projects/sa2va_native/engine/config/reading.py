@@ -30,7 +30,7 @@ def read_file(path: str | Path) -> Any:
     from mmengine.config import Config
 
     path = Path(path)
-    files = list(_inheritance(path)) if path.suffix == ".py" else []
+    files = list(inheritance(path)) if path.suffix == ".py" else []
     for folder in dict.fromkeys(str(file.parent) for file in (path.resolve(), *files)):
         if folder not in sys.path:
             sys.path.append(folder)
@@ -128,14 +128,14 @@ def shown(path: Path) -> str:
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
-def _inheritance(path: Path, children: tuple[Path, ...] = ()) -> Iterator[Path]:
+def inheritance(path: Path, children: tuple[Path, ...] = ()) -> Iterator[Path]:
     """A config and everything below it, each checked for what would end in a traceback of MMEngine."""
     path = path.resolve()
     if path in children:
         raise ConfigError(f"config {' -> '.join(map(shown, (*children, path)))}: inherits from itself.")
     yield path
     for base in base_statements(path, parse_config(path)):
-        yield from _inheritance(base_file(path, base), (*children, path))
+        yield from inheritance(base_file(path, base), (*children, path))
 
 
 def _refuse(path: Path, node: ast.stmt, reason: str) -> Any:
