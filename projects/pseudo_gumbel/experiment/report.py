@@ -64,9 +64,14 @@ def verdict_lines(results: Results) -> str:
         for base in bases:
             for split, title in TEST_SPLITS.items():
                 said = verdicts(results, base, split, arm)
-                count = sum(verdict.met is True for verdict in said)
-                lines.append(f"**{arm}, {base} base, {title}**: {count} of {len(said)} targets hold.\n")
-                lines += [f"- {marks[verdict.met]}: {verdict.text}" for verdict in said]
+                met = [verdict.met for verdict in said]
+                if any(verdict.measured for verdict in said):
+                    count = f"{met.count(True)} of {len(met)} targets hold"
+                    undecided = f", {met.count(None)} are open" if None in met else ""
+                    lines.append(f"**{arm}, {base} base, {title}**: {count}{undecided}.\n")
+                    lines += [f"- {marks[verdict.met]}: {verdict.text}" for verdict in said]
+                else:
+                    lines.append(f"**{arm}, {base} base, {title}**: not run yet.")
                 lines.append("")
     return "\n".join(lines).rstrip()
 

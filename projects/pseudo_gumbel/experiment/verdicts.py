@@ -16,11 +16,19 @@ COMPARED = ("caption_colour", "cycle_iou", "refer_ciou")
 CLAIMS = {"word_trials": ("shipped", "partner"), "soft_gumbel": ("partner",)}
 
 
+NOT_MEASURED = "not measured"
+
+
 class Verdict(NamedTuple):
     """One target, for one arm, base and split."""
 
     met: bool | None  #: None: not measured, or in a single seed
     text: str
+
+    @property
+    def measured(self) -> bool:
+        """Whether there is a figure."""
+        return not self.text.endswith(NOT_MEASURED)
 
 
 class _Gain(NamedTuple):
@@ -57,7 +65,7 @@ def verdicts(results: Results, base: str, split: str, arm: str) -> list[Verdict]
         theirs = results.interval(base, SPECIFIED, split, figure)
         target = f"{FIGURES[figure]} above the specified cycle, intervals apart"
         if ours is None or theirs is None:
-            said.append(Verdict(None, f"{target}: not measured"))
+            said.append(Verdict(None, f"{target}: {NOT_MEASURED}"))
         elif 1 in (ours.n, theirs.n):
             said.append(Verdict(None, f"{target}: {plain(ours)} against {plain(theirs)}, one of them a single seed"))
         else:
@@ -70,7 +78,7 @@ def _verdict(
     target: str, value: Interval | None, met: Callable[[Interval], bool], shown: Callable[[Interval], str]
 ) -> Verdict:
     if value is None:
-        return Verdict(None, f"{target}: not measured")
+        return Verdict(None, f"{target}: {NOT_MEASURED}")
     if value.n == 1:
         return Verdict(None, f"{target}: {shown(value)} in a single seed")
     return Verdict(met(value), f"{target}: {shown(value)}")
