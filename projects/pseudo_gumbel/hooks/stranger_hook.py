@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 from collections import deque
 from statistics import fmean
 from typing import Any, NamedTuple
 
-import torch
 from mmengine.dist import all_gather_object
 from mmengine.registry import HOOKS
 
 from pseudo_gumbel.costs.iou import iou
-from pseudo_gumbel.gumbel import hard_words
 from pseudo_gumbel.hooks.alarm import Alarm
 from pseudo_gumbel.hooks.shadow_hook import ShadowHook
-from pseudo_gumbel.readers.reader import read_without_gradient
+from pseudo_gumbel.readers import FrozenReader, StudentReader
 from pseudo_gumbel.shadow import Shadow
 from pseudo_gumbel.step import CycleStep
 from sa2va_native.engine.run.optimizer_steps import accumulation_steps, optimizer_steps
@@ -73,27 +70,25 @@ class StrangerHook(ShadowHook[Stranger]):
         self.seen: deque[Compared] = deque(maxlen=window)  #: the same on all ranks
         self.new: list[Compared] | None = None  #: of this rank, since the last exchange
         self.due = False
+        self.stranger = FrozenReader()
 
     def make(self, model: Any) -> Stranger:
-        model.watchers.append(lambda step: self.compare(model, step))
-        return Stranger(model)
+        model.watchers.append(self.compare)
+        self.stranger.weights = Stranger(model)
+        return self.stranger.weights
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         # Due until a cycle batch comes; that is the same micro-step on all ranks.
         self.due |= runner.iter % (self.interval * accumulation_steps(runner)) == 0
 
-    def compare(self, model: Any, step: CycleStep) -> None:
+    def compare(self, step: CycleStep) -> None:
         """Two readings of the teacher's captions, if they are due."""
         if not self.due:
             return
         self.due = False
-        step = copy.copy(step)
-        step.readings = 1
-        ids = step.captions.padded.to(step.logits.device)
-        words = hard_words(ids, torch.zeros_like(ids, dtype=torch.float32))
         own, stranger = (
-            iou(read_without_gradient(model, step, words, shadow).mask_logits, step.side2.mask).tolist()
-            for shadow in (None, self.shadow)
+            iou(step.rereading(reader, gradient=False).mask_logits, step.side2.mask).tolist()
+            for reader in (StudentReader(), self.stranger)
         )
         compared = map(Compared, step.batch.keys, own, stranger)
         self.new = [one for one, ids in zip(compared, step.captions.ids, strict=True) if len(ids)]
