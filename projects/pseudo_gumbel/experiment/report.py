@@ -11,7 +11,7 @@ from pseudo_gumbel.experiment.results import FIGURES, Results
 from pseudo_gumbel.experiment.verdicts import (
     CLAIMS,
     COMPARED,
-    CONTROL,
+    CONTROLS,
     SPECIFIED,
     TEST_SPLITS,
     plain,
@@ -116,7 +116,7 @@ def _figures(
 
 
 def _differences(results: Results, base: str, split: str, arms: Sequence[Arm]) -> str:
-    others = (CONTROL, SPECIFIED)
+    others = (*CONTROLS, SPECIFIED)
     head = ["arm", *(f"{FIGURES[figure]} - {other}" for other in others for figure in COMPARED)]
     rows = []
     for arm in arms:

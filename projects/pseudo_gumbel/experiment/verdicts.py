@@ -9,7 +9,9 @@ from pseudo_gumbel.experiment.intervals import Interval, apart
 from pseudo_gumbel.experiment.results import FIGURES, Results
 
 TEST_SPLITS = {"test": "held-out scenes", "test_heldout": "held-out combinations"}
-CONTROL, SPECIFIED = "labelled", "specified"
+#: Labelled only, at its own schedule and at that of the recommended recipe.
+CONTROLS = {"labelled": "labelled only", "labelled_recipe": "labelled only at the recipe's schedule"}
+SPECIFIED = "specified"
 #: Figures of the differences, the plots and the check.
 COMPARED = ("caption_colour", "cycle_iou", "refer_ciou")
 #: Arms that should meet the targets, and the bases on which they should.
@@ -52,9 +54,10 @@ _GAINS = (
 def verdicts(results: Results, base: str, split: str, arm: str) -> list[Verdict]:
     """All targets of an arm on one base and split."""
     said = []
-    for figure, target, met in _GAINS:
-        gain = results.difference(base, arm, CONTROL, split, figure)
-        said.append(_verdict(f"{FIGURES[figure]} over labelled only, {target}", gain, met, points))
+    for control, title in CONTROLS.items():
+        for figure, target, met in _GAINS:
+            gain = results.difference(base, arm, control, split, figure)
+            said.append(_verdict(f"{FIGURES[figure]} over {title}, {target}", gain, met, points))
     for figure, target, passes in (
         ("caption_grammar", "at least .97", lambda value: value.mean >= 0.97),
         ("cycle_code", "own reader minus stranger, at most 5 points", lambda value: value.mean <= 0.05),
