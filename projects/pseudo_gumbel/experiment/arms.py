@@ -128,6 +128,8 @@ CORE = (
     _trials_with("best_of_n", "The cheapest of 4 sampled captions as the target, in the recipe.", "BestOfN"),
 )
 
+_REFER_BACK = {"type": "pseudo_gumbel.refer_back.ReferBack", "weight": 1.0}
+
 #: One change at a time: name, what it is, values, steps.
 _Change = tuple[str, str, dict[str, Any], int | None]
 _TRIALS_CHANGES: tuple[_Change, ...] = (
@@ -177,6 +179,19 @@ _TRIALS_CHANGES: tuple[_Change, ...] = (
                 "interval": 50,
             },
         },
+        None,
+    ),
+    ("supervised_.25", "labelled losses at a quarter", {"model.supervised_weight": 0.25}, None),
+    (
+        "refer_back",
+        "captions that lead back become referring expressions, labelled losses in full",
+        {"model.regularizers": [{**_REFER_BACK, "min_iou": 0.6}]},
+        None,
+    ),
+    (
+        "refer_back_unfiltered",
+        "all captions that touch their object become referring expressions, labelled losses at a quarter",
+        {"model.regularizers": [{**_REFER_BACK, "min_iou": 0.0}], "model.supervised_weight": 0.25},
         None,
     ),
     ("lr_3e-4", "lr 3e-4", {_LR: 3e-4}, None),
