@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from pseudo_gumbel.experiment.arms import Arm
+from pseudo_gumbel.experiment.arms import BASES, Arm
 from pseudo_gumbel.experiment.choose import SPLITS
 from pseudo_gumbel.experiment.results import FIGURES, Results
 from pseudo_gumbel.experiment.verdicts import (
     CLAIMS,
     COMPARED,
     CONTROLS,
+    REFERRING,
     SPECIFIED,
     TEST_SPLITS,
+    Verdict,
     plain,
     points,
+    referring_verdicts,
     seconds,
     verdicts,
 )
@@ -58,22 +61,25 @@ def write_sections(page: Path, texts: dict[str, str]) -> None:
 
 def verdict_lines(results: Results) -> str:
     """Every target of every claim."""
+    parts = [
+        _listed(f"{arm}, {base} base, {title}", verdicts(results, base, split, arm))
+        for arm, bases in CLAIMS.items()
+        for base in bases
+        for split, title in TEST_SPLITS.items()
+    ]
+    parts += [_listed(f"{REFERRING}, {base} base", referring_verdicts(results, base)) for base in BASES]
+    return "\n\n".join(parts)
+
+
+def _listed(title: str, said: Sequence[Verdict]) -> str:
+    """Targets, one a line, below how many of them hold."""
+    if not any(verdict.measured for verdict in said):
+        return f"**{title}**: not run yet."
     marks = {True: "holds", False: "**missed**", None: "open"}
-    lines = []
-    for arm, bases in CLAIMS.items():
-        for base in bases:
-            for split, title in TEST_SPLITS.items():
-                said = verdicts(results, base, split, arm)
-                met = [verdict.met for verdict in said]
-                if any(verdict.measured for verdict in said):
-                    count = f"{met.count(True)} of {len(met)} targets hold"
-                    undecided = f", {met.count(None)} are open" if None in met else ""
-                    lines.append(f"**{arm}, {base} base, {title}**: {count}{undecided}.\n")
-                    lines += [f"- {marks[verdict.met]}: {verdict.text}" for verdict in said]
-                else:
-                    lines.append(f"**{arm}, {base} base, {title}**: not run yet.")
-                lines.append("")
-    return "\n".join(lines).rstrip()
+    met = [verdict.met for verdict in said]
+    undecided = f", {met.count(None)} are open" if None in met else ""
+    head = f"**{title}**: {met.count(True)} of {len(met)} targets hold{undecided}."
+    return "\n".join([head, "", *(f"- {marks[verdict.met]}: {verdict.text}" for verdict in said)])
 
 
 def arm_list(results: Results) -> str:

@@ -20,7 +20,9 @@ CLAIMS = {
     "word_trials_refer_back": ("shipped", "partner"),
     "soft_gumbel": ("partner",),
 }
-
+#: The arm that should raise referring, and what takes as many steps without its filtered captions.
+REFERRING = "word_trials_refer_back/steps_300"
+WITHOUT = {"labelled/steps_300": "labelled only", "word_trials_refer_back/unfiltered_300": "unfiltered self-training"}
 
 NOT_MEASURED = "not measured"
 
@@ -79,6 +81,20 @@ def verdicts(results: Results, base: str, split: str, arm: str) -> list[Verdict]
             above = apart(ours, theirs) and ours.mean > theirs.mean
             said.append(Verdict(above, f"{target}: {plain(ours)} against {plain(theirs)}"))
     return said
+
+
+def referring_verdicts(results: Results, base: str) -> list[Verdict]:
+    """Whether captions that lead back raise referring on held-out combinations by three points."""
+    figure, split = "refer_ciou", "test_heldout"
+    return [
+        _verdict(
+            f"{FIGURES[figure]}, {TEST_SPLITS[split]}, over {title} of as many steps, at least +3 points",
+            results.difference(base, REFERRING, other, split, figure),
+            lambda gain: gain.mean >= 0.03,
+            points,
+        )
+        for other, title in WITHOUT.items()
+    ]
 
 
 def _verdict(

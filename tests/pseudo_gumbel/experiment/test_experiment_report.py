@@ -19,7 +19,7 @@ from pseudo_gumbel.experiment.choose import choose, freeze
 from pseudo_gumbel.experiment.intervals import apart, interval, paired, student_t
 from pseudo_gumbel.experiment.report import sections, write_sections
 from pseudo_gumbel.experiment.results import Results, merged, publish_runs, read_published
-from pseudo_gumbel.experiment.verdicts import plain, points, verdicts
+from pseudo_gumbel.experiment.verdicts import plain, points, referring_verdicts, verdicts
 from sa2va_native.errors import ConfigError, DataError
 from sa2va_native.files.paths import ROOT
 
@@ -130,6 +130,24 @@ def test_each_target_can_be_missed(figure: str, value: float, place: int) -> Non
         if run["arm"] == "word_trials":
             run["metrics"]["test"][figure] = value
     assert verdicts(Results(runs), "shipped", "test", "word_trials")[place].met is False
+
+
+def test_referring_is_compared_at_as_many_steps() -> None:
+    """Red when 300 steps are held against the 100 of the core arms, or on the easier split."""
+    arms = {
+        "labelled": 0.1,
+        "labelled/steps_300": 0.4,
+        "word_trials_refer_back/unfiltered_300": 0.42,
+        "word_trials_refer_back/steps_300": 0.44,
+    }
+    runs = [
+        result(arm, seed, split="test_heldout", refer_ciou=value + seed / 100)
+        for arm, value in arms.items()
+        for seed in (0, 1)
+    ]
+    said = referring_verdicts(Results(runs), "shipped")
+    assert [verdict.met for verdict in said] == [True, False]
+    assert "over labelled only of as many steps, at least +3 points: +4.0" in said[0].text
 
 
 def test_what_was_not_measured_is_open() -> None:
