@@ -21,6 +21,7 @@ REQUIRES = [
     "imgviz>=2.1",
     "matplotlib>=3.8",
     "numpy>=1.26",
+    "opencv-python>=4.8",
     "pillow>=10.1",  # brings its own typeface at any size
     "pyarrow>=15",
     "pycocotools>=2.0.7",

@@ -8,6 +8,7 @@ with read_base():
 from sa2va_native.datasets.adapters.refer import ReferExpressions
 from sa2va_native.datasets.transforms import SampleTransform
 from sa2va_native.evaluation.cycle_metric import CycleMetric
+from sa2va_native.evaluation.referring_details import ReferringBoundary, ReferringPrecision, ReferringSizes
 from sa2va_native.evaluation.referring_metric import ReferringMetric
 
 _sizes = dict(image_size=448, grounding_size=1024, grid_size=16, mask_size=256)  # must be the model's
@@ -29,6 +30,10 @@ test_dataloader["dataset"].update(
     transform=dict(type=SampleTransform, **_sizes),
 )
 test_evaluator = [
-    *(dict(type=ReferringMetric, source=split) for split in ("val", "testA", "testB")),
+    *(
+        dict(type=metric, source=split)
+        for split in ("val", "testA", "testB")
+        for metric in (ReferringMetric, ReferringPrecision, ReferringSizes, ReferringBoundary)
+    ),
     dict(type=CycleMetric, source="val"),
 ]

@@ -1,11 +1,13 @@
 """Mask metrics as pure functions.
 
-A missing prediction is an empty mask, never a skipped sample: skipping inflates every mean.
+A missing prediction is an empty mask, never a skipped sample: skipping inflates every mean. Means are exactly rounded
+sums, so they do not depend on the order of the samples, nor on which rank had them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -42,10 +44,17 @@ def cumulative_iou(pairs: Iterable[tuple[int, int]]) -> float:
     return float(intersection / union) if union else 1.0
 
 
-def mean_iou(pairs: Iterable[tuple[int, int]]) -> float:
-    """gIoU (as in GRES, arXiv 2306.00968): mean of the samples' IoU, in 0..1; NaN without samples.
+def iou(pair: tuple[int, int]) -> float:
+    """IoU of (intersection, union), in 0..1; 1 if both masks are empty: nothing was there and nothing was predicted."""
+    intersection, union = pair
+    return intersection / union if union else 1.0
 
-    By convention a sample with both masks empty has IoU 1: nothing was there and nothing was predicted.
-    """
-    values = [intersection / union if union else 1.0 for intersection, union in pairs]
-    return float(np.mean(values)) if values else float("nan")
+
+def mean(values: Sequence[float]) -> float:
+    """The exactly rounded sum over the number of values; NaN without values."""
+    return math.fsum(values) / len(values) if values else float("nan")
+
+
+def mean_iou(pairs: Iterable[tuple[int, int]]) -> float:
+    """gIoU (as in GRES, arXiv 2306.00968): mean of the samples' :func:`iou`, in 0..1; NaN without samples."""
+    return mean([iou(pair) for pair in pairs])
