@@ -58,6 +58,10 @@ class Side(NamedTuple):
     region: torch.Tensor  #: [B, g, g] bool, cells of the ViT token grid that the object covers
     mask: torch.Tensor  #: [B, h, w] float32 in {0, 1}, nearest-resized
 
+    def of(self, rows: list[int]) -> Side:
+        """The same side of some samples."""
+        return Side(*(tensor[rows] for tensor in self))
+
 
 class Batch(NamedTuple):
     """A collated micro-batch; all samples are of one kind, and of the same kind on every rank.

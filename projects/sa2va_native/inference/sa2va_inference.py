@@ -49,7 +49,7 @@ class Sa2VAInference:
         """
         with evaluating(self.model):
             side = self._sides([image] * len(expressions))
-            masks = self.model.segment(self.model.encode_pictures(side), expressions)
+            masks = self.model.segment(self.model.encode_distinct(side), expressions)
         return [None if mask is None else _full_size(mask[None], image)[0] for mask in masks]
 
     def segment_video(self, frames: Sequence[np.ndarray], expression: str) -> np.ndarray | None:
@@ -79,7 +79,7 @@ class Sa2VAInference:
         """
         with evaluating(self.model):
             side = self._sides([image] * len(masks), masks)
-            captions = self.model.caption(self.model.encode_pictures(side, grounding=False), side.region)
+            captions = self.model.caption(self.model.encode_distinct(side, grounding=False), side.region)
         return [self.model.prompts.decode(ids) for ids, _ in captions]
 
     def _sides(self, images: Sequence[np.ndarray], masks: Sequence[np.ndarray] | None = None) -> Side:

@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 
 from sa2va_native.errors import ConfigError
 from sa2va_native.files.atomic import atomic_write
+from sa2va_native.models.pictures import picture_ids
 
 #: Part of every folder's name; raise it when the code changes what a tower is given or what is kept of its output.
 _LAYOUT = 2
@@ -72,7 +73,7 @@ class FeatureCache:
             ConfigError: the folder cannot be made.
         """
         folder = self._folder_of(tower, pixels.device.type)
-        files = [folder / f"{_digest_of(picture)}.safetensors" for picture in pixels.cpu()]
+        files = [folder / f"{name}.safetensors" for name in picture_ids(pixels)]
         found = {file: _read(file, pixels.device) for file in files}
         if missing := [file for file, features in found.items() if features is None]:
             rows = [files.index(file) for file in missing]
@@ -129,13 +130,6 @@ def _bytes_under(root: Path) -> int:
         with suppress(FileNotFoundError):  # another rank may be writing there
             total += path.stat().st_size
     return total
-
-
-def _digest_of(picture: Tensor) -> str:
-    """Name of a uint8 picture [3, H, W], by its size and pixels."""
-    digest = hashlib.blake2b(str(tuple(picture.shape)).encode(), digest_size=16)
-    digest.update(picture.contiguous().numpy().data)
-    return digest.hexdigest()
 
 
 def _fingerprint(tower: PreTrainedModel, cast: torch.dtype | None) -> str:

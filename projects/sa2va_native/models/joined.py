@@ -23,7 +23,7 @@ from sa2va_native.models.context import Context
 from sa2va_native.models.evaluating import evaluating
 from sa2va_native.models.feature_cache import FeatureCache, Features
 from sa2va_native.models.normalisation import normalise
-from sa2va_native.models.pictures import Pictures
+from sa2va_native.models.pictures import Pictures, picture_ids
 from sa2va_native.models.protocols import Grounding, MaskPrediction, MultimodalLanguageModel
 from sa2va_native.models.seg_head import build_seg_head
 from sa2va_native.models.stop_words import StopWords
@@ -204,6 +204,18 @@ class JoinedModel(BaseModel):
             return Pictures(vision, ())
         maps = self._seen_by(self.grounding.tower, side.grounding_pixels, self.grounding.encode)
         return Pictures(vision, maps)
+
+    def encode_distinct(self, side: Side, *, grounding: bool = True) -> Pictures:
+        """:meth:`encode_pictures` where one picture may be in several rows, as in an evaluation: it is encoded once.
+
+        A smaller batch is encoded, so the last bits of some kernels may differ.
+        """
+        keys = list(zip(picture_ids(side.pixel_values), picture_ids(side.grounding_pixels), strict=True))
+        distinct = list(dict.fromkeys(keys))
+        if len(distinct) == len(keys):
+            return self.encode_pictures(side, grounding=grounding)
+        pictures = self.encode_pictures(side.of([keys.index(key) for key in distinct]), grounding=grounding)
+        return pictures.of([distinct.index(key) for key in keys])
 
     def _seen_by(self, tower: PreTrainedModel, pixels: Tensor, run: Callable[[Tensor], Features]) -> Features:
         """The output of ``run``, which calls ``tower``, for uint8 pictures [B, 3, H, W]."""

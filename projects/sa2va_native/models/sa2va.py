@@ -173,7 +173,7 @@ class Sa2VA(JoinedModel):
             )
         ]  # fmt: skip
         if batch.kind == "refer":
-            masks = self.segment(self.encode_pictures(side2), [text or "" for text in batch.text])
+            masks = self.segment(self.encode_distinct(side2), [text or "" for text in batch.text])
             for result, mask in zip(results, masks, strict=True):
                 result["pred_mask"] = _at_size(mask, result["gt_mask"].shape)
             return results
@@ -182,12 +182,12 @@ class Sa2VA(JoinedModel):
         if not rows:
             return results
         described = [results[row] for row in rows]
-        pictures = self.encode_pictures(batch.caption_side).of(rows)
+        pictures = self.encode_distinct(batch.caption_side).of(rows)
         captions = [self.prompts.decode(ids) for ids, _ in self.caption(pictures, batch.caption_side.region[rows])]
         for result, caption in zip(described, captions, strict=True):
             result["caption"] = caption
         if batch.kind == "cycle":
-            pictures2 = pictures if batch.mask_side is None else self.encode_pictures(side2).of(rows)
+            pictures2 = pictures if batch.mask_side is None else self.encode_distinct(side2).of(rows)
             masks2 = self.read(pictures2, captions, [result["gt_mask"].shape for result in described])
             for result, cycle_mask in zip(described, masks2, strict=True):
                 result["cycle_mask"] = cycle_mask

@@ -153,12 +153,12 @@ class CycleTestLoop(TestLoop):
         sizes = [result["gt_mask"].shape for result in results]
         for result in results:
             result["readings"] = {"own": intersection_union(result["cycle_mask"], result["gt_mask"])}
-        pictures = model.encode_pictures(side)
+        pictures = model.encode_distinct(side)
         for control in described.controls:
             other = stranger if control == "stranger" else None
             with other.applied() if other else nullcontext():
                 if other and other.touch(model.mllm.tower, model.grounding.tower):
-                    pictures = model.encode_pictures(side)  # the stranger is the last reader
+                    pictures = model.encode_distinct(side)  # the stranger is the last reader
                 masks = model.read(pictures, texts[control], sizes)
             for result, text, mask in zip(results, texts[control], masks, strict=True):
                 if control != "ceiling" or text is not None:
