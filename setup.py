@@ -32,6 +32,7 @@ REQUIRES = [
     "tokenizers>=0.21",
 ]
 EXTRAS = {
+    "captions": ["pycocoevalcap>=1.2"],
     "flash": ["flash-attn>=2.7"],
     "video": ["av>=12"],
 }

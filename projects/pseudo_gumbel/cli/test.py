@@ -53,11 +53,13 @@ def parse_args(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace
 def evaluate(args: argparse.Namespace) -> None:
     from pseudo_gumbel.hooks.ema_teacher_hook import EMATeacherHook
     from sa2va_native.engine.checkpoints.weights import load_weights, require_path
+    from sa2va_native.engine.config.source_metrics import require_metrics
     from sa2va_native.engine.run import launch
     from sa2va_native.engine.run.use_engine import without_deepspeed
 
     path = None if args.checkpoint is None else require_path(args.checkpoint)
     cfg = launch.load_config(args.config, args.cfg_options, args.work_dir)
+    require_metrics(cfg, "test")
     launch.use_weights(cfg, args.weights)
     launch.require_writable(cfg.work_dir)
     without_deepspeed(cfg)

@@ -20,7 +20,7 @@ MASKS = ("pred_mask", "cycle_mask", "gt_mask")
 
 @METRICS.register_module()
 class PredictionWriter(BaseMetric):
-    """Writes one JSON line per sample: ``kind, source, sample_id, text, caption, attributes`` and masks as COCO RLE.
+    """Writes one JSON line per sample: all of its result (see ``Sa2VA.predict``), its masks as COCO RLE.
 
     With controls also ``readings``: name -> [pixels in both masks, pixels in either], see :class:`CycleMetric`.
 

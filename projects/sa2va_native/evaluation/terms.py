@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sa2va_native.evaluation.boundary import boundary_f
+from sa2va_native.evaluation.regions import Region
 from sa2va_native.evaluation.segmentation import intersection_union, iou
 
 #: A result of the model's ``predict``, or a line of its predictions with the masks decoded.
@@ -77,3 +78,18 @@ def boundary_terms(sample: Sample) -> Terms:
     if not sample["gt_mask"].any():
         return {}
     return {"refer_boundary_f": (boundary_f(sample["pred_mask"], sample["gt_mask"]), 1)}
+
+
+def caption_terms(region: Region) -> Terms:
+    """``caption_agreement``, ``caption_length`` in words, and ``caption_stop_rate``."""
+    texts = {_plain(text) for text in region.references}
+    return {
+        "caption_agreement": (float(_plain(region.caption or "") in texts), 1),
+        "caption_length": (len((region.caption or "").split()), 1),
+        "caption_stop_rate": (float(region.stopped), 1),
+    }
+
+
+def _plain(text: str) -> str:
+    """A text without what does not change its words: case, extra spaces, and a full stop at the end."""
+    return " ".join(text.lower().split()).removesuffix(".")

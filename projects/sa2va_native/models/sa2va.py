@@ -20,7 +20,7 @@ from sa2va_native.models import prompts as P
 from sa2va_native.models.joined import JoinedModel
 from sa2va_native.models.losses import language_loss, mask_losses
 from sa2va_native.models.normalisation import normalise
-from sa2va_native.models.pictures import Pictures
+from sa2va_native.models.pictures import Pictures, picture_ids
 from sa2va_native.models.protocols import MaskPrediction
 from sa2va_native.randomness.generators import choose, generator, generators
 from sa2va_native.structures import Batch, DrawKey
@@ -160,16 +160,18 @@ class Sa2VA(JoinedModel):
         ``refer``: ``pred_mask`` from the human expression. ``cycle`` and ``caption``: a greedy ``caption`` of the
         region; ``cycle`` also ``cycle_mask``, the mask that this caption, as text, leads back to. Masks are bool at the
         size of the ground truth. None if the model gave none, e.g. for a region [g, g] without a cell; an empty caption
-        leads nowhere.
+        leads nowhere. ``stopped``: whether the caption ended with a stop word, not at the length limit; None without a
+        caption. ``picture_id`` is the same for all samples of a picture, and for no other one.
         """
         side2 = batch.mask_side or batch.caption_side
         results: list[dict[str, Any]] = [
             dict(
-                kind=batch.kind, source=source, sample_id=sample_id, attributes=attributes, text=text, gt_mask=gt_mask,
-                caption=None, pred_mask=None, cycle_mask=None,
+                kind=batch.kind, source=source, sample_id=sample_id, picture_id=picture_id, attributes=attributes,
+                text=text, gt_mask=gt_mask, caption=None, stopped=None, pred_mask=None, cycle_mask=None,
             )
-            for source, sample_id, attributes, text, gt_mask in zip(
-                batch.sources, batch.sample_ids, batch.attributes, batch.text, batch.gt_masks, strict=True
+            for source, sample_id, picture_id, attributes, text, gt_mask in zip(
+                batch.sources, batch.sample_ids, picture_ids(batch.caption_side.pixel_values), batch.attributes,
+                batch.text, batch.gt_masks, strict=True
             )
         ]  # fmt: skip
         if batch.kind == "refer":
@@ -183,9 +185,10 @@ class Sa2VA(JoinedModel):
             return results
         described = [results[row] for row in rows]
         pictures = self.encode_distinct(batch.caption_side).of(rows)
-        captions = [self.prompts.decode(ids) for ids, _ in self.caption(pictures, batch.caption_side.region[rows])]
-        for result, caption in zip(described, captions, strict=True):
-            result["caption"] = caption
+        generated = self.caption(pictures, batch.caption_side.region[rows])
+        captions = [self.prompts.decode(ids) for ids, _ in generated]
+        for result, caption, (_, stopped) in zip(described, captions, generated, strict=True):
+            result.update(caption=caption, stopped=bool(stopped))
         if batch.kind == "cycle":
             pictures2 = pictures if batch.mask_side is None else self.encode_distinct(side2).of(rows)
             masks2 = self.read(pictures2, captions, [result["gt_mask"].shape for result in described])

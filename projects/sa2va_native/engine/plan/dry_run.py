@@ -25,6 +25,7 @@ from sa2va_native.checkpoints.importing import open_source
 from sa2va_native.datasets.check import spread
 from sa2va_native.engine.checkpoints.checkpointing import require_same_engine
 from sa2va_native.engine.config.config_check import config_problems, parameters_of, resolve_type, sa2va_config
+from sa2va_native.engine.config.source_metrics import require_metrics
 from sa2va_native.engine.plan.memory_plan import CARDS, GIB, WHILE, MemoryPlan, checkpoint_size, sized, table
 from sa2va_native.engine.plan.model_info import counts, hook_settings, memory_plan, shadows, sharding
 from sa2va_native.engine.plan.skeleton import build_skeleton, find_sa2va, try_import
@@ -117,6 +118,8 @@ def check_config_and_options(cfg: Any, settings: Settings) -> Found:
     found = Found([str(cfg.filename or "not from a file")])
     with found.noting():
         found.problems += config_problems(cfg)
+    with found.noting():
+        require_metrics(cfg, "val")
     for apply in settings:
         with found.noting():
             if settled := apply(cfg):

@@ -158,8 +158,10 @@ def build_runner(cfg: Any) -> Any:
 
     from sa2va_native.engine.checkpoints.checkpointing import require_same_engine
     from sa2va_native.engine.checkpoints.weights import load_weights
+    from sa2va_native.engine.config.source_metrics import require_metrics
     from sa2va_native.parallel.process_group import has_cuda, init_cpu_process_group
 
+    require_metrics(cfg, "val")
     start_from = None if cfg.get("resume") else cfg.get("load_from")
     if start_from:
         cfg.load_from = None
