@@ -10,6 +10,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sa2va_native.evaluation.boundary import boundary_f
+from sa2va_native.evaluation.captions import (
+    WORDS,
+    absent_colour_rate,
+    attribute_accuracy,
+    grammar_rate,
+    texture_accuracy,
+)
+from sa2va_native.evaluation.controls import CONTROLS
 from sa2va_native.evaluation.regions import Region
 from sa2va_native.evaluation.segmentation import intersection_union, iou
 
@@ -78,6 +86,29 @@ def boundary_terms(sample: Sample) -> Terms:
     if not sample["gt_mask"].any():
         return {}
     return {"refer_boundary_f": (boundary_f(sample["pred_mask"], sample["gt_mask"]), 1)}
+
+
+def cycle_terms(sample: Sample) -> Terms:
+    """``cycle_iou``, ``cycle_giou``, and the controls that were read: ``cycle_floor``, ..."""
+    pair = intersection_union(sample["cycle_mask"], sample["gt_mask"])
+    readings = sample.get("readings") or {}
+    controls = {f"cycle_{name}": tuple(readings[name]) for name in CONTROLS if name in readings}
+    return {"cycle_iou": pair, "cycle_giou": (iou(pair), 1), **controls}
+
+
+def scene_terms(sample: Sample) -> Terms:
+    """Whether the caption of a generated object is true and well formed, see ``SceneCaptionMetric``."""
+    said, true = [sample["caption"]], [sample["attributes"]]
+    if not {*WORDS, "texture"} <= true[0].keys():
+        return {}
+    shares = {
+        **attribute_accuracy(said, true),
+        "texture": texture_accuracy(said, true),
+        "grammar": grammar_rate(said),
+    }
+    if "scene_colours" in true[0]:
+        shares["absent_colour"] = absent_colour_rate(said, [true[0]["scene_colours"]])
+    return {f"caption_{name}": (share, 1) for name, share in shares.items()}
 
 
 def caption_terms(region: Region) -> Terms:

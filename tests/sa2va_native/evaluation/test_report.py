@@ -31,7 +31,8 @@ def predictions(missed: int, **more: Any) -> list[dict[str, Any]]:
     said = dict(caption="a small red star", pred_mask=mask, cycle_mask=mask)
     nothing = dict.fromkeys(said)
     return [
-        {"kind": kind, "source": split, "sample_id": str(i), **perfect, **(nothing if i < missed else said), **more}
+        {"kind": kind, "source": split, "sample_id": str(i), "picture_id": str(i), "stopped": True}
+        | {**perfect, **(nothing if i < missed else said), **more}
         for split in SPLITS
         for kind in ("refer", "cycle")
         for i in range(4)

@@ -1,0 +1,81 @@
+"""Compare evaluations of the same data: every figure, and each run's difference from the first with a 95 % interval."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from pseudo_gumbel.cli.options import add_debug, make_parser
+
+EXAMPLES = """\
+examples:
+  write what is compared       pseudo-gumbel test sa2va_tiny RUN --predictions RUN/predictions.jsonl
+  a run and its base           pseudo-gumbel compare-runs base/predictions.jsonl run/predictions.jsonl
+  folders hold the file        pseudo-gumbel compare-runs work_dirs/base work_dirs/one work_dirs/other
+
+Intervals are of a bootstrap over pictures, paired: each draw takes the same pictures of both runs. They hold the noise
+of the test set; that of another training seed comes on top. A difference is called better, worse or other when its
+interval leaves out 0: of 20 figures that did not change, one is expected to.
+"""
+
+
+def parse_args(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
+    parser = make_parser(prog, __doc__, EXAMPLES)
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        metavar="RUN",
+        type=Path,
+        help="predictions of the test command, or a folder with predictions.jsonl; the first one is the base",
+    )
+    parser.add_argument("--out", metavar="JSON", type=Path, help="write the rows to this file")
+    parser.add_argument("--resamples", type=int, default=1000, help="draws of pictures (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the draws (default: %(default)s)")
+    add_debug(parser)
+    args = parser.parse_args(arguments)
+    if args.resamples < 1:
+        parser.error(f"--resamples {args.resamples}: takes numbers from 1 on")
+    return args
+
+
+def compare(args: argparse.Namespace) -> None:
+    from sa2va_native.evaluation.run_comparison import as_text, compare_runs
+
+    paths = named([path / "predictions.jsonl" if path.is_dir() else path for path in args.runs])
+    rows = compare_runs(paths, args.resamples, args.seed)
+    print(as_text(rows))
+    if args.out:
+        listed = [
+            {**row._asdict(), "differences": {run: one._asdict() for run, one in row.differences.items()}}
+            for row in rows
+        ]
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps(listed, indent=2) + "\n", encoding="utf-8")
+
+
+def named(paths: Sequence[Path]) -> dict[str, Path]:
+    """A name for each path: that of the file, or of its folder if it is a ``predictions.jsonl``; the path if several
+    have the same.
+
+    Raises:
+        ConfigError: a path is given twice.
+    """
+    from sa2va_native.errors import ConfigError
+
+    names = [path.resolve().parent.name if path.name == "predictions.jsonl" else path.stem for path in paths]
+    found: dict[str, Path] = {}
+    for path, name in zip(paths, names, strict=True):
+        name = name if names.count(name) == 1 else str(path)
+        if name in found:
+            raise ConfigError(f"{path} is given twice. Give each run once.")
+        found[name] = path
+    return found
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = "pseudo-gumbel compare-runs") -> None:
+    args = parse_args(arguments, prog)
+    from sa2va_native.engine.run.launch import run_tool
+
+    run_tool(lambda: compare(args), args.debug)
