@@ -9,7 +9,7 @@ from mmengine.registry import HOOKS
 from pseudo_gumbel.hooks.shadow_hook import ShadowHook
 from pseudo_gumbel.schedules import ema_decay
 from pseudo_gumbel.teacher import EMATeacher
-from sa2va_native.engine.run.optimizer_steps import just_stepped, optimizer_steps
+from sa2va_native.engine.run.optimizer_steps import just_updated, optimizer_steps
 from sa2va_native.errors import ConfigError
 
 
@@ -17,7 +17,8 @@ from sa2va_native.errors import ConfigError
 class EMATeacherHook(ShadowHook[EMATeacher]):
     """Sets ``model.teacher`` and updates it once per optimizer step, not once per micro-batch.
 
-    The teacher starts as the student, or as the checkpoint has it when the run is resumed.
+    The teacher starts as the student, or as the checkpoint has it when the run is resumed. A step that is skipped, e.g.
+    for a loss that is not finite, leaves it as it is.
 
     Logs ``ema/decay`` and ``ema/distance`` (relative L2 distance between student and teacher).
 
@@ -46,7 +47,7 @@ class EMATeacherHook(ShadowHook[EMATeacher]):
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
-        if not just_stepped(runner):
+        if not just_updated(runner):
             return
         step = optimizer_steps(runner)
         decay = ema_decay(step - 1, self.decay, self.warmup)

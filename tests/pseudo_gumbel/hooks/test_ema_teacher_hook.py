@@ -14,6 +14,7 @@ from sa2va_native.engine.run import launch
 from sa2va_native.engine.run.optimizer_steps import just_stepped
 from sa2va_native.engine.run.use_engine import use_deepspeed
 from sa2va_native.errors import CheckpointError, ConfigError
+from sa2va_native.hooks.non_finite_loss_hook import NonFiniteLossHook
 from sa2va_native.parallel.parameters import gather_slices, is_partitioned, local_tensor, without_padding
 from sa2va_native.parallel.unwrap import unwrap_model
 from tests.ranks import run_ranks
@@ -21,7 +22,7 @@ from tests.toy import toy_config
 
 DECAY, WARMUP = 0.9, 2
 HOOK = {"type": "EMATeacherHook", "decay": DECAY, "warmup": WARMUP, "interval": 1}
-assert EMATeacherHook  # registered by its import
+assert EMATeacherHook, NonFiniteLossHook  # registered by their imports
 
 
 def _student(runner: Any) -> dict[str, torch.Tensor]:
@@ -88,6 +89,35 @@ def test_teacher_survives_a_restart(tmp_path: Path, stage: int, ranks: int) -> N
     for expected, got in zip(whole, resumed, strict=True):
         for name, value in expected["teacher"].items():
             assert torch.equal(got["teacher"][name], value), name
+
+
+def _skip_second_step(work_dir: Path, stage: int) -> list[dict[str, torch.Tensor]]:
+    """The teacher after each optimizer step; micro-batch 2, of the second step, has a NaN loss on every rank."""
+    hooks = [dict(HOOK), dict(type="NonFiniteLossHook")]
+    cfg = toy_config(work_dir, 3, batch_size=2, accumulation=2, hooks=hooks, model={"bad_steps": (2,)})
+    cfg.launcher = "pytorch"
+    if stage:
+        use_deepspeed(cfg, f"zero{stage}", "fp32")
+    runner, teachers = launch.build_runner(cfg), []
+
+    class Watch:
+        priority = 100
+
+        def after_train_iter(self, runner: Any, batch_idx: int, **_: Any) -> None:
+            if just_stepped(runner):
+                teachers.append(unwrap_model(runner.model).teacher.state_dict())
+
+    runner._hooks.append(Watch())
+    runner.train()
+    return teachers
+
+
+@pytest.mark.parametrize("stage", [0, 2, 3])
+def test_a_skipped_step_leaves_the_teacher(tmp_path: Path, stage: int) -> None:
+    """Red when the teacher is averaged once more with the weights that a skipped step left unchanged."""
+    for first, skipped, third in run_ranks(2, _skip_second_step, tmp_path, stage):
+        assert all(torch.equal(first[name], skipped[name]) for name in first)
+        assert any(not torch.equal(skipped[name], third[name]) for name in first), "training did not go on"
 
 
 def _resume_without_teacher(work_dir: Path) -> str:

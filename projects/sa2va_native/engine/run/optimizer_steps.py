@@ -56,6 +56,11 @@ def just_stepped(runner: Any) -> bool:
     return bool(runner.optim_wrapper.should_update())
 
 
+def just_updated(runner: Any) -> bool:
+    """In ``after_train_iter``: whether this iteration ended with an optimizer step that no hook refused."""
+    return just_stepped(runner) and runner.train_loop.optimizer_steps.allowed
+
+
 class OptimizerSteps:
     """Passed to the model instead of the optimizer wrapper: that wrapper, and an event before each step.
 
@@ -72,6 +77,7 @@ class OptimizerSteps:
     def __init__(self, runner: Any) -> None:
         self.runner = runner
         self.losses: list[torch.Tensor] = []  #: of the micro-batches of this optimizer step so far, on this rank
+        self.allowed = True  #: whether the last optimizer step was taken; False if a hook refused it
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.runner.optim_wrapper, name)
@@ -105,9 +111,9 @@ class OptimizerSteps:
 
     def _allowed(self) -> bool:
         hooks = [hook for hook in self.runner.hooks if hasattr(hook, "before_optimizer_step")]
-        allowed = all(hook.before_optimizer_step(self.runner) is not False for hook in hooks)
+        self.allowed = all(hook.before_optimizer_step(self.runner) is not False for hook in hooks)
         self.losses = []
-        return allowed
+        return self.allowed
 
 
 @contextmanager
