@@ -13,7 +13,9 @@ from typing import Any
 from mmengine import registry
 from mmengine.registry import Registry
 
+from sa2va_native.engine.config.packages import package_problems
 from sa2va_native.engine.config.sizes import size_problems
+from sa2va_native.engine.config.values import value_problems
 from sa2va_native.errors import ConfigError, did_you_mean
 
 #: Top-level keys that XTuner's tools or ours read, besides the arguments of MMEngine's runners.
@@ -41,7 +43,8 @@ _OPTIM_WRAPPER_KEYS = {"optimizer", "constructor", "paramwise_cfg"}
 
 
 def check_config(cfg: Any) -> None:
-    """Refuses unknown keys anywhere in a config, and sizes of the data that are not the model's.
+    """Refuses unknown keys anywhere in a config, numbers that cannot work, choices whose package is not installed,
+    and sizes of the data that are not the model's.
 
     Top-level keys are those of MMEngine's runners and XTuner; a variable that only helps to write the config
     starts with an underscore. In every dict with a ``type``, each key must be a parameter of that class or function.
@@ -57,17 +60,17 @@ def check_config(cfg: Any) -> None:
 
 
 def config_problems(cfg: Any) -> Iterator[str]:
-    """Every unknown key of a config and every size that does not fit; see :func:`check_config`."""
-    unknown = [*_unknown_keys(cfg)]
-    yield from unknown
-    if not unknown and (found := find_sa2va_config(cfg)):
+    """Every unknown key of a config, every value and every size that does not fit; see :func:`check_config`."""
+    plain = _plain(cfg)
+    problems = [*_unknown_keys(cfg), *value_problems(plain), *package_problems(plain)]
+    yield from problems
+    if not problems and (found := find_sa2va_config(cfg)):
         path, model = found
         yield from size_problems(cfg, model, path, resolve_type)
 
 
 def _unknown_keys(cfg: Any) -> Iterator[str]:
-    cfg = cfg.to_dict() if hasattr(cfg, "to_dict") else dict(cfg)
-    known = _top_level_keys()
+    cfg, known = _plain(cfg), _top_level_keys()
     for key, value in cfg.items():
         if key.startswith("_"):
             continue
@@ -266,6 +269,10 @@ def _registries() -> list[Registry]:
     """MMEngine's own, then those of every module called ``registry``, as MMEngine's projects have."""
     modules = [registry, *(module for name, module in list(sys.modules.items()) if name.endswith(".registry"))]
     return [one for module in modules for one in vars(module).values() if isinstance(one, Registry)]
+
+
+def _plain(cfg: Any) -> dict[str, Any]:
+    return cfg.to_dict() if hasattr(cfg, "to_dict") else dict(cfg)
 
 
 def _short(value: Any) -> str:

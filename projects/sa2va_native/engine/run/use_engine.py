@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +89,11 @@ def use_deepspeed(cfg: Any, name: str | dict[str, Any], precision: str | None = 
 
     Raises:
         ConfigError: no such json, it contradicts the config, it is without ZeRO, it is ZeRO-3 and the model has a
-            feature cache, or DeepSpeed does not support the config's gradient clipping.
+            feature cache, or DeepSpeed does not support the config's gradient clipping, or is not installed.
     """
-    settings = json.loads(deepspeed_file(name).read_text()) if isinstance(name, str) else copy.deepcopy(dict(name))
+    if find_spec("deepspeed") is None:
+        raise ConfigError(f"--deepspeed {name}: the package deepspeed is not installed. Add --deepspeed none.")
+    settings = _read_json(name) if isinstance(name, str) else copy.deepcopy(dict(name))
     if precision is not None:
         settings["bf16"] = {"enabled": precision == "bf16"}
         settings.pop("fp16", None)
@@ -171,6 +174,17 @@ def deepspeed_file(name: str) -> Path:
     if name.removeprefix("deepspeed_") in ours:
         return ours[name.removeprefix("deepspeed_")]
     raise ConfigError(f"--deepspeed {name}: no such json. {did_you_mean(name, ours)}")
+
+
+def _read_json(name: str) -> dict[str, Any]:
+    file = deepspeed_file(name)
+    try:
+        settings = json.loads(file.read_text("utf-8"))
+    except ValueError as error:  # of the text, or of its encoding
+        raise ConfigError(f"--deepspeed {file}: not JSON ({error}).") from error
+    if not isinstance(settings, dict):
+        raise ConfigError(f"--deepspeed {file}: expected a JSON object with DeepSpeed's settings.")
+    return settings
 
 
 def _settle_model_type(cfg: Any, bf16: bool) -> None:

@@ -1,0 +1,102 @@
+"""Numbers of a config that cannot work: not finite, of the wrong kind, or outside the range that their key has."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+
+class Range(NamedTuple):
+    """The numbers that a key takes."""
+
+    low: float
+    high: float = math.inf
+    whole: bool = False
+    open: bool = False  #: without ``low`` itself
+    optional: bool = False  #: None is a value too
+
+    def problem(self, value: Any) -> str | None:
+        """What is wrong with a value, as the end of a sentence."""
+        if value is None and self.optional:
+            return None
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return f"expected {self}"
+        fits = value > self.low if self.open else value >= self.low
+        return None if fits and value <= self.high and (not self.whole or value == int(value)) else f"expected {self}"
+
+    def __str__(self) -> str:
+        what = "a whole number" if self.whole else "a number"
+        if self.high < math.inf:
+            return f"{what} from {self.low:g} to {self.high:g}"
+        return f"{what} above {self.low:g}" if self.open else f"{what}, {self.low:g} or more"
+
+
+_COUNT = Range(1, whole=True)
+_NOT_NEGATIVE = Range(0)
+_POSITIVE = Range(0, open=True)
+_SHARE = Range(0, 1)
+#: By the name of a key, which means the same wherever it is.
+_RANGES: dict[str, Range] = {
+    **dict.fromkeys(("max_steps", "val_interval", "val_begin", "interval", "window", "patience", "batch_size"), _COUNT),
+    **dict.fromkeys(("accumulative_counts", "gradient_accumulation_steps", "train_micro_batch_size_per_gpu"), _COUNT),
+    **dict.fromkeys(("draws", "samples", "noises", "candidates", "positions", "max_word_tokens", "top_k"), _COUNT),
+    **dict.fromkeys(("num_points", "max_new_tokens", "group", "r", "lora_alpha", "window_size", "T_max"), _COUNT),
+    **dict.fromkeys(("num_workers", "warmup", "max_bad_samples"), Range(0, whole=True)),
+    **dict.fromkeys(("temperature", "beta", "start_factor"), _POSITIVE),
+    **dict.fromkeys(("lr", "weight_decay", "eps", "eta_min", "begin", "lr_mult", "decay_mult"), _NOT_NEGATIVE),
+    **dict.fromkeys(("bce_weight", "dice_weight", "supervised_weight"), _NOT_NEGATIVE),
+    **dict.fromkeys(("decay", "mask_ratio", "min_p", "soft_share", "dropout", "lora_dropout"), _SHARE),
+    **dict.fromkeys(("importance", "flip_share", "region_min_share", "min_iou"), _SHARE),
+    "weight": _POSITIVE,
+    "oversample": Range(1),
+    "max_norm": Range(0, open=True, optional=True),
+    "gradient_clipping": _NOT_NEGATIVE,
+    "max_hours": Range(0, open=True, optional=True),
+    "prefetch_factor": Range(1, whole=True, optional=True),
+    "seed": Range(0, 2**32 - 1, whole=True, optional=True),
+}
+#: Packages whose keys these are; a class from elsewhere may mean something else by the same name.
+_PACKAGES = ("pseudo_gumbel", "sa2va_native", "mmengine", "torch")
+
+
+def value_problems(value: Any, path: str = "", ours: bool = True) -> Iterator[str]:
+    """Every number of a config that cannot work, each as a sentence.
+
+    Args:
+        value: the config as plain dicts and lists, or a part of it.
+        path: where that part is.
+        ours: whether its class, or the one that holds it, is of a package that the ranges are for.
+    """
+    if isinstance(value, dict):
+        type_ = value.get("type")
+        if type_ is not None:
+            ours = _module_of(type_).split(".")[0] in _PACKAGES
+        for key, entry in value.items():
+            where = f"{path}.{key}" if path else str(key)
+            allowed = _RANGES.get(str(key)) if ours else None
+            if allowed is not None and not isinstance(entry, dict) and (problem := allowed.problem(entry)):
+                yield f"config key {where} = {entry!r}: {problem}."
+            elif ours and key == "betas" and not _are_betas(entry):
+                yield f"config key {where} = {entry!r}: expected two numbers, 0 or more and below 1."
+            else:
+                yield from value_problems(entry, where, ours)
+    elif isinstance(value, (list, tuple)):
+        for index, entry in enumerate(value):
+            yield from value_problems(entry, f"{path}[{index}]", ours)
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield f"config key {path} = {value!r}: expected a finite number."
+
+
+def _are_betas(value: Any) -> bool:
+    if not isinstance(value, (list, tuple)) or len(value) != 2:
+        return False
+    return all(isinstance(one, (int, float)) and 0 <= one < 1 for one in value)
+
+
+def _module_of(type_: Any) -> str:
+    """The module of a class, a lazy import, a dotted path; ``"mmengine"`` for a registered name."""
+    text = str(type_) if type(type_).__name__ in ("LazyObject", "LazyAttr") else type_
+    if isinstance(text, str):
+        return text if "." in text else "mmengine"
+    return getattr(type_, "__module__", "")
