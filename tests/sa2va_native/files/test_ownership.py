@@ -1,0 +1,59 @@
+"""One process at a time writes to a folder."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from sa2va_native.errors import ConfigError
+from sa2va_native.files import ownership
+from sa2va_native.files.ownership import LOCK, own_folder, require_no_owner
+
+
+def owner_of(folder: Path) -> int:
+    """A process that owns a folder, and a fork of it that lives on as long."""
+    if not (owner := os.fork()):
+        own_folder(folder)
+        os.fork()
+        time.sleep(1000)
+        os._exit(0)
+    for _ in range(600):
+        if (folder / LOCK).is_file() and (folder / LOCK).read_text():
+            return owner
+        time.sleep(0.05)
+    raise TimeoutError
+
+
+def test_a_second_owner_is_refused_and_the_first_is_named(tmp_path: Path) -> None:
+    """Red when two runs write and delete the same checkpoints."""
+    owner = owner_of(tmp_path)
+    for ask in (own_folder, require_no_owner):
+        with pytest.raises(ConfigError, match=rf"a run is alive in \S+: process {owner} on \S+, since .*--work-dir"):
+            ask(tmp_path)
+    children = Path(f"/proc/{owner}/task/{owner}/children").read_text().split()
+    for one in (owner, *map(int, children)):
+        os.kill(one, signal.SIGKILL)
+    os.waitpid(owner, 0)
+    for _ in range(600):
+        try:
+            require_no_owner(tmp_path)
+            return
+        except ConfigError:  # the fork is dying
+            time.sleep(0.05)
+    pytest.fail("the lock outlives its owner")
+
+
+def test_a_folder_is_free_again_when_its_owner_has_ended(tmp_path: Path) -> None:
+    """Red when the file of a run that has ended keeps the next one out, or is left behind."""
+    if not (child := os.fork()):
+        own_folder(tmp_path)
+        ownership.atexit._run_exitfuncs()  # as at the end of a process that is not a fork
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert not (tmp_path / LOCK).exists()
+    require_no_owner(tmp_path)
+    require_no_owner(tmp_path / "not there")
