@@ -57,10 +57,17 @@ class Ended(NamedTuple):
     output: str  #: both streams
 
 
-def call_tool(tool: Path, *arguments: object, ranks: int = 0, timeout: float = 300) -> list[Ended]:
+#: Looks at a command as it runs: process ids and what was printed so far, by rank.
+Meanwhile = Callable[[list[int], list[str]], None]
+
+
+def call_tool(
+    tool: Path, *arguments: object, ranks: int = 0, timeout: float = 300, meanwhile: Meanwhile | None = None
+) -> list[Ended]:
     """Calls a Python script of ``tools/`` as its command line would, by rank; ``ranks=0`` is without a launcher.
 
-    Forked too; only what the script's own process would print and its exit status count.
+    Forked too; only what the script's own process would print and its exit status count. ``meanwhile`` is called again
+    and again until all have ended.
     """
     environments = [{}] if not ranks else _environments(ranks)
     with TemporaryDirectory() as folder:
@@ -71,6 +78,9 @@ def call_tool(tool: Path, *arguments: object, ranks: int = 0, timeout: float = 3
             children.append(child)
         ended, start = {}, time.monotonic()
         while len(ended) < len(children):
+            if meanwhile:
+                files = [Path(f"{folder}/{number}") for number in range(len(children))]
+                meanwhile(children, [file.read_text(errors="replace") if file.exists() else "" for file in files])
             for number, child in enumerate(children):
                 if number not in ended and (done := os.waitpid(child, os.WNOHANG))[0]:
                     output = Path(f"{folder}/{number}").read_text(errors="replace")

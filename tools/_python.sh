@@ -1,9 +1,10 @@
 # shellcheck shell=bash
 # Sourced by the launchers: `run MODULE NAME ARGUMENTS...` calls a command of this checkout, installed or not, with the
-# active environment's Python, else that of .venv.
+# active virtual environment's Python, else that of .venv, else the first on the PATH. Conda's base environment is active in
+# many shells and has none of our packages: .venv goes before it.
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 python=python
-[[ -z "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" && -x "$root/.venv/bin/python" ]] && python=$root/.venv/bin/python
+[[ -z "${VIRTUAL_ENV:-}" && -x "$root/.venv/bin/python" ]] && python=$root/.venv/bin/python
 export PYTHONPATH="$root/projects${PYTHONPATH:+:$PYTHONPATH}"
 
 run() {

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from sa2va_native.errors import did_you_mean
+
+
+def _require_own_python() -> None:
+    """Ends with one line where another Python was called than the one that the packages are installed for."""
+    wrong = "is older than 3.11" if sys.version_info < (3, 11) else ""
+    if missing := [name for name in ("torch", "mmengine", "transformers") if importlib.util.find_spec(name) is None]:
+        wrong = wrong or f"has no {missing[0]}"
+    if wrong:
+        sys.exit(f"{sys.executable} {wrong}. Run `make install` once and use .venv/bin/python, or activate .venv.")
+
+
+_require_own_python()
 
 
 class Command(NamedTuple):

@@ -10,6 +10,9 @@ import sys
 from collections.abc import Sequence
 
 from pseudo_gumbel.cli.ranks import fail, read_command_line, train_command
+from sa2va_native.engine.run.stopping import STOPPED
+from sa2va_native.parallel.launchers import require_no_launcher, require_port
+from sa2va_native.parallel.start_ranks import start_ranks
 
 USAGE = """\
 usage: pseudo-gumbel dist-train CONFIG N [options of pseudo-gumbel train]
@@ -26,21 +29,20 @@ examples:
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "pseudo-gumbel dist-train") -> None:
-    launch = read_command_line(arguments, prog, USAGE)
+    given_port = os.environ.get("MASTER_PORT")
+
+    def check(ranks: int) -> None:
+        require_no_launcher(ranks)
+        if given_port:
+            require_port(given_port)
+
+    launch = read_command_line(arguments, prog, USAGE, check=check)
     gpus = visible_gpus()
     if 0 < gpus < launch.ranks:
         fail(prog, f"{launch.ranks} ranks were requested but only {gpus} GPU(s) are visible")
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // launch.ranks)))
-    port = os.environ.get("MASTER_PORT") or str(free_port())
-
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.run import main as torchrun
-
-    where = ["--nproc-per-node", str(launch.ranks), "--master-addr", "127.0.0.1", "--master-port", port]
-    try:
-        torchrun([*where, "--no-python", *train_command(launch, "pytorch")])
-    except ChildFailedError:
-        sys.exit(1)  # the failed rank has printed its error; torchrun's traceback would only hide it
+    port = int(given_port or free_port())
+    sys.exit(start_ranks(train_command(launch, "pytorch"), launch.ranks, port, in_order=STOPPED))
 
 
 def visible_gpus() -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pseudo_gumbel.cli import COMMANDS
@@ -57,6 +59,26 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
 def add_debug(parser: argparse.ArgumentParser) -> None:
     """Tracebacks of errors."""
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def whole(low: int, high: int = 10**12) -> Callable[[str], int]:
+    """``type`` of an option that takes whole numbers from ``low`` to ``high``."""
+
+    def parse(text: str) -> int:
+        with contextlib.suppress(ValueError):
+            if low <= int(text) <= high:
+                return int(text)
+        raise argparse.ArgumentTypeError(f"{text}: expected a whole number from {low} to {high}")
+
+    return parse
+
+
+def positive(text: str) -> float:
+    """``type`` of an option that takes numbers above 0."""
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) < math.inf:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text}: expected a number above 0")
 
 
 class _CfgOptions(argparse.Action):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, NoReturn
 
 from pseudo_gumbel.cli.options import in_words_of
@@ -25,13 +25,20 @@ class Launch(NamedTuple):
     options: list[str]  #: of ``train``
 
 
-def read_command_line(arguments: Sequence[str] | None, prog: str, usage: str, before: int = 0) -> Launch:
+def read_command_line(
+    arguments: Sequence[str] | None,
+    prog: str,
+    usage: str,
+    before: int = 0,
+    check: Callable[[int], object] = lambda ranks: None,
+) -> Launch:
     """``[...] CONFIG N [options of train]``; ``--dry-run`` among the options ends here, in one process.
 
     Args:
         arguments: command line (default: that of this process).
         usage: shown on ``--help``, and with exit status 2 if something is missing.
         before: how many positional arguments come before the config.
+        check: called with the number of ranks; refuses what cannot work with a ConfigError.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     if given[:1] in (["-h"], ["--help"]):
@@ -41,12 +48,13 @@ def read_command_line(arguments: Sequence[str] | None, prog: str, usage: str, be
         print(in_words_of(prog, usage), end="", file=sys.stderr)
         sys.exit(2)
     config, ranks, *options = given[before:]
-    try:
-        config = str(find_config(config))
-    except ConfigError as error:
-        fail(prog, str(error))
     if not re.fullmatch("[1-9][0-9]*", ranks):
         fail(prog, f"number of ranks '{ranks}' is not a positive integer")
+    try:
+        config = str(find_config(config))
+        check(int(ranks))
+    except ConfigError as error:
+        fail(prog, str(error))
     options += ["--deepspeed-default", _DEEPSPEED]
     if "--dry-run" in options:
         from pseudo_gumbel.cli.train import main

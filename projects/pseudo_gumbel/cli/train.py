@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pseudo_gumbel.cli.options import add_cfg_options, add_config, add_debug, add_weights, make_parser
+from pseudo_gumbel.cli.options import add_cfg_options, add_config, add_debug, add_weights, make_parser, positive, whole
 
 EXAMPLES = """\
 examples:
@@ -39,13 +39,14 @@ def parse_args(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace
     )
     parser.add_argument("--load-from", metavar="PATH", help="start a new run with the weights of a checkpoint")
     add_weights(parser)
-    parser.add_argument("--seed", type=int, help="seed of the run (default: the config's)")
-    parser.add_argument("--max-steps", type=int, help="optimizer steps (default: the config's)")
+    parser.add_argument("--seed", type=whole(0, 2**32 - 1), help="seed of the run (default: the config's)")
+    parser.add_argument("--max-steps", type=whole(1), help="optimizer steps (default: the config's)")
+    parser.add_argument("--max-hours", type=positive, help="stop after so many hours, saved, so that --resume goes on")
     parser.add_argument(
         "--data-root", metavar="PATH", help="masks for the cycle: a data.jsonl, or a set laid out as in docs/data"
     )
     parser.add_argument(
-        "--ranks", type=int, help="fail unless exactly this many ranks run; with --dry-run, plan for this many"
+        "--ranks", type=whole(1), help="fail unless exactly this many ranks run; with --dry-run, plan for this many"
     )
     parser.add_argument(
         "--dry-run",
@@ -66,12 +67,18 @@ def settings(args: argparse.Namespace) -> list[Callable[[Any], str | None]]:
     from sa2va_native.engine.config.data_root import use_data_root
     from sa2va_native.engine.run import launch
     from sa2va_native.engine.run.use_engine import use_engine
+    from sa2va_native.parallel.launchers import require_launcher
 
-    given: list[Callable[[Any], str | None]] = [lambda cfg: cfg.merge_from_dict({"launcher": args.launcher})]
+    given: list[Callable[[Any], str | None]] = [
+        lambda cfg: require_launcher(args.launcher),
+        lambda cfg: cfg.merge_from_dict({"launcher": args.launcher}),
+    ]
     if args.seed is not None:
         given.append(lambda cfg: cfg.merge_from_dict({"randomness.seed": args.seed}))
     if args.max_steps is not None:
         given.append(lambda cfg: cfg.merge_from_dict({"train_cfg.max_steps": args.max_steps}))
+    if args.max_hours is not None:
+        given.append(lambda cfg: cfg.merge_from_dict({"train_cfg.max_hours": args.max_hours}))
     if args.data_root is not None:
         given.append(lambda cfg: use_data_root(cfg, args.data_root))
     given.append(lambda cfg: launch.use_weights(cfg, args.weights))
@@ -82,14 +89,21 @@ def settings(args: argparse.Namespace) -> list[Callable[[Any], str | None]]:
 
 def train(args: argparse.Namespace) -> None:
     from sa2va_native.engine.run import launch
+    from sa2va_native.engine.run.stopping import STOPPED, is_first_rank
+    from sa2va_native.files.ownership import own_folder
 
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     launch.require_ranks(args.ranks)
     cfg = launch.load_config(args.config, args.cfg_options, args.work_dir)
     launch.require_writable(cfg.work_dir)
+    if is_first_rank():
+        own_folder(cfg.work_dir)
     for apply in settings(args):
         apply(cfg)
-    launch.build_runner(cfg).train()
+    runner = launch.build_runner(cfg)
+    runner.train()
+    if getattr(runner.train_loop, "stopped", None):
+        sys.exit(STOPPED)
 
 
 def plan(args: argparse.Namespace) -> None:
@@ -104,6 +118,10 @@ def plan(args: argparse.Namespace) -> None:
 
 def main(arguments: Sequence[str] | None = None, prog: str = "pseudo-gumbel train") -> None:
     args = parse_args(arguments, prog)
+    from sa2va_native.engine.run.stopping import stop_signals
+
+    if not args.dry_run:
+        stop_signals.listen()  # before the slow imports
     from sa2va_native.engine.run.launch import run_tool
 
-    run_tool(lambda: plan(args) if args.dry_run else train(args), args.debug)
+    run_tool(lambda: plan(args) if args.dry_run else train(args), args.debug, lambda: stop_signals.can_finish)

@@ -9,7 +9,10 @@ from mmengine.registry import HOOKS
 
 import sa2va_native.engine.checkpoints.atomic_backend  # noqa: F401  registers the file backend "atomic"
 from sa2va_native.engine.run.optimizer_steps import accumulation_steps
-from sa2va_native.errors import ConfigError
+from sa2va_native.errors import CheckpointError, ConfigError
+
+#: torch says no more when a file cannot be written.
+_TORCH_CANNOT_WRITE = "PytorchStreamWriter failed writing file"
 
 
 @HOOKS.register_module()
@@ -18,7 +21,8 @@ class StepCheckpointHook(CheckpointHook):
 
     Before a checkpoint is written, every hook with a method ``before_checkpoint(runner)`` is called on *all*
     ranks; the plain Runner calls ``before_save_checkpoint`` on the main rank only, where collectives would hang.
-    While ``weights_in_doubt`` of any hook is true, none is written, except at the very end.
+    While ``weights_in_doubt`` of any hook is true, none is written, except at the very end. A run that stops early is
+    saved where it stops.
 
     Args:
         interval: optimizer steps between checkpoints.
@@ -27,6 +31,7 @@ class StepCheckpointHook(CheckpointHook):
 
     Raises:
         ConfigError: ``max_keep_ckpts`` would leave a moment without any checkpoint.
+        CheckpointError: while training, one that cannot be written.
     """
 
     def __init__(self, interval: int, max_keep_ckpts: int = -1, **kwargs: Any) -> None:
@@ -48,7 +53,11 @@ class StepCheckpointHook(CheckpointHook):
     ) -> None:
         # Weights that may have caused the non-finite loss must not displace an older checkpoint.
         in_doubt = any(getattr(hook, "weights_in_doubt", False) for hook in runner.hooks)
-        if self.is_last_train_iter(runner) or not in_doubt:
+        if in_doubt and not self.is_last_train_iter(runner):
+            return
+        if runner.train_loop.stop_training:
+            self._save_checkpoint(runner)
+        else:
             super().after_train_iter(runner, batch_idx, data_batch, outputs)
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
@@ -66,4 +75,13 @@ class StepCheckpointHook(CheckpointHook):
 
     def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict) -> None:
         runner.call_hook("before_checkpoint")
-        super()._save_checkpoint_with_step(runner, step, meta)
+        try:
+            super()._save_checkpoint_with_step(runner, step, meta)
+        except (OSError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and _TORCH_CANNOT_WRITE not in str(error):
+                raise
+            reason = getattr(error, "strerror", None) or "no space, or a limit of the file system"
+            raise CheckpointError(
+                f"the checkpoint of iteration {step} could not be written to {self.out_dir} ({reason}). Those that "
+                "are there are whole. Make room, then continue with --resume."
+            ) from error

@@ -31,6 +31,7 @@ from sa2va_native.engine.plan.model_info import counts, hook_settings, memory_pl
 from sa2va_native.engine.plan.skeleton import build_skeleton, find_sa2va, try_import
 from sa2va_native.engine.run.use_engine import optimizer_settings
 from sa2va_native.errors import BadSample, DataError, Sa2VAError
+from sa2va_native.files.ownership import require_no_owner
 from sa2va_native.parallel.process_group import has_cuda
 
 #: Changes that the command line makes to a config; each may return what it settled.
@@ -270,7 +271,7 @@ def check_start(cfg: Any) -> Found:
 
 
 def check_work_dir(cfg: Any) -> Found:
-    """Whether the work dir can be written to, or could be made; it is not made."""
+    """Whether the work dir can be written to, or could be made, and no run is alive in it; it is not made."""
     found = Found([str(cfg.work_dir)])
     try:
         with tempfile.TemporaryFile(dir=_nearest_folder(cfg.work_dir)):
@@ -279,6 +280,8 @@ def check_work_dir(cfg: Any) -> Found:
         found.problems.append(
             f"work dir {cfg.work_dir} is not writable ({error.strerror}). Choose another one with --work-dir."
         )
+    with found.noting():
+        require_no_owner(cfg.work_dir)
     return found
 
 

@@ -16,6 +16,8 @@ from sa2va_native.engine.run.use_engine import is_settled, use_engine
 from sa2va_native.errors import ConfigError, Sa2VAError
 
 _WEIGHTS_VARIABLE = "SA2VA_WEIGHTS"
+#: Messages of torch in a rank that cannot listen for the others.
+_PORT_IS_TAKEN = ("EADDRINUSE", "Address already in use")
 #: Messages of gloo in a rank that waits for one that has exited.
 _PEER_IS_GONE = ("Connection closed by peer", "Connection reset by peer")
 
@@ -183,7 +185,7 @@ def build_runner(cfg: Any) -> Any:
     return runner
 
 
-def run_tool(main: Callable[[], None], debug: bool) -> None:
+def run_tool(main: Callable[[], None], debug: bool, began: Callable[[], bool] = lambda: True) -> None:
     """Runs a tool; a known error becomes one line and exit status 1.
 
     Every rank prints, since the error of a single rank would otherwise be lost. A rank that only notices that another
@@ -192,11 +194,12 @@ def run_tool(main: Callable[[], None], debug: bool) -> None:
     Args:
         main: the tool.
         debug: show the traceback instead.
+        began: whether the work itself has begun; until then any error is taken for one of the settings.
     """
     try:
         main()
-    except (Sa2VAError, RuntimeError) as error:
-        message = _one_line(error)
+    except Exception as error:
+        message = _one_line(error, began())
         if debug or message is None:
             raise
         rank = os.environ.get("RANK", os.environ.get("SLURM_PROCID"))
@@ -206,12 +209,18 @@ def run_tool(main: Callable[[], None], debug: bool) -> None:
         os._exit(1)  # other ranks may hang in a collective that this one will not join
 
 
-def _one_line(error: Exception) -> str | None:
+def _one_line(error: Exception, began: bool) -> str | None:
     """An error in one line, without its traceback; None for an unexpected one."""
+    name, text = type(error).__name__, str(error)
     if isinstance(error, Sa2VAError):
-        name, text = type(error).__name__, str(error)
         # An error from a loader worker contains that worker's traceback, which ends with the error itself.
         return f"{name}: {text.rpartition(f'.{name}: ')[2].rstrip()}"
-    if any(sign in str(error) for sign in _PEER_IS_GONE):
+    if any(sign in text for sign in _PEER_IS_GONE):
         return "stopped, because another rank did; its message says why"
+    if any(sign in text for sign in _PORT_IS_TAKEN):
+        return f"{name}: MASTER_PORT={os.environ.get('MASTER_PORT')} is in use. Choose another one."
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{name}: {error.filename}: {error.strerror}"
+    if not began:
+        return f"the run cannot start: {name}: {text.strip().splitlines()[0] if text.strip() else 'no message'}"
     return None
