@@ -30,6 +30,7 @@ REQUIRES = [
     "safetensors>=0.4.3",
     "tensorboard>=2.14",
     "tokenizers>=0.21",
+    "xxhash>=3.0",
 ]
 EXTRAS = {
     "captions": ["pycocoevalcap>=1.2"],
