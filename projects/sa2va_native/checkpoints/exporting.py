@@ -15,6 +15,7 @@ from sa2va_native.checkpoints.layouts import Layout
 from sa2va_native.checkpoints.stored import Stored, StoredTensor, open_checkpoint
 from sa2va_native.checkpoints.translate import flipped, translate
 from sa2va_native.errors import CheckpointError
+from sa2va_native.files.modes import make_ordinary
 
 
 def export(
@@ -79,6 +80,7 @@ def _covered(tensors: Stored, layout: Layout) -> Stored:
 def _write(tensors: Stored, names: Iterable[str], file: Path, dtype: torch.dtype | None) -> None:
     values = {name: _cast(tensors[name].read(), dtype).contiguous().clone() for name in names}
     save_file(values, file, metadata={"format": "pt"})
+    make_ordinary(file)
 
 
 def _cast(tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:

@@ -52,12 +52,13 @@ def open_source(path: str | Path) -> Source:
 def source_of(stored: Stored, path: str) -> Source:
     """Recognise the layout of opened tensors.
 
-    In a run of a model that contains this one, all names share a prefix, which is removed.
+    What DistributedDataParallel and ``torch.compile`` put into names is removed. In a run of a model that contains this
+    one, all names share a prefix, which is removed too.
 
     Raises:
         CheckpointError: the layout is unknown.
     """
-    stored = {without_lora(name): tensor for name, tensor in stored.items()}
+    stored = {without_lora(name): tensor for name, tensor in without_wrappers(stored).items()}
     try:
         layout = detect(stored, path)
     except CheckpointError as unknown:
@@ -71,6 +72,14 @@ def source_of(stored: Stored, path: str) -> Source:
     tensors, unexplained = translate(stored, layout.rules)
     tensors = {name: tensor for name, tensor in tensors.items() if TWINS.get(name) not in tensors}
     return Source(path, layout, tensors, unexplained)
+
+
+def without_wrappers(stored: Stored) -> Stored:
+    """The tensors without ``_orig_mod.`` in their names, and without ``module.`` before all of them."""
+    stored = {name.replace("_orig_mod.", ""): tensor for name, tensor in stored.items()}
+    while stored and all(name.startswith("module.") for name in stored):
+        stored = {name.removeprefix("module."): tensor for name, tensor in stored.items()}
+    return stored
 
 
 def overlay(sources: Sequence[Source]) -> Stored:

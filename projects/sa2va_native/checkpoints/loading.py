@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from sa2va_native.checkpoints.stored import Stored, open_checkpoint
 from sa2va_native.errors import CheckpointError
+from sa2va_native.files.modes import make_ordinary
 from sa2va_native.files.paths import resolve
+from sa2va_native.parallel.parameters import is_finite
 
 _EXAMPLES = 5
 
@@ -101,11 +103,18 @@ def require_complete(report: LoadReport, where: str, remedy: str) -> None:
 
 @torch.no_grad()
 def fill(own: dict[str, Tensor], stored: Stored, report: LoadReport) -> None:
-    """Copy what the report calls loaded or grown, one tensor at a time."""
-    for name in report.loaded:
-        own[name].copy_(stored[name].read())
-    for name in report.grown:
-        own[name].copy_(grow_rows(stored[name].read(), len(own[name])))
+    """Copy what the report calls loaded or grown, one tensor at a time.
+
+    Raises:
+        CheckpointError: a tensor is NaN or infinite.
+    """
+    for name in [*report.loaded, *report.grown]:
+        tensor = stored[name].read()
+        if not is_finite(tensor):
+            raise CheckpointError(
+                f"weights: {name} (there: {stored[name].name}) holds NaN or infinity. Download or export them again."
+            )
+        own[name].copy_(tensor if name not in report.grown else grow_rows(tensor, len(own[name])))
 
 
 def grow_rows(table: Tensor, rows: int) -> Tensor:
@@ -121,6 +130,7 @@ def save_weights(model: nn.Module, path: Path, dtype: torch.dtype | None = None)
         cast = tensor.detach().cpu()
         tensors[name] = (cast.to(dtype) if dtype and cast.is_floating_point() else cast).contiguous().clone()
     save_file(tensors, path)
+    make_ordinary(path)
 
 
 def named_tensors(model: nn.Module) -> dict[str, Tensor]:

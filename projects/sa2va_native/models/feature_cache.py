@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 
 from sa2va_native.errors import ConfigError
 from sa2va_native.files.atomic import atomic_write
+from sa2va_native.files.modes import make_ordinary
 from sa2va_native.models.pictures import picture_ids
 
 #: Part of every folder's name; raise it when the code changes what a tower is given or what is kept of its output.
@@ -114,6 +115,7 @@ class FeatureCache:
         try:
             with atomic_write(file) as unfinished:
                 save_file({str(i): level.contiguous() for i, level in enumerate(features)}, unfinished)
+                make_ordinary(unfinished)
         except (OSError, SafetensorError) as error:  # safetensors has its own error for a full disk
             self._stop_storing(str(error))
 

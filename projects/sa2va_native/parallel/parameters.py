@@ -102,3 +102,12 @@ def full_gradient(param: nn.Parameter) -> torch.Tensor | None:
 
         return safe_get_full_grad(param)
     return param.grad
+
+
+def is_finite(tensor: Any) -> bool:
+    """Whether it holds neither NaN nor infinity; True for what is no floating tensor with values. Takes no memory."""
+    if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point() or not tensor.numel() or tensor.is_meta:
+        return True
+    if tensor.dtype.itemsize == 1:  # float8 has no operations
+        tensor = tensor.float()
+    return bool(torch.isfinite(torch.stack(torch.aminmax(tensor.detach()))).all())  # which pass NaN on
