@@ -12,6 +12,7 @@ from sa2va_native.errors import CheckpointError, ConfigError, did_you_mean
 from sa2va_native.parallel.parameters import (
     full_shape,
     gather_slices,
+    is_finite,
     is_partitioned,
     local_tensor,
     release_gathered,
@@ -87,7 +88,8 @@ class Shadow:
         """Restores :meth:`state_dict`.
 
         Raises:
-            CheckpointError: a name is missing or unexpected, or a shape differs; nothing is loaded then.
+            CheckpointError: a name is missing or unexpected, a shape differs, or a value is not finite; then nothing is
+                loaded.
         """
         missing = self.params.keys() - state.keys()
         if missing:
@@ -108,6 +110,10 @@ class Shadow:
                 raise CheckpointError(
                     f"{self.role} tensor {name} has shape {tuple(state[name].shape)} in the checkpoint and "
                     f"{full_shape(param)} in the model. Use the config that wrote the checkpoint."
+                )
+            if not is_finite(state[name]):
+                raise CheckpointError(
+                    f"{self.role} tensor {name} is not finite in the checkpoint. Take a checkpoint from before."
                 )
         for name, param in self.params.items():
             self.shadow[name].copy_(take_slice(param, state[name].to(self.shadow[name].device, torch.float32)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -11,6 +12,7 @@ from mmengine.hooks import Hook
 
 from pseudo_gumbel.shadow import Shadow
 from sa2va_native.errors import CheckpointError
+from sa2va_native.parallel.parameters import without_padding
 from sa2va_native.parallel.unwrap import unwrap_model
 
 Kind = TypeVar("Kind", bound=Shadow)
@@ -48,6 +50,11 @@ class ShadowHook(Hook, Generic[Kind]):
         if self.shadow.is_partitioned or is_main_process():
             state = self.shadow.state_dict()
             self.to_save = state if is_main_process() else {}
+
+    def kept_tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """What this rank holds of the copy, by name; a checkpoint is refused if it is not finite."""
+        for name, param in self.shadow.params.items():
+            yield f"{self.shadow.role} {name}", without_padding(param, self.shadow.shadow[name])
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         checkpoint[self.checkpoint_key], self.to_save = self.to_save, {}

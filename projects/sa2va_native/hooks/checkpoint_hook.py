@@ -1,15 +1,27 @@
-"""Checkpoints counted in optimizer steps, and never lost to a kill."""
+"""Checkpoints counted in optimizer steps, never lost to a kill, of one run, and with finite values alone."""
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS
 
-import sa2va_native.engine.checkpoints.atomic_backend  # noqa: F401  registers the file backend "atomic"
-from sa2va_native.engine.run.optimizer_steps import accumulation_steps
-from sa2va_native.errors import CheckpointError, ConfigError
+from sa2va_native.engine.checkpoints.atomic_backend import unwritten
+from sa2va_native.engine.checkpoints.checkpointing import put_beside, seal_values
+from sa2va_native.engine.checkpoints.fitting import require_optimizer, require_weights
+from sa2va_native.engine.checkpoints.live_state import require_finite_state
+from sa2va_native.engine.run.optimizer_steps import accumulation_steps, deepspeed_engine, optimizer_steps
+from sa2va_native.engine.run.step_size import StepSize, count_in_own_batches
+from sa2va_native.errors import ConfigError
+from sa2va_native.files.atomic import discard_incomplete
+from sa2va_native.parallel.agreement import from_main_rank
+from sa2va_native.parallel.parameters import trainable_parameters
+from sa2va_native.parallel.unwrap import unwrap_model
 
 #: torch says no more when a file cannot be written.
 _TORCH_CANNOT_WRITE = "PytorchStreamWriter failed writing file"
@@ -22,7 +34,10 @@ class StepCheckpointHook(CheckpointHook):
     Before a checkpoint is written, every hook with a method ``before_checkpoint(runner)`` is called on *all*
     ranks; the plain Runner calls ``before_save_checkpoint`` on the main rank only, where collectives would hang.
     While ``weights_in_doubt`` of any hook is true, none is written, except at the very end. A run that stops early is
-    saved where it stops.
+    saved where it stops. One that would hold a NaN is never written.
+
+    A run has an identity, which its checkpoints carry and a resumed run keeps. When a run begins, the checkpoints in
+    its work dir that it does not go on from are moved to ``earlier_runs``, and half-written ones are deleted.
 
     Args:
         interval: optimizer steps between checkpoints.
@@ -43,10 +58,24 @@ class StepCheckpointHook(CheckpointHook):
         kwargs = {"backend_args": {"backend": "atomic"}, **kwargs}
         super().__init__(interval=interval, by_epoch=False, max_keep_ckpts=max_keep_ckpts, **kwargs)
         self.interval_in_steps = interval
+        self.loaded: dict[str, Any] = {}  #: ``meta`` of the checkpoint to resume
+        self.run: str | None = None  #: identity of the run
+        self.saved = 0  #: when the last checkpoint was written, in nanoseconds since 1970
 
     def before_train(self, runner: Any) -> None:
         super().before_train(runner)
         self.interval = self.interval_in_steps * accumulation_steps(runner)
+        before = _run_of(self.loaded)
+        self.run = from_main_rank(lambda: before.get("id") or uuid4().hex)
+        if is_main_process():
+            discard_incomplete(Path(self.out_dir), "*iter_*")
+            iteration = self.loaded.get("iter", 0)
+            place = put_beside(self.out_dir, before.get("id"), before.get("saved", 0), iteration)
+            if place is not None:
+                runner.logger.warning(
+                    f"{self.out_dir} held checkpoints that this run does not go on from. They are now in {place}; "
+                    "--resume with the path of one goes on from it."
+                )
 
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
@@ -61,7 +90,8 @@ class StepCheckpointHook(CheckpointHook):
             super().after_train_iter(runner, batch_idx, data_batch, outputs)
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
-        """Leaves out the history of the logs, which grows with the run and which ``torch.load`` refuses by default."""
+        """Adds the run's identity, and leaves out the logs' history, which grows and which ``torch.load`` refuses."""
+        checkpoint["meta"]["run"] = self._about(runner)
         runtime = {key: value for key, value in checkpoint["message_hub"]["runtime_info"].items() if key != "eta"}
         checkpoint["message_hub"] = {
             "log_scalars": {},
@@ -70,18 +100,54 @@ class StepCheckpointHook(CheckpointHook):
         }
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
-        """Drops the text of a config, which MMEngine would execute when it resumes. Ours is under another key."""
-        checkpoint.get("meta", {}).pop("config", None)
+        """Checks what the plain Runner is about to take from a file, and drops what it would execute.
+
+        That is the text of a config; ours is under another key.
+
+        Raises:
+            CheckpointError: weights or optimizer do not fit by name or shape, or are not finite.
+        """
+        meta = checkpoint.get("meta", {})
+        meta.pop("config", None)
+        resumes = bool(runner._resume)
+        self.loaded = dict(meta) if resumes else {}
+        if "state_dict" not in checkpoint or deepspeed_engine(runner) is not None:
+            return
+        where, model = str(runner._load_from), unwrap_model(runner.model)
+        needed = (model.state_dict() if resumes else trainable_parameters(model)).keys()
+        require_weights(checkpoint["state_dict"], model, needed, where)
+        if resumes:
+            if "optimizer" in checkpoint:
+                require_optimizer(checkpoint["optimizer"], runner.optim_wrapper.optimizer, where)
+            if run := _run_of(meta):
+                before = StepSize(run["accumulation"], run["samples"])
+                meta["iter"] = count_in_own_batches(meta["iter"], before, _step_size(runner), where, runner.logger)
 
     def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict) -> None:
+        require_finite_state(runner)
         runner.call_hook("before_checkpoint")
+        self.saved = time.time_ns()  # whole, so that checkpoints of equal runs are of equal size
+        if (self.backend_args or {}).get("backend") == "atomic":
+            self.backend_args["about"] = seal_values(self._about(runner))
         try:
             super()._save_checkpoint_with_step(runner, step, meta)
         except (OSError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and _TORCH_CANNOT_WRITE not in str(error):
                 raise
-            reason = getattr(error, "strerror", None) or "no space, or a limit of the file system"
-            raise CheckpointError(
-                f"the checkpoint of iteration {step} could not be written to {self.out_dir} ({reason}). Those that "
-                "are there are whole. Make room, then continue with --resume."
-            ) from error
+            raise unwritten(Path(self.out_dir, self.filename_tmpl.format(step)), error) from error
+
+    def _about(self, runner: Any) -> dict[str, Any]:
+        """Of which run a checkpoint is, and where in it."""
+        return {"id": self.run, "saved": self.saved, "step": optimizer_steps(runner), **_step_size(runner)._asdict()}
+
+
+def _run_of(meta: dict[str, Any]) -> dict[str, Any]:
+    """What :meth:`StepCheckpointHook._about` wrote; empty for a checkpoint of an earlier version."""
+    kinds, run = {"id": str, "saved": int, "accumulation": int, "samples": int}, meta.get("run")
+    known = isinstance(run, dict) and all(isinstance(run.get(key), kind) for key, kind in kinds.items())
+    return run if known else {}  # type: ignore[return-value]
+
+
+def _step_size(runner: Any) -> StepSize:
+    accumulation, loader = accumulation_steps(runner), runner.cfg.get("train_dataloader") or {}
+    return StepSize(accumulation, accumulation * loader.get("batch_size", 1) * get_world_size())

@@ -18,7 +18,8 @@ from sa2va_native.checkpoints.loading import compare, grow_rows, named_tensors, 
 from sa2va_native.checkpoints.merging import lora_rank, merge_lora
 from sa2va_native.checkpoints.sa2va_config import to_sa2va
 from sa2va_native.checkpoints.stored import Stored, StoredTensor, in_memory
-from sa2va_native.engine.checkpoints.weights import read_weights
+from sa2va_native.engine.checkpoints.checkpointing import checkpoints_of, is_run_checkpoint
+from sa2va_native.engine.checkpoints.weights import read_weights, require_path
 from sa2va_native.engine.plan.skeleton import build_skeleton, find_sa2va
 from sa2va_native.errors import CheckpointError
 from sa2va_native.files.paths import resolve
@@ -32,14 +33,19 @@ _WEIGHT_SUFFIXES = (".safetensors", ".bin", ".index.json")
 
 
 def open_any(path: str, key: str | None = None) -> Source:
-    """A published checkpoint, or one of a run; ``key`` as in :func:`read_weights`.
+    """A published checkpoint, or one of a run, by its path or as the newest of a work dir.
+
+    Args:
+        path: of the checkpoint or the work dir.
+        key: as in :func:`read_weights`.
 
     Raises:
         CheckpointError: it cannot be read, or holds nothing under ``key``.
     """
     folder = resolve(Path(path))
-    if key or (folder.is_dir() and any(folder.glob("*model_states.pt"))):
-        return source_of(in_memory(read_weights(folder, key)), str(folder))
+    if key or (folder.is_dir() and (is_run_checkpoint(folder) or checkpoints_of(folder))):
+        path = require_path(folder)
+        return source_of(in_memory(read_weights(path, key)), path)
     return open_source(folder)
 
 

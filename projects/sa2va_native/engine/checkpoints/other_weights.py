@@ -12,7 +12,8 @@ import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from sa2va_native.engine.checkpoints.checkpointing import find_latest_checkpoint
+from sa2va_native.engine.checkpoints.checkpointing import checkpoints_of
+from sa2va_native.engine.checkpoints.fitting import require_finite
 from sa2va_native.engine.checkpoints.weights import read_weights, require_path
 from sa2va_native.engine.config.config_check import sa2va_config
 from sa2va_native.errors import CheckpointError, ConfigError
@@ -92,7 +93,7 @@ def build_stranger(cfg: Any, weights: Sequence[str] | None) -> nn.Module:
 
 
 def _is_run(path: str) -> bool:
-    return Path(path).name.startswith("iter_") or (Path(path).is_dir() and find_latest_checkpoint(path) is not None)
+    return Path(path).name.startswith("iter_") or bool(checkpoints_of(path))
 
 
 def _load(model: nn.Module, path: str) -> None:
@@ -103,6 +104,7 @@ def _load(model: nn.Module, path: str) -> None:
         if found is None or state[found].shape != param.shape:
             wrong = "lacks" if found is None else f"has a shape of {tuple(state[found].shape)} for"
             raise CheckpointError(f"stranger {path} {wrong} {name}. Give a run that trained the same parts.")
+        require_finite([(name, state[found])], f"stranger {path}")
         param.data.copy_(state[found])
 
 

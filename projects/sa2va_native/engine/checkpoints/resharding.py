@@ -8,14 +8,17 @@ passes it to the loader that DeepSpeed uses for an unchanged number of ranks.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from sa2va_native.engine.checkpoints.fitting import require_finite, require_shapes
 from sa2va_native.engine.checkpoints.zero_shards import MASTER, ZeroShards
 from sa2va_native.errors import CheckpointError
+from sa2va_native.parallel.agreement import on_any_rank
 from sa2va_native.parallel.parameters import full_shape
 
 
@@ -35,6 +38,32 @@ class _Group(NamedTuple):
     places: list[_Place]
 
 
+def require_fitting(engine: Any, shards: ZeroShards) -> None:
+    """Checks that a checkpoint holds what an engine trains, in the same groups, and finite. A collective.
+
+    Raises:
+        CheckpointError: it does not.
+    """
+    params = engine.module.named_parameters()
+    trained = {name: full_shape(param) for name, param in params if param.requires_grad}
+    require_shapes(shards.shapes, trained, str(shards.folder))
+    own = [set(names) for names in group_names(engine)]
+    if own != [set(names) for names in shards.group_names]:
+        raise CheckpointError(
+            f"{shards.folder}: its optimizer has {len(shards.group_names)} groups of parameters and this run's has "
+            f"{len(own)}, or others are in them. Use the config that wrote the checkpoint."
+        )
+    values = shards.values(torch.distributed.get_rank(), torch.distributed.get_world_size())
+    on_any_rank(lambda: require_finite(values, str(shards.folder)))
+
+
+def group_names(engine: Any) -> list[list[str]]:
+    """The parameters of each group of an engine's optimizer, in their order."""
+    optimizer = engine.optimizer
+    groups = optimizer.fp16_groups if engine.zero_optimization_partition_weights() else optimizer.bit16_groups
+    return [[optimizer.param_names[param] for param in group] for group in groups]
+
+
 def load_resharded(engine: Any, shards: ZeroShards) -> dict[str, Any]:
     """Restores trained weights, optimizer, buffers and counters of an engine; on all ranks.
 
@@ -42,24 +71,15 @@ def load_resharded(engine: Any, shards: ZeroShards) -> dict[str, Any]:
 
     Args:
         engine: a DeepSpeed engine with ZeRO-1, 2 or 3 that has not taken a step.
-        shards: the checkpoint.
+        shards: the checkpoint; :func:`require_fitting` accepts it.
 
     Returns:
         what else the checkpoint holds (schedulers, state of hooks), as the main rank wrote it.
-
-    Raises:
-        CheckpointError: the run does not train what the checkpoint has.
     """
     optimizer, partitioned = engine.optimizer, engine.zero_optimization_partition_weights()
-    _require_same_parameters(engine, shards)
-    groups = _groups_of_stage_3(optimizer) if partitioned else _groups(optimizer)
+    groups = _groups_of_rank(engine)
     state = optimizer.state_dict()
     inner = state["optimizer_state_dict" if partitioned else "base_optimizer_state"]
-    if len(inner["param_groups"]) != len(shards.param_groups):
-        raise CheckpointError(
-            f"{shards.folder} has {len(shards.param_groups)} parameter groups of the optimizer and this run has "
-            f"{len(inner['param_groups'])}. Use the config that wrote the checkpoint."
-        )
     inner["param_groups"] = [
         {**saved, "params": own["params"]}
         for saved, own in zip(shards.param_groups, inner["param_groups"], strict=True)
@@ -99,6 +119,24 @@ def _flat(group: _Group, shards: ZeroShards, key: str) -> Tensor:
     return flat
 
 
+def own_parts(engine: Any) -> Iterator[tuple[str, Tensor]]:
+    """This rank's float32 master weights and the optimizer's states of them, by parameter and without padding."""
+    optimizer = engine.optimizer
+    partitioned = engine.zero_optimization_partition_weights()
+    flats = optimizer.fp32_partitioned_groups_flat if partitioned else optimizer.single_partition_of_fp32_groups
+    for group, master in zip(_groups_of_rank(engine), flats, strict=True):
+        states = {MASTER: master, **optimizer.optimizer.state.get(master, {})}
+        for key, flat in states.items():
+            if isinstance(flat, Tensor) and flat.ndim:
+                for place in group.places:
+                    yield f"{place.name} ({key})", flat[place.start : place.start + place.numel]
+
+
+def _groups_of_rank(engine: Any) -> list[_Group]:
+    partitioned = engine.zero_optimization_partition_weights()
+    return _groups_of_stage_3(engine.optimizer) if partitioned else _groups(engine.optimizer)
+
+
 def _groups(optimizer: Any) -> list[_Group]:
     """ZeRO-1 and 2: what DeepSpeed linked to this rank's part of each group."""
     return [
@@ -131,14 +169,3 @@ def _groups_of_stage_3(optimizer: Any) -> list[_Group]:
             start += size
         groups.append(_Group(flat.numel(), places))
     return groups
-
-
-def _require_same_parameters(engine: Any, shards: ZeroShards) -> None:
-    trained = {name: full_shape(param) for name, param in engine.module.named_parameters() if param.requires_grad}
-    for name in sorted(trained.keys() | shards.shapes.keys()):
-        if trained.get(name) != shards.shapes.get(name):
-            raise CheckpointError(
-                f"{shards.folder} has {name} with shape {shards.shapes.get(name)} and this run trains it with "
-                f"{trained.get(name)} (None: not at all). Use the config that wrote the checkpoint, or start a new "
-                "run from its weights with --load-from."
-            )

@@ -7,15 +7,15 @@ shared between people, so only globals on the lists below are allowed, and torch
 from __future__ import annotations
 
 import importlib
-import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
-from sa2va_native.checkpoints.stored import StandIn
+from sa2va_native.checkpoints.stored import StandIn, require_bounded
 from sa2va_native.errors import CheckpointError
+from sa2va_native.files.sealed_archive import foreign_records
 
 #: What DeepSpeed's optimizer states of every ZeRO stage need beyond tensors and plain values.
 _DEEPSPEED = {
@@ -48,8 +48,13 @@ def load_file(path: str | Path, mmap: bool = False) -> Any:
         CheckpointError: it is not such a file, or it names a global that no checkpoint needs; nothing is run then.
     """
     known: list[Any] = [(_object(name), name) for name in require_known_globals(path)]
-    with safe_globals(known):
-        return torch.load(str(path), map_location="cpu", mmap=mmap, weights_only=True)
+    try:
+        with safe_globals(known):
+            content = torch.load(str(path), map_location="cpu", mmap=mmap, weights_only=True)
+        require_bounded(content)
+    except Exception as error:  # of many kinds, where a file is damaged
+        raise CheckpointError(f"{path} cannot be read ({_first_line(error)}). Take another one.") from error
+    return content
 
 
 def require_known_globals(path: str | Path) -> list[str]:
@@ -58,10 +63,13 @@ def require_known_globals(path: str | Path) -> list[str]:
     Raises:
         CheckpointError: it names another one, or cannot be read.
     """
+    problem = foreign_records(Path(path))
     try:
-        named = get_unsafe_globals_in_checkpoint(str(path))
-    except (ValueError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"{path} is not a file that torch.save writes ({error}). Take another one.") from error
+        named = [] if problem else get_unsafe_globals_in_checkpoint(str(path))
+    except Exception as error:  # of many kinds, where a file is damaged
+        problem = f"has a pickle that cannot be read: {_first_line(error)}"
+    if problem:
+        raise CheckpointError(f"{path} is not a file that torch.save writes: it {problem}. Take another one.")
     foreign = sorted(set(named) - _DEEPSPEED - _LOG_HISTORY)
     if foreign:
         raise CheckpointError(
@@ -69,6 +77,10 @@ def require_known_globals(path: str | Path) -> list[str]:
             "Nothing was loaded. Take a checkpoint from a source that you trust."
         )
     return named
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _object(name: str) -> Any:

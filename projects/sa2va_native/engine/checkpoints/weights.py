@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from sa2va_native.engine.checkpoints.checkpointing import find_latest_checkpoint, require_checkpoint
+from sa2va_native.engine.checkpoints.checkpointing import (
+    find_latest_checkpoint,
+    is_run_checkpoint,
+    require_checkpoint,
+    require_no_published_weights,
+)
+from sa2va_native.engine.checkpoints.fitting import require_weights
 from sa2va_native.engine.checkpoints.safe_load import load_file
 from sa2va_native.engine.checkpoints.zero_shards import ZeroShards
 from sa2va_native.errors import CheckpointError
@@ -16,18 +24,20 @@ from sa2va_native.parallel.unwrap import unwrap_model
 
 
 def require_path(path: str | Path) -> str:
-    """A complete checkpoint: ``path`` itself, or the newest one if it is a work dir.
+    """An undamaged checkpoint: ``path`` itself, or the newest one if it is a work dir.
 
     Raises:
         CheckpointError: there is none.
     """
     path = Path(path)
-    if path.is_dir() and not path.name.startswith("iter_"):
-        latest = find_latest_checkpoint(path)
-        if latest is None:
-            raise CheckpointError(f"work dir {path} has no complete checkpoint iter_*.pth.")
-        return latest
-    return require_checkpoint(path)
+    if not path.is_dir() or is_run_checkpoint(path):
+        return require_checkpoint(path)
+    require_no_published_weights(path)
+    latest = find_latest_checkpoint(path)
+    if latest is None:
+        raise CheckpointError(f"work dir {path} has no complete checkpoint iter_*.pth.")
+    print(f"{latest} is taken, the newest checkpoint of {path}.", file=sys.stderr)
+    return latest
 
 
 def read_weights(path: str | Path, key: str | None = None) -> dict[str, torch.Tensor]:
@@ -48,7 +58,14 @@ def read_weights(path: str | Path, key: str | None = None) -> dict[str, torch.Te
             raise CheckpointError(f"{path} holds no {key!r}: no hook of the run that wrote it keeps weights there.")
         return state
     if path.is_file():
-        return load_file(path)["state_dict"]
+        content = load_file(path)
+        state = content.get("state_dict") if isinstance(content, Mapping) else None
+        if not isinstance(state, Mapping):
+            raise CheckpointError(
+                f"{path} holds no 'state_dict' and is no checkpoint of a run. Published weights are given with "
+                f"--weights {path}."
+            )
+        return dict(state)
     shards = ZeroShards(path)
     module = shards.model_states["module"]
     buffers = {name: module[name] for name in shards.model_states["buffer_names"]}
@@ -61,18 +78,9 @@ def load_weights(model: object, path: str | Path, key: str | None = None) -> Non
     ``key`` as in :func:`read_weights`.
 
     Raises:
-        CheckpointError: a trained tensor is missing, a tensor is unexpected, or a shape differs.
+        CheckpointError: a trained tensor is missing, one is unexpected, a shape differs, or a value is not finite.
     """
     bare: nn.Module = unwrap_model(model)
     state = read_weights(path, key)
-    missing = trainable_parameters(bare).keys() - state.keys()
-    unexpected = state.keys() - bare.state_dict().keys()
-    if missing or unexpected:
-        kind, names = ("lacks", missing) if missing else ("has unknown", unexpected)
-        raise CheckpointError(
-            f"{path} {kind} {len(names)} tensors, e.g. {min(names)}. Use the config that wrote the checkpoint."
-        )
-    try:
-        bare.load_state_dict(state, strict=False)
-    except RuntimeError as error:
-        raise CheckpointError(f"{path} does not fit the model: {error}") from error
+    require_weights(state, bare, trainable_parameters(bare).keys(), str(path))
+    bare.load_state_dict(state, strict=False)

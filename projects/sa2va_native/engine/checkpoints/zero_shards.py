@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,9 +42,19 @@ class ZeroShards:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+        try:
+            self._open()
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            raise CheckpointError(
+                f"{self.folder} is not laid out as DeepSpeed's ZeRO lays out checkpoints ({type(error).__name__}: "
+                f"{error}). Use a checkpoint of a run with ZeRO-1, 2 or 3."
+            ) from error
+
+    def _open(self) -> None:
         self.model_states: dict[str, Any] = load_file(_files(self.folder, "model_states")[0], mmap=True)
         groups = self.model_states["param_shapes"]
         self.shapes = {name: tuple(shape) for group in groups for name, shape in group.items()}
+        self.group_names = [list(group) for group in groups]  #: parameters of each group of the optimizer
         files = _files(self.folder, "optim_states")
         written = self.model_states["dp_world_size"]
         if len(files) != written:
@@ -88,6 +99,13 @@ class ZeroShards:
         """A whole parameter, or the optimizer's state of it, in its own shape; float32."""
         shape = self.shapes[name]
         return self.read(name, key, 0, math.prod(shape)).view(shape)
+
+    def values(self, first: int = 0, every: int = 1) -> Iterator[tuple[str, Tensor]]:
+        """What is stored, piece by piece and without padding, of every ``every``-th parameter from the ``first`` on."""
+        for name in list(self.shapes)[first::every]:
+            for fragment in self._fragments[name]:
+                for key, flat in fragment.flats.items():
+                    yield f"{name} ({key})", flat[fragment.start : fragment.start + fragment.numel]
 
     def _optimizer(self, state: dict) -> dict:
         return state["optimizer_state_dict" if self.stage == 3 else "base_optimizer_state"]

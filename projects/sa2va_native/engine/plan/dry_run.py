@@ -1,7 +1,7 @@
 """Finds in seconds whether a run could start, in one process and without GPUs: every problem, not only the first.
 
-Each check says what it found and what is wrong. None trains or reads the values of a checkpoint. One sample of each
-data set is read, and more only until one can be used.
+Each check says what it found and what is wrong. None trains or reads the values of published weights. One sample of
+each data set is read, and more only until one can be used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ from torch import nn
 
 from sa2va_native.checkpoints.importing import open_source
 from sa2va_native.datasets.check import spread
-from sa2va_native.engine.checkpoints.checkpointing import require_same_engine
+from sa2va_native.engine.checkpoints.checkpointing import EARLIER, checkpoints_of, require_same_engine
+from sa2va_native.engine.checkpoints.contents import require_restorable
+from sa2va_native.engine.checkpoints.fitting import require_weights
+from sa2va_native.engine.checkpoints.weights import read_weights
 from sa2va_native.engine.config.config_check import config_problems, parameters_of, resolve_type, sa2va_config
 from sa2va_native.engine.config.source_metrics import require_metrics
 from sa2va_native.engine.plan.memory_plan import CARDS, GIB, WHILE, MemoryPlan, checkpoint_size, sized, table
@@ -32,6 +35,7 @@ from sa2va_native.engine.plan.skeleton import build_skeleton, find_sa2va, try_im
 from sa2va_native.engine.run.use_engine import optimizer_settings
 from sa2va_native.errors import BadSample, DataError, Sa2VAError
 from sa2va_native.files.ownership import require_no_owner
+from sa2va_native.parallel.parameters import trainable_parameters
 from sa2va_native.parallel.process_group import has_cuda
 
 #: Changes that the command line makes to a config; each may return what it settled.
@@ -98,7 +102,7 @@ def dry_run(cfg: Any, settings: Settings, ranks: int) -> DryRun:
     model, sections["model"] = check_model(cfg)
     sections["weights"] = _complete(check_weights, cfg, model)
     sections["parts"] = _complete(check_parts, cfg, model)
-    sections["start"] = _complete(check_start, cfg)
+    sections["start"] = _complete(check_start, cfg, model)
     sections["work dir"] = _complete(check_work_dir, cfg)
     if model is not None:
         sections["disk"] = _complete(check_disk, cfg, model, ranks)
@@ -256,23 +260,33 @@ def check_parts(cfg: Any, model: nn.Module | None) -> Found:
     return found
 
 
-def check_start(cfg: Any) -> Found:
-    """The checkpoint that a run resumes from or takes its weights from, if any."""
+def check_start(cfg: Any, model: nn.Module | None) -> Found:
+    """The checkpoint that a run resumes from or takes its weights from, if any: names, shapes and values."""
     found, path = Found(), cfg.get("load_from")
     if not path:
         found.facts.append("a new run")
     elif not cfg.get("resume"):
         found.facts.append(f"a new run with the weights of {path}")
+        if model is not None:
+            with found.noting():
+                require_weights(read_weights(path), model, trainable_parameters(model).keys(), path)
     else:
         found.facts.append(f"resumes from {path}")
         with found.noting():
             require_same_engine(path, deepspeed=bool(cfg.get("strategy")))
+            if model is not None:
+                optimizer = build_optim_wrapper(model, dict(type="OptimWrapper", **optimizer_settings(cfg))).optimizer
+                hooks = [resolve_type(hook["type"]) for hook in hook_settings(cfg)]
+                copies = [key for hook in hooks if (key := getattr(hook, "checkpoint_key", None))]
+                require_restorable(path, model, optimizer, copies)
     return found
 
 
 def check_work_dir(cfg: Any) -> Found:
     """Whether the work dir can be written to, or could be made, and no run is alive in it; it is not made."""
     found = Found([str(cfg.work_dir)])
+    if not cfg.get("resume") and (others := checkpoints_of(cfg.work_dir)):
+        found.facts.append(f"its {len(others)} checkpoints are of another run and will be moved to {EARLIER}/")
     try:
         with tempfile.TemporaryFile(dir=_nearest_folder(cfg.work_dir)):
             pass

@@ -13,7 +13,7 @@ from sa2va_native.engine.config.find_config import find_config
 from sa2va_native.engine.config.options import merge_options
 from sa2va_native.engine.config.reading import read_file
 from sa2va_native.engine.run.use_engine import is_settled, use_engine
-from sa2va_native.errors import ConfigError, Sa2VAError
+from sa2va_native.errors import CheckpointError, ConfigError, Sa2VAError
 
 _WEIGHTS_VARIABLE = "SA2VA_WEIGHTS"
 #: Messages of torch in a rank that cannot listen for the others.
@@ -123,34 +123,70 @@ def use_weights(cfg: Any, weights: Sequence[str] | None) -> None:
     require_weights(cfg)
 
 
+def join_ranks(cfg: Any) -> None:
+    """Joins the process group, if a launcher started this process, as the runner would later."""
+    import torch.distributed as dist
+    from mmengine.dist import init_dist
+
+    from sa2va_native.parallel.process_group import has_cuda, init_cpu_process_group
+
+    if cfg.get("launcher", "none") == "none" or dist.is_initialized():
+        return
+    if has_cuda():
+        init_dist(cfg.launcher, **((cfg.get("env_cfg") or {}).get("dist_cfg") or {}))
+    else:
+        init_cpu_process_group(use_deepspeed=False)
+
+
 def use_checkpoint(cfg: Any, resume: str | None, load_from: str | None) -> None:
-    """Settles where the weights come from.
+    """Settles where the weights come from. Rank 0 looks and decides for all; a collective if ``cfg`` has a launcher.
 
     Args:
         cfg: MMEngine config, changed in place.
-        resume: path to resume from; ``""`` for the newest complete checkpoint of the work dir (a fresh start if
-            there is none); None not to resume.
-        load_from: checkpoint to take only the weights from.
+        resume: checkpoint to resume from, or a work dir for its newest one; ``""`` for the newest one of this run's
+            work dir (a fresh start if there is none); None not to resume.
+        load_from: checkpoint or work dir to take only the weights from.
 
     Raises:
         ConfigError: both are given.
-        CheckpointError: the checkpoint is missing or damaged.
+        CheckpointError: the checkpoint is missing or damaged, or every one of the work dir is.
     """
-    from sa2va_native.engine.checkpoints.checkpointing import find_latest_checkpoint, require_checkpoint
+    from mmengine.dist import get_rank
+
+    from sa2va_native.engine.checkpoints.checkpointing import find_latest_checkpoint
+    from sa2va_native.engine.checkpoints.weights import require_path
+    from sa2va_native.parallel.agreement import from_main_rank, on_any_rank
 
     if resume is not None and load_from is not None:
         raise ConfigError(
             "--resume and --load-from exclude each other: one continues a run, the other starts a new one."
         )
-    if load_from is not None:
-        cfg.load_from, cfg.resume = require_checkpoint(load_from), False
-    if resume is not None:
-        path = require_checkpoint(resume) if resume else find_latest_checkpoint(cfg.work_dir)
-        if path is not None:
-            cfg.load_from, cfg.resume = path, True
-            return
+    if resume is None and load_from is None:
+        return
+
+    def decide() -> str | None:
+        if given := resume or load_from:
+            return require_path(given)
+        if path := find_latest_checkpoint(cfg.work_dir):
+            return path
+        if there := sorted(file.name for file in Path(cfg.work_dir).glob("iter_*.pth")):
+            raise CheckpointError(
+                f"work dir {cfg.work_dir} has no undamaged checkpoint of its last run, only {', '.join(there)}. Give "
+                "another one with --resume PATH, or leave --resume out to start anew; these are kept."
+            )
         print(f"No complete checkpoint in {cfg.work_dir} yet: starting from the beginning.", file=sys.stderr)
-        cfg.resume = False
+        return None
+
+    def look() -> None:
+        if path is not None and not Path(path).exists():
+            raise CheckpointError(f"{path} is there on rank 0, not on rank {get_rank()}. Give all machines one folder.")
+
+    join_ranks(cfg)
+    path = from_main_rank(decide)
+    on_any_rank(look)
+    if path is not None:
+        cfg.load_from = path
+    cfg.resume = path is not None and load_from is None
 
 
 def build_runner(cfg: Any) -> Any:
@@ -167,14 +203,14 @@ def build_runner(cfg: Any) -> Any:
     start_from = None if cfg.get("resume") else cfg.get("load_from")
     if start_from:
         cfg.load_from = None
+    if cfg.get("resume") and cfg.get("load_from"):
+        require_same_engine(cfg.load_from, deepspeed=bool(cfg.get("strategy")))
     if cfg.get("strategy"):
         if not is_settled(cfg):
             use_engine(cfg)
         if start_from:
             cfg.strategy.load_from = start_from
         return RUNNERS.build(cfg)
-    if cfg.get("resume") and cfg.get("load_from"):
-        require_same_engine(cfg.load_from, deepspeed=False)
     if cfg.get("launcher", "none") != "none" and not has_cuda():
         init_cpu_process_group(use_deepspeed=False)
         unused = {"find_unused_parameters": cfg.get("find_unused_parameters", False)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,15 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.registry import STRATEGIES
 
 from sa2va_native.engine.checkpoints import checkpointing
-from sa2va_native.engine.checkpoints.resharding import load_resharded
+from sa2va_native.engine.checkpoints.atomic_backend import unwritten
+from sa2va_native.engine.checkpoints.resharding import group_names, load_resharded, require_fitting
 from sa2va_native.engine.checkpoints.safe_load import load_file
 from sa2va_native.engine.checkpoints.weights import load_weights
 from sa2va_native.engine.checkpoints.zero_shards import ZeroShards
 from sa2va_native.engine.run.deepspeed_compat import forget_gradients_after_steps, supply_onebit
+from sa2va_native.engine.run.step_size import StepSize, count_in_own_batches
 from sa2va_native.engine.run.use_engine import deepspeed_file
-from sa2va_native.errors import CheckpointError
-from sa2va_native.files.atomic import discard_incomplete
+from sa2va_native.files.atomic import discard, discard_incomplete
 from sa2va_native.parallel.process_group import describe_single_rank, has_cuda, init_cpu_process_group
 from sa2va_native.parallel.unwrap import unwrap_model
 
@@ -83,18 +85,30 @@ class Sa2VADeepSpeedStrategy(DeepSpeedStrategy):
     def save_checkpoint(
         self, filename: str, *, extra_ckpt: dict | None = None, callback: Callable | None = None, **kwargs: Any
     ) -> None:
-        """Writes ``filename`` so that it is complete as soon as it exists. Called by all ranks."""
+        """Writes ``filename`` so that it is complete as soon as it exists. Called by all ranks.
+
+        Raises:
+            TrainingError: this rank cannot write its part; nothing of the checkpoint is left.
+        """
         extra_ckpt = {} if extra_ckpt is None else extra_ckpt
         if callback is not None:
             callback(extra_ckpt)
+        about = checkpointing.seal_values(extra_ckpt.get("meta", {}).get("run", {}))
         final, temporary = Path(filename), checkpointing.unfinished_folder(filename)
         if is_main_process():
             discard_incomplete(final.parent)
         barrier()
-        super().save_checkpoint(filename=str(temporary), extra_ckpt=extra_ckpt, **kwargs)
-        barrier()  # all ranks have written their part
-        if is_main_process():
-            checkpointing.commit_folder(temporary, final)
+        try:
+            super().save_checkpoint(filename=str(temporary), extra_ckpt=extra_ckpt, **kwargs)
+            barrier()  # all ranks have written their part
+            if is_main_process():
+                checkpointing.commit_folder(temporary, final, about)
+        except (OSError, RuntimeError) as error:
+            with contextlib.suppress(OSError):  # another rank may be deleting it too
+                discard(temporary)
+            if isinstance(error, OSError) or "PytorchStreamWriter" in str(error):
+                raise unwritten(final, error) from error
+            raise
         barrier()
 
     def resume(self, filename: str, *, callback: Callable | None = None, **kwargs: Any) -> dict:
@@ -107,36 +121,23 @@ class Sa2VADeepSpeedStrategy(DeepSpeedStrategy):
         engine: Any = self.model.model
         if engine.zero_optimization():
             shards, stage = ZeroShards(filename), int(engine.zero_optimization_stage())
+            require_fitting(engine, shards)
             if (shards.ranks, shards.stage) != (self.world_size, stage):
                 self.logger.info(
                     f"{filename} was written by {shards.ranks} ranks under ZeRO-{shards.stage}; this run has "
                     f"{self.world_size} under ZeRO-{stage}."
                 )
+            if (shards.ranks, shards.stage, shards.group_names) != (self.world_size, stage, group_names(engine)):
                 # Hides the engine's own method, which refuses such a checkpoint.
                 self.model.load_checkpoint = lambda *_, **__: (filename, load_resharded(engine, shards))
         checkpoint = super().resume(filename, **kwargs)
         self.model.__dict__.pop("load_checkpoint", None)
-        self._count_in_own_batches(filename, checkpoint)
         if callback is not None:
             callback(checkpoint)
-        return checkpoint
-
-    def _count_in_own_batches(self, filename: str, checkpoint: dict) -> None:
-        """A run continues after the optimizer step at which it stopped; iterations count *this* run's micro-batches."""
-        engine, meta, saved = self.model.model, checkpoint["meta"], checkpoint["ds_config"]
-        before, now = saved["gradient_accumulation_steps"], engine.gradient_accumulation_steps()
-        if before != now:
-            steps, rest = divmod(meta["iter"], before)
-            if rest:
-                raise CheckpointError(
-                    f"{filename} was written {rest} of {before} micro-batches into a step, which does not fit steps "
-                    f"of {now}. Set accumulative_counts={before}, or use a checkpoint at a full step."
-                )
-            meta["iter"] = steps * now
+        saved, now = checkpoint["ds_config"], engine.gradient_accumulation_steps()
+        before = saved["gradient_accumulation_steps"]
         batch = saved["train_micro_batch_size_per_gpu"] * before * engine.loaded_checkpoint_dp_world_size
-        if batch != engine.train_batch_size():
-            self.logger.warning(
-                f"A step of the checkpoint took {batch} samples and one of this run takes {engine.train_batch_size()}, "
-                "as the config says. Some samples of the current pass come twice or not at all, and the learning rate "
-                "follows the schedule. For the same batch change train_dataloader.batch_size or accumulative_counts."
-            )
+        sizes = StepSize(before, batch), StepSize(now, engine.train_batch_size())
+        meta = checkpoint["meta"]
+        meta["iter"] = count_in_own_batches(meta["iter"], *sizes, filename, self.logger)
+        return checkpoint

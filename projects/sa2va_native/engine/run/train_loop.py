@@ -105,6 +105,11 @@ class TrainLoop(IterBasedTrainLoop):
         data = self.dataloader.batch_sampler, self.dataloader.dataset
         if self._iter > 0 or any(getattr(one, "seed", seed) != seed for one in data):
             self._start_at(self._iter, seed)
+        if self._iter >= self._max_iters:
+            self.runner.logger.info(
+                f"The run is finished: {self._max_iters // accumulation_steps(self.runner)} steps are done, and there "
+                "is nothing to do. It goes on with a larger --max-steps."
+            )
         self.runner.call_hook("before_train")
         self.runner.call_hook("before_train_epoch")
         stop_signals.can_finish = True
