@@ -45,6 +45,7 @@ COMMANDS = {
     "convert-sav": Command("convert raw SA-V videos to pair files", "tools/prepare_data/sav_to_pairs.py"),
     "print-config": Command("every value of a config, and the file that set it", "tools/print_config.py"),
     "model-info": Command("parameters by part, memory on each GPU", "tools/model_info.py"),
+    "check-checkpoint": Command("verify checkpoints, and what is inside", "tools/check_checkpoint.py"),
     "convert-checkpoint": Command("published checkpoints and runs into any layout", "tools/convert_checkpoint.py"),
     "experiment": Command("every arm, base and seed of the experiment, then tables", "tools/experiment.py"),
     "diagnose-cycle": Command("what the cycle can teach, before you train", "tools/diagnose_cycle.py"),
