@@ -48,6 +48,7 @@ class Sample:
     image2: np.ndarray | None = None
     mask2: np.ndarray | None = None
     attributes: dict[str, Any] = field(default_factory=dict)  #: ground truth of generated scenes, for evaluation
+    strays: tuple[str, ...] = ()  #: for each piece of its masks that could not be used, why
 
 
 class Side(NamedTuple):

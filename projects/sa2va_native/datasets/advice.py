@@ -96,7 +96,11 @@ ADVICE = (
         "polygon with too few points",
         "a polygon is [x0, y0, x1, y1, x2, y2, ...]: draw it again, or remove it",
     ),
-    Advice(r"coordinate|outline of", "polygon with impossible coordinates", "coordinates are pixels of the picture"),
+    Advice(
+        r"coordinate|outline of|pieces, above",
+        "polygon with impossible coordinates",
+        "coordinates are pixels of the picture",
+    ),
     Advice(
         r"^mask entirely outside",
         "mask outside its picture",
@@ -130,7 +134,11 @@ ADVICE = (
         r"changed since", "changed since it was indexed", "delete the index (.index in the root); it is built again"
     ),
     Advice(r"not JSON", "line that is not JSON", "correct the line: one JSON object per line"),
-    Advice(r"is given to", "ambiguous id", "give each entry a unique id"),
+    Advice(
+        r"is given to|several targets or none",
+        "ambiguous id",
+        "give each entry a unique id; a ref means one object, by one ann_id",
+    ),
     Advice(r"is not in|not among", "reference to a missing entry", "add the missing entry, or remove the record"),
 )
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from sa2va_native.datasets.advice import advice_for
 from sa2va_native.datasets.mixture import Adapter
+from sa2va_native.datasets.reading.files import namesake
 from sa2va_native.datasets.region_grid import POOLINGS, Pooling, region_grid
 from sa2va_native.errors import BadSample
 from sa2va_native.parallel.ordered_map import cores, ordered_map
@@ -40,6 +41,15 @@ class Problem:
     examples: list[str] = field(default_factory=list)  #: the first few, as file: record: reason
 
 
+class Seen(NamedTuple):
+    """What is counted of a sound sample."""
+
+    without_text: bool
+    two_frames: bool
+    lost: list[str]  #: poolings that leave its region too few cells
+    strays: list[str]  #: see ``Sample.strays``
+
+
 @dataclass
 class SetReport:
     """The findings for one set."""
@@ -47,6 +57,8 @@ class SetReport:
     looked_at: int = 0
     problems: dict[str, Problem] = field(default_factory=dict)  #: by title
     notes: list[str] = field(default_factory=list)  #: problems that no single sample shows
+    strays: int = 0  #: pieces of masks that were left out
+    stray_examples: list[str] = field(default_factory=list)  #: the first few, as sample: reason
     without_text: int = 0
     two_frames: int = 0
     too_few_cells: dict[str, int] = field(default_factory=lambda: dict.fromkeys(POOLINGS, 0))  #: objects, by pooling
@@ -80,14 +92,15 @@ def check_set(
     """
     report = SetReport(notes=[*(dataset.check_all() if hasattr(dataset, "check_all") else []), *_left_out(dataset)])
 
-    def look(index: int) -> BadSample | tuple[bool, bool, list[str]]:
+    def look(index: int) -> BadSample | Seen:
         try:
             sample = dataset[index]
         except BadSample as error:
             return error
         cells = {name: region_grid(sample.mask, region.grid_size, name, region.min_share).sum() for name in POOLINGS}
         lost: list[str] = [name for name, count in cells.items() if count < region.min_cells]
-        return sample.text is None, sample.image2 is not None, lost
+        strays = [f"{sample.sample_id}: {stray}" for stray in sample.strays]
+        return Seen(sample.text is None, sample.image2 is not None, lost, strays)
 
     threads = min(8, cores())  # Pillow releases the GIL while decoding
     with ThreadPoolExecutor(threads) as pool:
@@ -97,10 +110,11 @@ def check_set(
                 _count(report, seen)
                 on_bad(seen)
                 continue
-            without_text, two_frames, lost = seen
-            report.without_text += without_text
-            report.two_frames += two_frames
-            for name in lost:
+            report.without_text += seen.without_text
+            report.two_frames += seen.two_frames
+            report.strays += len(seen.strays)
+            report.stray_examples += seen.strays[: _EXAMPLES - len(report.stray_examples)]
+            for name in seen.lost:
                 report.too_few_cells[name] += 1
     return report
 
@@ -119,7 +133,8 @@ def _count(report: SetReport, bad: BadSample) -> None:
     problem = report.problems.setdefault(advice.title, Problem(advice.remedy))
     problem.count += 1
     if len(problem.examples) < _EXAMPLES:
-        problem.examples.append(str(bad))
+        there = namesake(bad.path) if bad.reason.startswith("missing") else None
+        problem.examples.append(f"{bad} (a file of that name lies at {there})" if there else str(bad))
 
 
 def format_report(report: SetReport, total: int, region: Region) -> str:
@@ -132,6 +147,9 @@ def format_report(report: SetReport, total: int, region: Region) -> str:
         if problem.count > len(problem.examples):
             lines.append(f"      and {problem.count - len(problem.examples):,} more")
     lines += [f"  note: {note}" for note in report.notes]
+    if report.strays:
+        lines += [f"  note: {report.strays:,} pieces of masks were left out; the rest of these masks is used"]
+        lines += [f"      {example}" for example in report.stray_examples]
     if good:
         lines.append(f"  with text {good - report.without_text:,}, with two frames {report.two_frames:,}")
         few = "without a region cell" if region.min_cells == 1 else f"with fewer than {region.min_cells} region cells"

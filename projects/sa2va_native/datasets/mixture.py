@@ -26,6 +26,8 @@ DESCRIBED_KINDS = ("cycle", "caption")
 
 #: Why an item is unusable.
 _BAD, _FEW_CELLS, _NO_PIXEL = "bad", "too few region cells", "no mask pixel"
+#: A sample that is used without some pieces of its mask.
+_STRAYS = "masks without their stray pieces"
 
 
 class Adapter(Protocol):
@@ -73,6 +75,8 @@ class MixtureDataset:
     * *too small*: an object of a ``cycle`` or ``caption`` source with *too few region cells* to be described, or one
       of a ``cycle`` or ``refer`` source with *no mask pixel* left at the size of the loss. There is no limit on
       these. In an evaluation every object is scored.
+
+    A sample whose mask lost stray pieces (``Sample.strays``) is used; it is counted and named as well.
 
     The counts are per rank and shared by its loader workers.
 
@@ -129,6 +133,7 @@ class MixtureDataset:
             self.sources.append(_source(dict(config), start=len(self), seed=seed))
             self._require_others(self.sources[-1])
         self._unusable = UnusableItems((_BAD, _FEW_CELLS, _NO_PIXEL))
+        self._strays = UnusableItems((_STRAYS,))
         self._rank = get_rank()  # a spawned worker is not in the process group
 
     def __len__(self) -> int:
@@ -169,6 +174,10 @@ class MixtureDataset:
         """Number of different unusable samples that this rank has met so far, by reason."""
         return self._unusable.counts()
 
+    def counts_of_strays(self) -> dict[str, int]:
+        """Number of different samples that this rank has used without stray pieces of their masks."""
+        return self._strays.counts()
+
     def _source_of(self, item: int) -> Source:
         return next(source for source in reversed(self.sources) if source.start <= item)
 
@@ -187,6 +196,11 @@ class MixtureDataset:
         except BadSample as error:
             self._report(index, _BAD, str(error), error.report())
             return None
+        if sample.strays and index not in self._strays:
+            self._strays.add(index, _STRAYS)
+            self._write(
+                {"record": sample.sample_id, "reason": f"used without stray pieces: {'; '.join(sample.strays)}"}
+            )
         sides, text = self.transform(sample), sample.text
         if not self.keep_gt_masks and (why := self._too_small(source.kind, sides)):
             self._report(index, why, sample.sample_id, {"record": sample.sample_id, "reason": why})
@@ -235,6 +249,16 @@ class MixtureDataset:
 
     def _report(self, index: int, why: str, description: str, report: dict[str, str]) -> None:
         self._unusable.add(index, why)
+        self._write(report)
+        bad = self.counts()[_BAD]
+        if why == _BAD and bad > self.max_bad_samples:
+            raise DataError(
+                f"bad samples: {bad}, more than max_bad_samples={self.max_bad_samples}; the last one: {description}. "
+                f"{self._where()}Fix the data, or raise max_bad_samples of the data set."
+            )
+
+    def _write(self, report: dict[str, str]) -> None:
+        """Appends a line to the report."""
         if self.report_file:
             self.report_file.parent.mkdir(parents=True, exist_ok=True)
             line = json.dumps({**report, "rank": self._rank}) + "\n"
@@ -244,12 +268,6 @@ class MixtureDataset:
                 os.write(handle, line.encode())
             finally:
                 os.close(handle)
-        bad = self.counts()[_BAD]
-        if why == _BAD and bad > self.max_bad_samples:
-            raise DataError(
-                f"bad samples: {bad}, more than max_bad_samples={self.max_bad_samples}; the last one: {description}. "
-                f"{self._where()}Fix the data, or raise max_bad_samples of the data set."
-            )
 
 
 def _source(config: dict[str, Any], start: int, seed: int) -> Source:

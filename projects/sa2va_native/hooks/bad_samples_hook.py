@@ -21,8 +21,14 @@ class BadSamplesHook(Hook):
         dataset = runner.train_dataloader.dataset
         if not hasattr(dataset, "counts"):
             return
-        ranks = all_gather_object(dataset.counts())
-        told = ", ".join(f"{name} {[counts[name] for counts in ranks]}" for name in ranks[0])
-        any_met = any(count for counts in ranks for count in counts.values())
-        where = f" Each is named in {dataset.report_file}." if any_met and dataset.report_file else ""
-        runner.logger.info(f"Samples that could not be used, by rank: {told}.{where}")
+        unusable = all_gather_object(dataset.counts())
+        strays = all_gather_object(getattr(dataset, "counts_of_strays", dict)())
+        for what, ranks, always in (
+            ("Samples that could not be used", unusable, True),
+            ("Samples that were used in part", strays, False),
+        ):
+            told = ", ".join(f"{name} {[counts[name] for counts in ranks]}" for name in ranks[0])
+            any_met = any(count for counts in ranks for count in counts.values())
+            where = f" Each is named in {dataset.report_file}." if any_met and dataset.report_file else ""
+            if any_met or always:
+                runner.logger.info(f"{what}, by rank: {told}.{where}")

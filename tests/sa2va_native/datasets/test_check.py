@@ -196,3 +196,23 @@ def test_the_tool_says_so_and_ends_with_status_one(tmp_path: Path):
     ended = subprocess.run([*command, tmp_path / "nowhere"], capture_output=True, text=True)
     assert ended.returncode == 1
     assert "DataError" in ended.stderr
+
+
+def test_the_report_says_where_a_missing_file_lies(tmp_path: Path):
+    """Red when a picture in another folder is told to be missing and no more."""
+    (tmp_path / "photos").mkdir()
+    data = OwnData(make(tmp_path, {"image": "images/c.png", "mask": SQUARE}, {"image": "lost.png", "mask": SQUARE}))
+    (tmp_path / "a.png").rename(tmp_path / "photos/c.png")
+    text = format_report(check_set(data, range(2), Region()), 2, Region())
+    assert text.count("a file of that name lies at") == 1
+    assert f"images/c.png: line 1: missing: no such file (a file of that name lies at {tmp_path}/photos/c.png)" in text
+
+
+def test_pieces_that_are_left_out_are_noted(tmp_path: Path):
+    """Red when a set whose masks lost pieces looks whole."""
+    data = OwnData(make(tmp_path, {"image": "a.png", "mask": [*SQUARE, [1, 1], [2, 2]]}))
+    report = check_set(data, range(1), Region())
+    assert (report.bad, report.strays) == (0, 2)
+    text = format_report(report, 1, Region())
+    assert "note: 2 pieces of masks were left out; the rest of these masks is used" in text
+    assert "data.jsonl#line 1: polygon of 2 numbers" in text

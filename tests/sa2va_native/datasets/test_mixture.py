@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -239,3 +240,23 @@ def test_other_objects_are_for_who_asks_and_of_who_knows_them():
     assert collate_batch([both[3]])["batch"].others is None
     with pytest.raises(ConfigError, match="the source Numbers does not know"):
         mixture({"kind": "cycle", "dataset": Numbers(3)}, with_others=True)
+
+
+class Strays(Numbers):
+    """Each mask lost a piece."""
+
+    def __getitem__(self, index: int) -> Sample:
+        return replace(super().__getitem__(index), strays=("polygon of 2 numbers",))
+
+
+def test_a_mask_without_its_stray_piece_is_used_counted_and_named_once(tmp_path: Path):
+    """Red when such a sample is bad, is used in silence, or is named at every visit."""
+    report = tmp_path / "bad_samples.jsonl"
+    data = mixture({"kind": "cycle", "dataset": Strays(3)}, report_file=report)
+    for _ in range(2):
+        assert data[1].sample_id == "number 1"
+    assert not any(data.counts().values())
+    assert data.counts_of_strays() == {"masks without their stray pieces": 1}
+    (line,) = map(json.loads, report.read_text().splitlines())
+    assert line["record"] == "number 1"
+    assert line["reason"] == "used without stray pieces: polygon of 2 numbers"

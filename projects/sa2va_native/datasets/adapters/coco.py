@@ -13,6 +13,10 @@ from mmengine.registry import DATASETS
 
 from sa2va_native.datasets.reading.coco_file import CocoFile, is_id
 from sa2va_native.datasets.reading.files import MAX_IMAGE_PIXELS, usable_text
+from sa2va_native.datasets.reading.mask_codec import has_mask
+from sa2va_native.datasets.reading.numbers import as_number
+from sa2va_native.datasets.reading.packed_records import packed
+from sa2va_native.datasets.reading.texts import unread_texts
 from sa2va_native.datasets.reading.unchanged import shared
 from sa2va_native.errors import BadSample, DataError
 from sa2va_native.structures import Sample
@@ -21,6 +25,8 @@ from sa2va_native.structures import Sample
 @DATASETS.register_module()
 class CocoInstances:
     """Each annotation with a mask is one item (format: https://cocodataset.org/#format-data); boxes alone do not count.
+
+    An annotation is a crowd if its ``iscrowd`` is a number other than 0, also as text, or the text "true".
 
     Two frames: an image may name the next frame of its clip as ``next_image_id``, and the annotations of one
     object share a ``track_id``. The annotation of the next frame is then the item's second side, and a frame that
@@ -65,11 +71,11 @@ class CocoInstances:
             if is_id(image) and image in next_frames:
                 if is_id(track):
                     self._tracks[image, track].append(place)
-            elif "image_id" in annotation and not annotation.get("segmentation"):
+            elif "image_id" in annotation and not has_mask(annotation.get("segmentation")):
                 self.dropped["without a mask"] += 1
             elif _area(annotation, min_area) < min_area:
                 self.dropped[f"below min_area={min_area:g}"] += 1
-            elif annotation.get("iscrowd") and not include_crowd:
+            elif _is_crowd(annotation) and not include_crowd:
                 self.dropped["crowds"] += 1
             elif text_key is not None and not annotation.get(text_key):
                 self.dropped[f"without '{text_key}'"] += 1
@@ -90,8 +96,9 @@ class CocoInstances:
         return len(self.items)
 
     def check_all(self) -> list[str]:
-        """Problems that no single sample shows."""
-        return self.file.notes
+        """Problems that no single sample shows; reads every annotation, but no picture."""
+        remedy = "text_key='{key}' of the adapter reads it"
+        return [*self.file.notes, *unread_texts(self.items, {self.text_key}, remedy)]
 
     def area_share(self, index: int) -> float:
         """See ``MixtureDataset.area_share``."""
@@ -105,14 +112,17 @@ class CocoInstances:
         image = self.file.picture(annotation)
         second = self._next_frame(annotation)
         image2 = self.file.picture(second) if second else None
+        mask, strays = self.file.mask(annotation, image)
+        mask2, more = self.file.mask(second, image2) if second and image2 is not None else (None, ())
         return Sample(
             sample_id=f"{self.file.path.name}#{record}",
             image=image,
-            mask=self.file.mask(annotation, image),
+            mask=mask,
             text=usable_text(annotation[self.text_key], self.file.path, record) if self.text_key else None,
             image2=image2,
-            mask2=self.file.mask(second, image2) if second is not None and image2 is not None else None,
+            mask2=mask2,
             attributes=attributes,
+            strays=strays + more,
         )
 
     def others(self, index: int, sample: Sample) -> list[np.ndarray]:
@@ -124,9 +134,9 @@ class CocoInstances:
         annotation = self._next_frame(self.items[index]) or self.items[index]
         picture = sample.image if sample.image2 is None else sample.image2
         return [
-            self.file.mask(other, picture)
+            self.file.mask(other, picture).mask
             for other in map(self.file.annotations.__getitem__, self._of_image[_key(annotation["image_id"])])
-            if other != annotation and other.get("segmentation") and not other.get("iscrowd")
+            if packed(other) != packed(annotation) and has_mask(other.get("segmentation")) and not _is_crowd(other)
         ]
 
     @cached_property
@@ -156,5 +166,10 @@ def _key(number: Any) -> str:
 
 
 def _area(annotation: dict[str, Any], default: float) -> float:
-    area = annotation.get("area", default)
-    return area if isinstance(area, (int, float)) else default
+    area = as_number(annotation.get("area"))
+    return default if area is None else area
+
+
+def _is_crowd(annotation: dict[str, Any]) -> bool:
+    value = annotation.get("iscrowd")
+    return bool(as_number(value)) or (isinstance(value, str) and value.strip().lower() == "true")

@@ -71,8 +71,8 @@ class DescribeAnything(IndexedSet):
         text = usable_text(json.loads(row["caption"]), self.json, record)
         member = read_member(self.images / row["shard"], ByteRange(row["start"], row["size"]), row["picture"])
         image = read_picture(member, record, rle_size(segmentation))
-        mask = mask_on(image, segmentation, self.json, record)
-        return Sample(f"{self.json.relative_to(self.root)}#{record}", image, mask, text)
+        mask, strays = mask_on(image, segmentation, self.json, record)
+        return Sample(f"{self.json.relative_to(self.root)}#{record}", image, mask, text, strays=strays)
 
     def _parts(self) -> Iterator[Part]:
         found = list(walk(self.images, ".tar"))

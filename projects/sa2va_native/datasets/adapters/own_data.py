@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,8 @@ from sa2va_native.datasets.reading.files import (
     usable_text,
 )
 from sa2va_native.datasets.reading.json_lines import JsonLines
-from sa2va_native.datasets.reading.mask_codec import mask_on, rle_size
+from sa2va_native.datasets.reading.mask_codec import Decoded, mask_on, rle_size
+from sa2va_native.datasets.reading.texts import unread_texts
 from sa2va_native.errors import BadSample, near_miss
 from sa2va_native.structures import Sample
 
@@ -69,7 +72,10 @@ class OwnData:
         return len(self.records)
 
     def check_all(self) -> list[str]:
-        """Problems that no single sample shows: repeated ids. Reads every record, but no picture."""
+        """Problems that no single sample shows: repeated ids, unread texts. Reads every record, but no picture."""
+        return [*self._repeated_ids(), *unread_texts(self._sound_records(), KEYS, "the key of a text is 'text'")]
+
+    def _repeated_ids(self) -> list[str]:
         lines: dict[Any, list[str]] = defaultdict(list)
         for index in range(len(self)):
             try:
@@ -84,6 +90,11 @@ class OwnData:
         first = ", ".join(repeated[:5]) + (", ..." if len(repeated) > 5 else "")
         return [f"{len(repeated)} ids are given twice; all their records are used: {first}"]
 
+    def _sound_records(self) -> Iterator[dict[str, Any]]:
+        for index in range(len(self)):
+            with suppress(BadSample):  # reported when the sample is read
+                yield self.records[index]
+
     def __getitem__(self, index: int) -> Sample:
         """One object.
 
@@ -92,13 +103,14 @@ class OwnData:
         """
         record, line = self.records[index], self.records.name(index)
         self._check_keys(record, line)
-        image, mask = self._frame(record, line, "image", "mask")
+        image, (mask, strays) = self._frame(record, line, "image", "mask")
         text = record.get("text")
         if text is not None or self.text_required:
             text = usable_text(text, self.path, line)
-        sample = Sample(sample_id=self._sample_id(record, line), image=image, mask=mask, text=text)
+        sample = Sample(self._sample_id(record, line), image, mask, text, strays=strays)
         if record.get("image2") is not None or record.get("mask2") is not None:
-            sample.image2, sample.mask2 = self._frame(record, line, "image2", "mask2")
+            sample.image2, (sample.mask2, more) = self._frame(record, line, "image2", "mask2")
+            sample.strays += more
         return sample
 
     def _sample_id(self, record: dict[str, Any], line: str) -> str:
@@ -110,8 +122,8 @@ class OwnData:
             if key not in KEYS and (meant := near_miss(key, KEYS[:-1])):
                 raise BadSample(str(self.path), line, f"unknown key '{key}'. Did you mean '{meant}'?")
 
-    def _frame(self, record: dict[str, Any], line: str, image: str, mask: str) -> tuple[np.ndarray, np.ndarray]:
-        """uint8 (H, W, 3) and bool (H, W)."""
+    def _frame(self, record: dict[str, Any], line: str, image: str, mask: str) -> tuple[np.ndarray, Decoded]:
+        """uint8 (H, W, 3) and the mask on it."""
         for key in (image, mask):
             if record.get(key) is None:
                 raise BadSample(str(self.path), line, f"no '{key}'")
@@ -119,6 +131,6 @@ class OwnData:
         segmentation = record[mask]
         if isinstance(segmentation, str):
             pixels = read_mask(inside(self.image_root, segmentation, self.path, line), line, self.max_pixels)
-            return read_picture(picture_file, line, pixels.shape, self.max_pixels), pixels
+            return read_picture(picture_file, line, pixels.shape, self.max_pixels), Decoded(pixels, ())
         picture = read_picture(picture_file, line, rle_size(segmentation), self.max_pixels)
         return picture, mask_on(picture, segmentation, self.path, line)

@@ -86,6 +86,12 @@ class ReferExpressions:
             if key not in ref:
                 raise BadSample(str(self.refs_file), record, f"no '{key}'")
         text = usable_text(sentence.get("sent"), self.refs_file, record)
+        if isinstance(ref["ann_id"], list):
+            raise BadSample(
+                str(self.refs_file),
+                record,
+                f"ann_id {ref['ann_id']!r:.80} is a list (several targets or none, as in gRefCOCO), expected a number",
+            )
         if not count:
             raise BadSample(str(self.refs_file), record, f"ann_id {ref['ann_id']!r:.80} is not in {self.file.path}")
         if count > 1:
@@ -99,12 +105,14 @@ class ReferExpressions:
         if not isinstance(attributes, dict):
             raise BadSample(str(self.file.path), record, "attributes are not an object of names and values")
         image = self.file.picture(annotation)
+        mask, strays = self.file.mask(annotation, image)
         return Sample(
             sample_id=f"{self.refs_file.name}#{record}",
             image=image,
-            mask=self.file.mask(annotation, image),
+            mask=mask,
             text=text,
             attributes=attributes,
+            strays=strays,
         )
 
 

@@ -88,9 +88,9 @@ class TarShards(IndexedSet):
             raise BadSample(name, f"annotation {row['annotation']}", "changed since it was indexed")
         record = _record(annotation, row["annotation"])
         image = read_picture(picture_file, record, rle_size(annotation.get("segmentation")))
-        mask = mask_on(image, annotation.get("segmentation"), name, record)
+        mask, strays = mask_on(image, annotation.get("segmentation"), name, record)
         text = usable_text(annotation.get(self.text_key), name, record) if self.text_key else None
-        return Sample(f"{os.path.relpath(name, self.root)}#{record}", image, mask, text)
+        return Sample(f"{os.path.relpath(name, self.root)}#{record}", image, mask, text, strays=strays)
 
     def _parts(self) -> Iterator[Part]:
         """One part per shard and one per folder."""

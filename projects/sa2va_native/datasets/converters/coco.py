@@ -11,7 +11,8 @@ from typing import Any
 from sa2va_native.datasets.adapters.coco import CocoInstances
 from sa2va_native.datasets.converters.convert import Converted
 from sa2va_native.datasets.finding.find_sets import coco_sets
-from sa2va_native.datasets.reading.files import inside
+from sa2va_native.datasets.reading.coco_file import file_name
+from sa2va_native.datasets.reading.files import inside, usable_text
 from sa2va_native.datasets.reading.mask_codec import encode_mask
 from sa2va_native.errors import BadSample, DataError
 
@@ -19,6 +20,9 @@ from sa2va_native.errors import BadSample, DataError
 @dataclass
 class CocoConverter:
     """Each annotation with a mask becomes a record: ``caption`` is its text, the next frame its second side.
+
+    A list of captions, as ``caption`` or ``captions``, becomes a record each. Texts that cannot be used and pieces of
+    masks that are left out are reported.
 
     Args:
         root: folder of one COCO set, or its json. Afterwards, the folder of its pictures.
@@ -60,12 +64,18 @@ class CocoConverter:
         if sample.image2 is not None and sample.mask2 is not None:
             second = file.image_of(file.image(annotation)["next_image_id"])
             record |= {"image2": self._picture(second), "mask2": encode_mask(sample.mask2)}
-        if isinstance(annotation.get("caption"), str):
-            record["text"] = annotation["caption"]
-        record["id"] = file.record(annotation)
-        return Converted([record], [])
+        record["id"] = name = file.record(annotation)
+        left_out = [BadSample(str(file.path), name, f"piece left out: {stray}") for stray in sample.strays]
+        texts = []
+        for given in (annotation.get("caption"), annotation.get("captions")):
+            for text in given if isinstance(given, list) else [given] if given is not None else []:
+                try:
+                    texts.append(usable_text(text, file.path, name))
+                except BadSample as bad:
+                    left_out.append(bad)
+        return Converted([{**record, "text": text} for text in texts] or [record], left_out)
 
     def _picture(self, image: dict[str, Any]) -> str:
         file = self.dataset.file
-        found = inside(file.image_root, image["file_name"], file.path, "")  # by its own name: it was just read
+        found = inside(file.image_root, file_name(image), file.path, "")  # by its own name: it was just read
         return Path(os.path.relpath(found, self.root)).as_posix()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,8 @@ import numpy as np
 from mmengine.logging import print_log
 
 from sa2va_native.datasets.reading.files import MAX_IMAGE_PIXELS, inside, read_json, read_picture, require_folder
-from sa2va_native.datasets.reading.mask_codec import mask_on, rle_size
+from sa2va_native.datasets.reading.mask_codec import Decoded, has_mask, mask_on, rle_size
+from sa2va_native.datasets.reading.numbers import as_whole
 from sa2va_native.datasets.reading.object_limits import area_share
 from sa2va_native.datasets.reading.packed_records import PackedRecords, Value, apart, packed
 from sa2va_native.errors import BadSample, DataError, printable
@@ -33,8 +33,8 @@ class CocoFile:
     * an id written as text in one place and as a number in another is the same id;
     * two images with the same id and different files: annotations of that id are bad samples, because either picture
       could be meant;
-    * an annotation that is not an object, lacks ``id`` or ``image_id``, or whose image is not listed or has no
-      ``file_name``: a bad sample, named by its position in the file;
+    * an annotation that is not an object, lacks ``id`` or ``image_id``, or whose image is not listed or has neither
+      ``file_name`` nor ``coco_url``: a bad sample, named by its position in the file;
     * a picture whose size differs from its image's ``height`` and ``width``, or for which these are not numbers: a bad
       sample (see ``read_picture`` for EXIF).
 
@@ -62,10 +62,10 @@ class CocoFile:
         annotations = self._name_annotations(_entries(content, "annotations", self.path))
         if not annotations:
             raise DataError(f"{self.path}: no annotations. Give a COCO instances json with at least one annotation.")
-        if not any(annotation.get("segmentation") for annotation in annotations):
+        if not any(has_mask(annotation.get("segmentation")) for annotation in annotations):
             raise DataError(
                 f"{self.path}: {len(annotations)} annotations, none with a mask ('segmentation'). "
-                "Give an instances json; captions and boxes alone cannot be used."
+                f"{_other_kind(annotations)}Give an instances json; captions and boxes alone cannot be used."
             )
         self.images, self.annotations = PackedRecords(images.values()), PackedRecords(annotations)
         self._image_place = apart({number: place for place, number in enumerate(images)})
@@ -112,14 +112,14 @@ class CocoFile:
         if image["id"] in self._unclear:
             raise BadSample(str(self.path), record, f"image_id {number!r:.80} is given to images of different files")
         size = self._size(image, record) or rle_size(annotation.get("segmentation"))
-        path = inside(self.image_root, image.get("file_name"), self.path, record)
+        path = inside(self.image_root, file_name(image), self.path, record)
         return read_picture(path, record, size, self.max_pixels)
 
-    def mask(self, annotation: dict[str, Any], picture: np.ndarray) -> np.ndarray:
-        """The annotation's mask, bool (H, W), of the size of its picture.
+    def mask(self, annotation: dict[str, Any], picture: np.ndarray) -> Decoded:
+        """The annotation's mask, of the size of its picture.
 
         Raises:
-            BadSample: see ``decode_mask``.
+            BadSample: see ``decode_pieces``.
         """
         return mask_on(picture, annotation.get("segmentation"), self.path, self.record(annotation))
 
@@ -128,10 +128,9 @@ class CocoFile:
         stated = image.get("height"), image.get("width")
         if not all(stated):
             return None
-        with suppress(TypeError, ValueError, OverflowError):
-            height, width = (float(value or 0) for value in stated)
-            if height.is_integer() and width.is_integer() and min(height, width) > 0:
-                return int(height), int(width)
+        height, width = map(as_whole, stated)
+        if height is not None and width is not None and min(height, width) > 0:
+            return height, width
         raise BadSample(str(self.path), record, f"picture annotated as {stated[1]!r:.40} x {stated[0]!r:.40} px")
 
     def _index_images(self, entries: list[Any]) -> tuple[dict[Any, dict[str, Any]], set[Any]]:
@@ -142,7 +141,7 @@ class CocoFile:
             number = entry.get("id") if isinstance(entry, dict) else None
             if not is_id(number):
                 continue  # its annotations become bad samples: their image is not listed
-            if number in images and images[number].get("file_name") != entry.get("file_name"):
+            if number in images and file_name(images[number]) != file_name(entry):
                 unclear.add(number)
             images.setdefault(number, entry)
         self._note(unclear, "image ids are given to different files; their annotations cannot be used")
@@ -179,6 +178,23 @@ class CocoFile:
         if ids:
             first = ", ".join(printable(str(number)) for number in ids[:5]) + (", ..." if len(ids) > 5 else "")
             self.notes.append(f"{len(ids)} {what}: {first}")
+
+
+def file_name(image: dict[str, Any]) -> Any:
+    """Where the picture of an image entry is; LVIS gives it as a URL alone."""
+    return image.get("file_name") or image.get("coco_url")
+
+
+def _other_kind(annotations: list[dict[Any, Any]]) -> str:
+    """What annotations without masks are, for the error."""
+    if any("segments_info" in annotation for annotation in annotations):
+        return (
+            "It is COCO's panoptic layout, whose masks are PNG files: convert it with panopticapi's "
+            "panoptic2detection_coco_format.py. "
+        )
+    if any("isfake" in annotation for annotation in annotations):
+        return "It is Objects365, which has boxes alone. "
+    return ""
 
 
 def is_id(number: Any) -> bool:

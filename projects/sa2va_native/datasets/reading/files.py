@@ -16,6 +16,7 @@ a format not in ``FORMATS``         refused; EPS, for example, would start Ghost
 a path that leaves its folder       refused, whether by ``..``, an absolute path or a symbolic link
 a loop of symbolic links            refused
 a name in another Unicode form      the file is found (macOS writes NFD, most others NFC)
+a URL (``coco_url``)                its last two parts, then its last one, are looked for
 ==================================  ==================================================================================
 """
 
@@ -25,9 +26,10 @@ import errno
 import json
 import os
 import unicodedata
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -135,7 +137,7 @@ def inside(root: Path, name: Any, source: str | Path, record: str) -> Path:
 
     Args:
         name: the path given by a record, relative or absolute. If there is no such file, other Unicode forms and
-            backslashes for slashes are tried.
+            backslashes for slashes are tried, and of a URL the last two parts and the last one.
         source: the file of the record, for the error.
 
     Raises:
@@ -145,11 +147,7 @@ def inside(root: Path, name: Any, source: str | Path, record: str) -> Path:
         raise BadSample(str(source), record, f"{name!r:.80} is not the path of a file")
     try:
         name.encode()  # half a surrogate pair cannot be shown
-        names = (name, name.replace("\\", "/"))  # as Windows writes paths
-        for form in (*names, *(unicodedata.normalize(form, one) for one in names for form in ("NFC", "NFD"))):
-            if os.path.lexists(root / form):
-                name = form
-                break
+        name = next((form for form in _spellings(name) if os.path.lexists(root / form)), name)
         real = os.path.realpath(root / name, strict=True)
     except FileNotFoundError:
         raise BadSample(str(root / name), record, "missing: no such file") from None
@@ -163,6 +161,26 @@ def inside(root: Path, name: Any, source: str | Path, record: str) -> Path:
     if not os.path.isfile(real):
         raise BadSample(str(root / name), record, "missing: not a regular file")
     return root / name
+
+
+def namesake(path: str | Path, most: int = 20_000) -> Path | None:
+    """A file with the name of a missing one, close to where it should be; None if none is found.
+
+    Args:
+        path: the missing file.
+        most: entries of folders that are looked at.
+    """
+    name = PurePosixPath(urlsplit(str(path)).path if "://" in str(path) else str(path).replace("\\", "/")).name
+    near = next(folder for folder in Path(os.path.abspath(path)).parents if folder.is_dir())
+    for base in (near, near.parent):
+        left = most
+        for folder, folders, files in os.walk(base):
+            if name in files:
+                return Path(folder, name)
+            folders.sort()
+            if (left := left - len(folders) - len(files)) < 0:
+                break
+    return None
 
 
 def usable_text(text: Any, source: str | Path, record: str) -> str:
@@ -232,6 +250,20 @@ def require_folder(path: Path, remedy: str) -> Path:
     if not any(path.iterdir()):
         raise DataError(f"{path}: the folder is empty. {remedy}")
     return path
+
+
+def _spellings(name: str) -> Iterator[str]:
+    """A name as it is written, then as it may have been meant.
+
+    Raises:
+        ValueError: a URL that is none.
+    """
+    names = [name, name.replace("\\", "/")]  # as Windows writes paths
+    if "://" in name:
+        parts = [part for part in unquote(urlsplit(name).path).split("/") if part]
+        names += ["/".join(parts[-2:]), *parts[-1:]]
+    yield from names
+    yield from (unicodedata.normalize(form, one) for one in names for form in ("NFC", "NFD"))
 
 
 def _open(path: Path | BinaryIO, record: str, max_pixels: int) -> Image.Image:

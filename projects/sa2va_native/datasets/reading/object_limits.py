@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from sa2va_native.datasets.reading.numbers import as_number
 from sa2va_native.errors import ConfigError
 
 
@@ -69,10 +70,9 @@ class ObjectLimits:
             ValueError: the record has no such score, or it is not a number.
         """
         for name, limit in self.scores.items():
-            try:
-                value = float(record[name])
-            except (KeyError, TypeError, ValueError, OverflowError):
-                raise ValueError(f"'{name}' is {record.get(name)!r:.40}, and min_{name} needs a number") from None
-            if not value >= limit:
+            value = as_number(record.get(name))
+            if value is None:
+                raise ValueError(f"'{name}' is {record.get(name)!r:.40}, and min_{name} needs a number")
+            if value < limit:
                 return f"below min_{name}={limit:g}"
         return None

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sa2va_native.datasets.reading.files import parse_json
-from sa2va_native.datasets.reading.mask_codec import MaskError, decode_mask, mask_area
+from sa2va_native.datasets.reading.mask_codec import MaskError, decode_mask, has_mask, mask_area
 from sa2va_native.datasets.reading.object_limits import Dropped, ObjectLimits
 from sa2va_native.datasets.reading.video_frames import read_frames
 from sa2va_native.errors import BadSample, DataError
@@ -121,7 +121,7 @@ class SavFile:
     def _share(self, frame: int, masklet: int) -> float:
         """The object's share of a frame, 0..1; 0 if it is not visible."""
         segmentation = self.frames[frame][masklet]
-        if segmentation is None:
+        if not has_mask(segmentation):
             return 0.0
         height, width = self.size
         return mask_area(segmentation, height, width) / (height * width)

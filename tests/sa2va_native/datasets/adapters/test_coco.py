@@ -313,3 +313,76 @@ def test_real_coco(realdata_root: Path):
         assert sample.mask.sum() == pytest.approx(record["area"], rel=0.15, abs=30)
     with pytest.raises(DataError, match="none with a mask"):
         CocoInstances(root / "annotations/captions_val2017.json", root / "val2017")
+
+
+@pytest.mark.parametrize("value", ["0", float("nan"), None, False, "", "0.0", "false", 0.0])
+def test_what_is_no_crowd_is_kept(tmp_path: Path, value: Any):
+    """Red when a text or NaN, which Python takes for true, makes an object a crowd and leaves it out."""
+    data = CocoInstances(*write(tmp_path, [annotation(1, iscrowd=value), annotation(2)]))
+    assert len(data) == 2
+    assert data.others(0, data[0])[0].sum() == 36
+    assert len(data.others(0, data[0])) == 1, "the object itself is not among the others"
+
+
+@pytest.mark.parametrize("value", ["1", 1.0, True, "true", "1.0"])
+def test_a_crowd_is_one_however_it_is_written(tmp_path: Path, value: Any):
+    """Red when a crowd that is written as text is trained on as one object."""
+    data = CocoInstances(*write(tmp_path, [annotation(1, iscrowd=value), annotation(2, area="36")]), min_area=30)
+    assert (len(data), data.dropped) == (1, {"crowds": 1})
+    assert not data.others(0, data[0])
+
+
+def test_an_empty_piece_is_no_mask_and_a_stray_one_is_left_out(tmp_path: Path):
+    """Red when ``[[]]`` is another fault than ``[]``, or a piece that is too short costs its object."""
+    masks = [[], [[]], [*SQUARE, []], [*SQUARE, [10, 10]], None, "", {}]
+    data = CocoInstances(*write(tmp_path, [annotation(n, segmentation=mask) for n, mask in enumerate(masks)]))
+    assert data.dropped == {"without a mask": 5}
+    samples = list(map(data.__getitem__, range(len(data))))
+    assert [sample.mask.sum() for sample in samples] == [36, 36]
+    assert [sample.strays for sample in samples] == [
+        (), ("polygon of 2 numbers, expected x, y of at least 3 points",)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("coco_url", "http://x.org/train2017/1.png"),
+        ("coco_url", "http://x.org/1.png?a=b"),
+        ("file_name", "s3://c/1.png"),
+    ],
+)
+def test_a_picture_named_by_its_url_is_found(tmp_path: Path, key: str, value: str):
+    """Red when LVIS, which has no file_name, is refused."""
+    path, images = write(tmp_path, [annotation(1)])
+    content = json.loads(path.read_text())
+    content["images"] = [{"id": 1, key: value, "height": 10, "width": 20}]
+    path.write_text(json.dumps(content))
+    assert CocoInstances(path, images)[0].mask.sum() == 36
+    (images / "train2017").mkdir()
+    (images / "1.png").rename(images / "train2017/1.png")
+    assert (key != "coco_url" or "train2017" not in value) or CocoInstances(path, images)[0].mask.sum() == 36
+
+
+def test_layouts_without_masks_are_named(tmp_path: Path):
+    """Red when panoptic COCO and Objects365 are told no more than that masks are missing."""
+    boxes = {"id": 1, "image_id": 1, "bbox": [1, 2, 3, 4], "isfake": 0}
+    with pytest.raises(DataError, match="Objects365, which has boxes alone"):
+        CocoInstances(*write(tmp_path / "a", [boxes]))
+    panoptic = {"image_id": 1, "file_name": "1.png", "segments_info": [{"id": 5}]}
+    with pytest.raises(DataError, match=r"panoptic layout.*panoptic2detection_coco_format.py"):
+        CocoInstances(*write(tmp_path / "b", [panoptic]))
+
+
+def test_texts_that_are_not_read_are_counted(tmp_path: Path):
+    """Red when captions of a set that is read for its masks are passed over in silence."""
+    texts = [{"caption": "a box"}, {"captions": ["a box", "it"]}, {"caption": " "}, {"caption": 5}, {}]
+    paths = write(tmp_path, [annotation(n, **text) for n, text in enumerate(texts)])
+    assert CocoInstances(*paths).check_all() == [
+        "1 records have a 'caption', which is not read; text_key='caption' of the adapter reads it",
+        "1 records have a 'captions', which is not read; text_key='captions' of the adapter reads it",
+    ]
+    data = CocoInstances(*paths, text_key="caption")
+    assert [note.split(",")[0] for note in data.check_all()] == []
+    with pytest.raises(BadSample, match="text is a list, expected a string"):
+        CocoInstances(*paths, text_key="captions")[0]

@@ -154,3 +154,19 @@ def test_opening_parses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert len(pickle.dumps(lines)) < 13 * 200_000
     monkeypatch.setattr("sa2va_native.datasets.reading.json_lines._CHUNK", 1000)
     assert [JsonLines(path, "")[i]["id"] for i in (0, 17, 18, 19, 199_999)] == [0, 17, 18, 19, 199_999]
+
+
+def test_a_stray_piece_of_either_frame_is_told(tmp_path: Path):
+    """Red when a piece that is no polygon costs the object, or is left out in silence."""
+    record = {"image": "a.png", "mask": [*SQUARE, [1, 1]], "image2": "b.png", "mask2": [[2, 2, 3, 3], *SQUARE]}
+    sample = OwnData(make(tmp_path, record))[0]
+    np.testing.assert_array_equal(sample.mask, MASK)
+    np.testing.assert_array_equal(sample.mask2, MASK)
+    assert [stray[:20] for stray in sample.strays] == ["polygon of 2 numbers", "polygon of 4 numbers"]
+
+
+def test_a_text_under_another_key_is_counted(tmp_path: Path):
+    """Red when captions under a key that own data does not have are ignored in silence."""
+    good = {"image": "a.png", "mask": SQUARE}
+    data = OwnData(make(tmp_path, {**good, "caption": "a"}, {**good, "caption": "b"}, {**good, "text": "c"}, good))
+    assert data.check_all() == ["2 records have a 'caption', which is not read; the key of a text is 'text'"]

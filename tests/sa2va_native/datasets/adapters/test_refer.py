@@ -161,3 +161,12 @@ def test_every_protocol_is_read(tmp_path: Path, protocol: int):
     refs = [ref(number, "left one", "right one") for number in range(300)]
     (root / "refs(unc).p").write_bytes(pickle.dumps(refs, protocol))
     assert len(ReferExpressions(root, "train")) == 600
+
+
+def test_an_expression_for_several_objects_or_none_is_named(tmp_path: Path):
+    """Red when gRefCOCO's lists of ann_ids are told to be missing from instances.json, which has them."""
+    refs = [{**ref(n, "both"), "ann_id": ids} for n, ids in enumerate(([1], [-1], [1, 2]))]
+    data = ReferExpressions(make_refs(tmp_path, refs), "train")
+    for index in range(len(data)):
+        with pytest.raises(BadSample, match=r"ann_id \[.*\] is a list \(several targets or none, as in gRefCOCO\)"):
+            data[index]

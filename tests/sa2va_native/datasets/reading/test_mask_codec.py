@@ -10,7 +10,14 @@ import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from sa2va_native.datasets.reading.mask_codec import MaskError, decode_mask, encode_mask, mask_area
+from sa2va_native.datasets.reading.mask_codec import (
+    MaskError,
+    decode_mask,
+    decode_pieces,
+    encode_mask,
+    has_mask,
+    mask_area,
+)
 
 
 def random_mask(seed: int, shape: tuple[int, int] = (23, 41)) -> np.ndarray:
@@ -117,3 +124,88 @@ def test_the_area_of_a_senseless_size_is_refused(size: list[int]):
     """Red when numbers above those of pycocotools end the run."""
     with pytest.raises(MaskError, match="RLE of size"):
         mask_area({"size": size, "counts": [size[0] * size[1]]}, *size)
+
+
+LEFT, RIGHT = [2, 2, 8, 2, 8, 8, 2, 8], [12, 2, 18, 2, 18, 8, 12, 8]
+
+
+def boxes(*lefts: int) -> np.ndarray:
+    """bool (10, 20): squares of side 6 at these columns."""
+    mask = np.zeros((10, 20), bool)
+    for left in lefts:
+        mask[2:8, left : left + 6] = True
+    return mask
+
+
+def runs_of(mask: np.ndarray) -> list[int]:
+    """Run lengths down the columns, the first of them outside the object."""
+    column = mask.T.ravel()
+    ends = np.flatnonzero(np.diff(column)) + 1
+    return np.diff([0, *ends, column.size]).tolist()
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "lefts"),
+    [
+        ([LEFT, RIGHT], (2, 12)),
+        (LEFT, (2,)),
+        ([[x, y] for x, y in zip(LEFT[::2], LEFT[1::2], strict=True)], (2,)),
+        ([[[x, y] for x, y in zip(part[::2], part[1::2], strict=True)] for part in (LEFT, RIGHT)], (2, 12)),
+        ([encode_mask(boxes(2)), encode_mask(boxes(12))], (2, 12)),
+        ([encode_mask(boxes(2)), RIGHT], (2, 12)),
+        ([LEFT, []], (2,)),
+        ([None, LEFT, {}], (2,)),
+        ({"size": [10.0, "20"], "counts": runs_of(boxes(2))}, (2,)),
+        ({"size": [10, 20], "counts": [float(run) for run in runs_of(boxes(2))]}, (2,)),
+        ({"size": [10, 20], "counts": [str(run) for run in runs_of(boxes(2))]}, (2,)),
+        ({"size": [10, 20], "counts": " ".join(map(str, runs_of(boxes(2))))}, (2,)),
+        ({"size": [10, 20], "counts": str(runs_of(boxes(2)))}, (2,)),
+        ({"size": [10, 20], "counts": str(encode_mask(boxes(2))["counts"].encode())}, (2,)),
+    ],
+    ids=["polygons", "flat", "pairs", "nested pairs", "RLEs", "RLE and polygon", "empty piece", "null piece",
+         "size as float and text", "floats", "texts", "runs as text", "list as text", "bytes as text"],
+)  # fmt: skip
+def test_every_form_that_tools_write_is_the_same_mask(segmentation: object, lefts: tuple[int, ...]):
+    """Red when a form is refused, or read as another: pairs as polygons of 2 numbers, the first RLE alone."""
+    decoded = decode_pieces(segmentation, 10, 20)
+    np.testing.assert_array_equal(decoded.mask, boxes(*lefts))
+    assert decoded.strays == ()
+
+
+@pytest.mark.parametrize(
+    ("stray", "reason"),
+    [
+        ([10, 10], "polygon of 2 numbers"),
+        ([1250, 510, 1250, 515], "polygon of 4 numbers"),
+        ([50, 1, 60, 1, 60, 5], "entirely outside"),
+        ([1, 1, float("nan"), 5, 1, 5], "not finite"),
+        ([1, 1, "5", 5, 1, 5], "not a number ('5')"),
+        ([1, 1, 1e9, 5, 1, 5], "outline of 2e+09 px"),
+        ({"size": [3, 3], "counts": [0, 9]}, "RLE of size [3, 3]"),
+        ({"x": 1}, "an object of x"),
+        ("here", "but a str"),
+        (7, "but a int"),
+    ],
+)
+def test_a_stray_piece_does_not_cost_the_object(stray: object, reason: str):
+    """Red when a sound piece is thrown away with a broken one, or the broken one is not told."""
+    for pieces in ([LEFT, stray], [stray, LEFT]):
+        mask, strays = decode_pieces(pieces, 10, 20)
+        np.testing.assert_array_equal(mask, boxes(2))
+        assert len(strays) == 1
+        assert reason in strays[0]
+
+
+def test_pieces_without_end_are_refused_at_once():
+    """Red when pycocotools unites a hundred thousand pieces, in a time that grows with their square."""
+    with pytest.raises(MaskError, match="100000 pieces, above 10000"):
+        decode_mask([LEFT] * 100_000, 10, 20)
+
+
+@pytest.mark.parametrize("nothing", [None, [], [[]], [[], []], "", {}, [None]])
+def test_empty_pieces_are_no_mask(nothing: object):
+    """Red when ``[[]]`` is a broken polygon and ``[]`` is none."""
+    assert not has_mask(nothing)
+    with pytest.raises(MaskError, match="no segmentation"):
+        decode_mask(nothing, 10, 20)
+    assert has_mask([0, 0, 0, 0, 0, 0])

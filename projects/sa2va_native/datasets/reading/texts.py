@@ -1,0 +1,31 @@
+"""Texts of records that nobody reads."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+#: Keys under which data sets and tools write the text of an object.
+_USUAL = ("caption", "captions", "description", "expression", "expressions", "sentence", "sentences", "text", "texts")
+
+
+def unread_texts(records: Iterable[Mapping[Any, Any]], read: Collection[Any], remedy: str) -> list[str]:
+    """A note for each usual key of texts that records have and nobody reads.
+
+    Args:
+        records: plain records.
+        read: keys that are read.
+        remedy: ends the notes; ``{key}`` in it is the key.
+    """
+    found = Counter(key for record in records for key in _USUAL if key not in read and _is_text(record.get(key)))
+    return [
+        f"{count:,} records have a '{key}', which is not read; {remedy.format(key=key)}" for key, count in found.items()
+    ]
+
+
+def _is_text(value: Any) -> bool:
+    """Whether it is a text that is not blank, or a list of texts."""
+    if isinstance(value, list):
+        return bool(value) and all(map(_is_text, value))
+    return isinstance(value, str) and bool(value.strip())
