@@ -7,14 +7,30 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from sa2va_native.datasets.reading.files import inside, read_json
+from sa2va_native.datasets.reading.files import inside, namesake, read_json
 from sa2va_native.errors import BadSample, DataError
 
 _BEGINNING = 1 << 20  # bytes; includes the first images of a COCO file, after licences and perhaps categories
 _NAMES = 8  # number of pictures that are looked for
 _KNOWN = re.compile(r'"(images|annotations)"\s*:\s*\[|"image"\s*:\s*["{]')  # whichever comes first
-_FILE_NAME = re.compile(r'"file_name"\s*:\s*("(?:[^"\\]|\\.)*")')
+_PICTURE = '"%s"\\s*:\\s*("(?:[^"\\\\]|\\\\.)*")'
 _EXPECTED = "Expected own data (a list, or one object per line) or COCO with the lists 'images' and 'annotations'."
+
+
+def beginning(file: Path) -> str:
+    """The first MB of a json as text, which includes the first images of a COCO file.
+
+    Raises:
+        DataError: unreadable, or not a regular file: a pipe would never end.
+    """
+    try:
+        if not file.is_file():
+            raise DataError(f"{file}: not a regular file. {_EXPECTED}")
+        with file.open("rb") as opened:
+            head = opened.read(_BEGINNING)
+    except OSError as error:
+        raise DataError(f"{file}: unreadable ({error.strerror}). {_EXPECTED}") from error
+    return head.decode("utf-8", "ignore").removeprefix("\ufeff").lstrip()
 
 
 def is_coco(file: Path) -> bool:
@@ -23,7 +39,7 @@ def is_coco(file: Path) -> bool:
     Raises:
         DataError: unreadable, or one object without these lists.
     """
-    text = _beginning(file)
+    text = beginning(file)
     if not text.startswith("{"):
         return False
     try:
@@ -69,29 +85,26 @@ def pictures_of(file: Path, folders: Sequence[Path], others: Sequence[Path]) -> 
             return folder
     sought = f"{names[0]!r} in " if names else ""
     looked = ", ".join(map(str, candidates))
-    raise DataError(f"{file}: no pictures for its annotations: looked for {sought}the folders {looked}.")
-
-
-def _beginning(file: Path) -> str:
-    try:
-        with file.open("rb") as opened:
-            head = opened.read(_BEGINNING)
-    except OSError as error:
-        raise DataError(f"{file}: unreadable ({error.strerror}). {_EXPECTED}") from error
-    return head.decode("utf-8", "ignore").removeprefix("\ufeff").lstrip()
+    elsewhere = next(filter(None, (namesake(candidates[-1] / name) for name in names[:1])), None)
+    where = f" A file of that name lies at {elsewhere}." if elsewhere else ""
+    raise DataError(f"{file}: no pictures for its annotations: looked for {sought}the folders {looked}.{where}")
 
 
 def _file_names(file: Path) -> list[str]:
     """The first few of the pictures in the file's beginning."""
-    found: dict[str, None] = {}
-    for match in _FILE_NAME.finditer(_beginning(file)):
-        try:
-            found[json.loads(match[1])] = None
-        except ValueError:
-            continue  # not JSON; the reader of the file reports it
-        if len(found) == _NAMES:
-            break
-    return list(found)
+    text = beginning(file)
+    for key in ("file_name", "coco_url"):  # LVIS has the second alone
+        found: dict[str, None] = {}
+        for match in re.finditer(_PICTURE % key, text):
+            try:
+                found[json.loads(match[1])] = None
+            except ValueError:
+                continue  # not JSON; the reader of the file reports it
+            if len(found) == _NAMES:
+                break
+        if found:
+            return list(found)
+    return []
 
 
 def _is_below(folder: Path, name: str, file: Path) -> bool:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import fnmatch
+import logging
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mmengine.logging import print_log
+
 from sa2va_native.datasets.adapters.refer import ReferExpressions, splits_of
 from sa2va_native.datasets.finding.coco_json import is_coco, may_be_coco, pictures_of
+from sa2va_native.datasets.finding.unread import unread_files, unread_layout
 from sa2va_native.datasets.indexing.file_parts import walk
 from sa2va_native.datasets.reading.files import require_folder
-from sa2va_native.errors import DataError
+from sa2va_native.errors import DataError, printable
 
-_NOT_TRAINED_ON = ("val", "test")
+#: Words of a set's name that say what it is for.
+_NOT_TRAINED_ON = {"val", "valid", "validation", "minival", "eval", "evaluation", "test", "testdev", "testing"}
 _LAYOUTS = (
     "Expected own data (data.jsonl), the layout of COCO (annotations/instances_NAME.json next to the folder NAME/ of "
     "pictures, or one COCO json in the folder), of REFER (instances.json, refs(unc).p and images/), of SA-V, SA-1B, "
@@ -41,8 +47,9 @@ class FoundSet(NamedTuple):
 
     @property
     def training(self) -> bool:
-        """Whether its name does not suggest a validation or test set."""
-        return not any(word in self.name for word in _NOT_TRAINED_ON)
+        """Whether no word of its name says that it is a validation or test set; ``festival`` is another word."""
+        words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", self.name)
+        return not _NOT_TRAINED_ON & {word.lower() for word in words}
 
 
 def find_sets(path: str | Path) -> list[FoundSet]:
@@ -69,17 +76,10 @@ def find_sets(path: str | Path) -> list[FoundSet]:
     path = Path(path).expanduser()
     if path.is_file():
         return [_of_file(path)]
-    if not path.is_dir():
-        raise DataError(f"{path}: no such file or folder. {_LAYOUTS}")
-    for name in ("data.jsonl", "data.json"):
-        if (path / name).is_file():
-            return [_of_file(path / name)]
-    if refs := sorted(path.glob("refs(*).p")):
-        return [found for file in refs for found in _refer(path, file)]
-    if found := coco_sets(path, named=True) or _described(path) or _large_sets(path) or coco_sets(path):
-        return found
-    require_folder(path, _LAYOUTS)
-    raise DataError(f"{path}: no data.jsonl, no annotations/instances_*.json, no instances.json. {_LAYOUTS}")
+    found = _of_folder(path)
+    for note in unread_files(path):
+        print_log(note, logger="current", level=logging.WARNING)
+    return found
 
 
 def coco_sets(path: Path, named: bool = False) -> list[FoundSet]:
@@ -106,7 +106,9 @@ def coco_sets(path: Path, named: bool = False) -> list[FoundSet]:
 
 
 def find_mask_sets(path: str | Path) -> list[FoundSet]:
-    """The sets to train masks on: those of :func:`find_sets`, ``*val*`` and ``*test*`` only if there are no others.
+    """The sets to train masks on: those of :func:`find_sets`; ``val`` and ``test`` sets only if there are no others.
+
+    What is left out is logged.
 
     Raises:
         DataError: see :func:`find_sets`; or there are only referring expressions.
@@ -118,7 +120,28 @@ def find_mask_sets(path: str | Path) -> list[FoundSet]:
             f"{path}: holds referring expressions, not a set of masks alone. Train on them with a source of kind "
             "'refer' in the config, or give the folder of a COCO set."
         )
-    return [one for one in masks if one.training] or masks
+    training = [one for one in masks if one.training] or masks
+    if left_out := [printable(one.name) for one in masks if one not in training]:
+        print_log(
+            f"{path}: not trained on, for validation or test by its name: {', '.join(left_out)}", logger="current"
+        )
+    return training
+
+
+def _of_folder(path: Path) -> list[FoundSet]:
+    if not path.is_dir():
+        raise DataError(f"{path}: no such file or folder. {_LAYOUTS}")
+    for name in ("data.jsonl", "data.json"):
+        if (path / name).is_file():
+            return [_of_file(path / name)]
+    if refs := sorted(path.glob("refs(*).p")):
+        return [found for file in refs for found in _refer(path, file)]
+    if found := coco_sets(path, named=True) or _described(path) or _large_sets(path) or coco_sets(path):
+        return found
+    require_folder(path, _LAYOUTS)
+    known = unread_layout(path)
+    named = f"{known} " if known else ""
+    raise DataError(f"{path}: no data.jsonl, no annotations/instances_*.json, no instances.json. {named}{_LAYOUTS}")
 
 
 def _of_file(file: Path) -> FoundSet:
@@ -144,7 +167,8 @@ def _coco(file: Path) -> FoundSet:
     if file.name == "_annotations.coco.json":
         name = folder.absolute().name
     root = folder.parent if folder.name == "annotations" else folder
-    pictures = pictures_of(file, [root / name, root / "images" / name, root / "images"], [root, folder])
+    usual = [root / name, root / "images" / name, root / "images", root / "data"]  # the last one: FiftyOne
+    pictures = pictures_of(file, usual, [root, folder])
     return FoundSet(name, {"type": "CocoInstances", "ann_file": str(file), "image_root": str(pictures)})
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mmengine.logging import MMLogger
 from mmengine.registry import DATASETS
 from PIL import Image
 
-from sa2va_native.datasets.finding.find_sets import coco_sets, find_mask_sets, find_sets
+from sa2va_native.datasets.finding.find_sets import FoundSet, coco_sets, find_mask_sets, find_sets
 from sa2va_native.errors import DataError
 from tests.sa2va_native.datasets.adapters.test_own_data import SQUARE, make
 from tests.sa2va_native.datasets.adapters.test_refer import make_refs, ref
@@ -202,3 +205,90 @@ def test_splits_of_describe_anything(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert found == find_sets(tmp_path / "SAM")[0] == find_sets(tmp_path)[1]
     coco_folders(tmp_path / "SAM", {"train": "train"})
     assert find_sets(tmp_path / "SAM")[0].config["type"] == "CocoInstances"
+
+
+@pytest.mark.parametrize(
+    ("name", "training"),
+    [("festival_train", True), ("carnival2", True), ("contest", True), ("trainval", True), ("latest_train", True),
+     ("val2017", False), ("cocoVal2014", False), ("lvis_v1_val", False), ("testA", False), ("unc testB", False),
+     ("TEST", False), ("minival", False), ("validation", False), ("test-dev2017", False), ("valid", False)],
+)  # fmt: skip
+def test_a_name_is_read_word_by_word(name: str, training: bool) -> None:
+    """Red when a set is left out because its name contains val or test, or a validation set is trained on."""
+    assert FoundSet(name, {}).training == training
+
+
+def test_what_is_left_out_or_not_read_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Red when a set at the path is neither used nor mentioned."""
+    root = coco_folders(tmp_path / "a", {"festival_train": "festival_train", "street_val": "street_val"})
+    with logged(caplog):
+        assert [found.name for found in find_mask_sets(root)] == ["festival_train"]
+        assert "not trained on, for validation or test by its name: street_val" in caplog.text
+        coco_json(tmp_path / "b/instances.json", "1.png")
+        pictures(tmp_path / "b/images/1.png")
+        (tmp_path / "b/grefs(unc).json").write_text("[]")
+        find_sets(tmp_path / "b")
+        assert (
+            "grefs(unc).json is gRefCOCO, whose expressions mean several objects or none: it is not read" in caplog.text
+        )
+
+
+@contextmanager
+def logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """MMEngine's logger passes nothing on to the root's handlers."""
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(caplog.handler)
+
+
+def test_lvis_and_fiftyone_are_found(tmp_path: Path) -> None:
+    """Red when LVIS, whose pictures have a URL and no name, or FiftyOne's labels.json and data/ is not a COCO set."""
+    file = coco_json(tmp_path / "lvis/annotations/lvis_v1_train.json", "x")
+    content = json.loads(file.read_text())
+    content["images"] = [{"id": 0, "coco_url": "http://x.org/train2017/1.jpg"}]
+    file.write_text(json.dumps(content))
+    pictures(tmp_path / "lvis/train2017/1.jpg")
+    coco_json(tmp_path / "fiftyone/labels.json", "1.jpg")
+    pictures(tmp_path / "fiftyone/data/1.jpg")
+    for root in (tmp_path / "lvis", tmp_path / "fiftyone"):
+        (found,) = find_mask_sets(root)
+        assert DATASETS.build(found.config)[0].mask.sum() == 64
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "named"),
+    [
+        ("a.json", '{"version": "5.0", "shapes": [], "imagePath": "a.jpg"}', "convert-data labelme"),
+        ("samples.json", '{"samples": []}', "FiftyOne's own format: export it as fiftyone.types.COCO"),
+        ("annotations.xml", "<annotations>", "CVAT's own format: export it as COCO"),
+        ("data.yaml", "names: [a]", "YOLO's layout"),
+        ("VOC2012/SegmentationObject/a.png", "", "convert-data voc"),
+    ],
+)
+def test_layouts_that_are_not_read_are_named(tmp_path: Path, file: str, content: str, named: str) -> None:
+    """Red when a folder of a known tool is told no more than that nothing was found."""
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).write_text(content)
+    with pytest.raises(DataError) as told:
+        find_sets(tmp_path)
+    assert named in str(told.value)
+
+
+@pytest.mark.parametrize("file", ["annotations/instances_a.json", "annotations/a.json", "a.json", "instances.json"])
+def test_a_pipe_in_place_of_a_json_is_refused_at_once(tmp_path: Path, file: str) -> None:
+    """Red when looking for sets waits for somebody to write to a pipe."""
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    os.mkfifo(tmp_path / file)
+    with pytest.raises(DataError, match=r"not a regular file|no data.jsonl"):
+        find_sets(tmp_path)
+
+
+def test_pictures_elsewhere_are_told(tmp_path: Path) -> None:
+    """Red when the user has to search for pictures that lie in a folder of another name."""
+    coco_json(tmp_path / "annotations/instances_train.json", "1.png")
+    pictures(tmp_path / "photos/deep/1.png")
+    with pytest.raises(DataError, match=r"A file of that name lies at .*/photos/deep/1.png"):
+        find_sets(tmp_path)
