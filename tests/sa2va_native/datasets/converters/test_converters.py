@@ -67,7 +67,7 @@ def test_one_set_of_coco_is_chosen_by_its_json(tmp_path: Path):
     np.testing.assert_array_equal(OwnData(tmp_path / "val.jsonl")[0].mask, box(1, 1, 9, 9))
 
 
-def labelme(root: Path, shapes: list[Any], **content: Any) -> Path:
+def labelme(root: Path, shapes: list[Any] | None, **content: Any) -> Path:
     (root / "sub").mkdir(exist_ok=True)
     Image.new("RGB", (WIDTH, HEIGHT)).save(root / "a.png")
     sound = {"imagePath": "..\\a.png", "imageHeight": HEIGHT, "imageWidth": WIDTH, "shapes": shapes}
@@ -263,3 +263,104 @@ def test_nothing_to_convert_is_an_error(tmp_path: Path):
         write_own_data(Numbers(tmp_path, length=0), tmp_path / "data.jsonl")
     with pytest.raises(DataError, match="none of 0 objects can be used"):
         write_own_data(Numbers(tmp_path, length=1), tmp_path / "data.jsonl")
+
+
+def encoded(size: tuple[int, int] = (WIDTH, HEIGHT)) -> str:
+    """A green PNG, as LabelMe keeps it inside its json."""
+    file = io.BytesIO()
+    Image.new("RGB", size, (0, 200, 0)).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+@pytest.mark.parametrize("kind", ["oriented_rectangle", "rotation", "quadrilateral", "polygon"])
+def test_outlines_of_labelme_are_filled_as_polygons(tmp_path: Path, kind: str):
+    """Red when a rotated box is told to have no area."""
+    corners = ((10, 10), (30, 14), (28, 25), (8, 21))
+    write_own_data(LabelmeConverter(labelme(tmp_path, [shape(kind, *corners)])), tmp_path / "data.jsonl")
+    truth = decode_mask([np.ravel(corners).tolist()], HEIGHT, WIDTH)
+    np.testing.assert_array_equal(OwnData(tmp_path / "data.jsonl")[0].mask, truth)
+
+
+def test_kinds_of_labelme_are_told_apart(tmp_path: Path):
+    """Red when an unknown kind is said to have no area, or a lost list of shapes to be no object."""
+    good = shape("rectangle", (5, 3), (20, 12))
+    odd = [shape("spline", (1, 1), (5, 5), (9, 1)), shape("circle", (5, 5)), shape("points", (5, 5))]
+    found = LabelmeConverter(labelme(tmp_path, [good, *odd])).convert("sub/a.json")
+    assert [bad.reason.split(";")[0] for bad in found.bad] == [
+        "shape_type 'spline' is unknown", "a circle of 1 points, expected 2", "a points of 1 points has no area"
+    ]  # fmt: skip
+    (bad,) = LabelmeConverter(labelme(tmp_path, None)).convert("sub/a.json").bad
+    assert bad.reason == "no list 'shapes'"
+    (bad,) = (
+        LabelmeConverter(labelme(tmp_path, [good], imageHeight=60_000, imageWidth=60_000)).convert("sub/a.json").bad
+    )
+    assert "px is above" in bad.reason
+    assert LabelmeConverter(labelme(tmp_path, [good], imageHeight=str(HEIGHT))).convert("sub/a.json").records
+
+
+def test_the_description_of_a_shape_becomes_its_text(tmp_path: Path):
+    """Red when what people wrote about their objects is lost, or a second text of one object is dropped in silence."""
+    box_of = (5, 3), (20, 12)
+    shapes = [
+        shape("rectangle", *box_of, description="the red mug"),
+        shape("rectangle", *box_of, description=""),
+        shape("rectangle", *box_of, group_id=1, description="a pair of mugs"),
+        shape("rectangle", *box_of, group_id=1, description="its other half"),
+        shape("rectangle", *box_of, description=5),
+    ]
+    found = LabelmeConverter(labelme(tmp_path, shapes)).convert("sub/a.json")
+    assert [record.get("text") for record in found.records] == ["the red mug", None, "a pair of mugs", None]
+    assert [(bad.record, bad.reason) for bad in found.bad] == [
+        ("shapes[3]", "description 'its other half' is not used: its object has another"),
+        ("shapes[4]", "text is a int, expected a string"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["C:\\me\\b.png", "/home/me/b.png", "pictures/b.png"])
+def test_a_picture_that_was_moved_beside_its_json_is_found(tmp_path: Path, name: str):
+    """Red when jsons of another machine are left out, or a picture of that name with another size is taken."""
+    labelme(tmp_path, [shape("rectangle", (5, 3), (20, 12))], imagePath=name)
+    Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "sub/b.png")
+    found = LabelmeConverter(tmp_path).convert("sub/a.json")
+    assert [record["image"] for record in found.records] == ["sub/b.png"]
+    Image.new("RGB", (WIDTH + 1, HEIGHT)).save(tmp_path / "sub/b.png")
+    assert not LabelmeConverter(tmp_path).convert("sub/a.json").records
+
+
+def test_a_picture_inside_its_json_is_written_beside_it(tmp_path: Path):
+    """Red when a json that carries its picture is left out because the file is not there."""
+    for name in ("lost.png", None):
+        labelme(tmp_path, [shape("rectangle", (5, 3), (20, 12))], imagePath=name, imageData=encoded())
+        out = tmp_path / f"{name}.jsonl"
+        write_own_data(LabelmeConverter(tmp_path), out)
+        (sample,) = OwnData(out)
+        assert (sample.image == (0, 200, 0)).all()
+        np.testing.assert_array_equal(sample.mask, box(5, 3, 20, 12))
+    labelme(tmp_path, [], imagePath="lost.png", imageData="???")
+    (bad,) = LabelmeConverter(tmp_path).convert("sub/a.json").bad
+    assert "its imageData cannot be read" in bad.reason
+
+
+def test_a_picture_elsewhere_is_not_guessed_but_told(tmp_path: Path):
+    """Red when a picture of the same name in another folder is taken for the one that was annotated, or not told."""
+    labelme(tmp_path, [shape("rectangle", (5, 3), (20, 12))], imagePath="c.png")
+    (tmp_path / "sub/photos").mkdir()
+    Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "sub/photos/c.png")
+    (bad,) = LabelmeConverter(tmp_path).convert("sub/a.json").bad
+    assert "a file of that name lies at" in bad.reason
+    assert "sub/photos/c.png" in bad.reason
+
+
+def test_a_list_of_captions_loses_none(tmp_path: Path):
+    """Red when captions that stand in a list are dropped, or pieces of a mask are left out in silence."""
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "images/1.png")
+    square = [[1, 1, 9, 1, 9, 9, 1, 9], [3, 3]]
+    given = {"id": 1, "image_id": 1, "segmentation": square, "caption": ["one", "two", " "], "captions": "three"}
+    content = {"images": [{"id": 1, "file_name": "1.png"}], "annotations": [given]}
+    (tmp_path / "instances.json").write_text(json.dumps(content))
+    total = write_own_data(CocoConverter(tmp_path), tmp_path / "data.jsonl")
+    data = OwnData(tmp_path / "data.jsonl")
+    assert [data[index].text for index in range(len(data))] == ["one", "two", "three"]
+    reasons = [json.loads(line)["reason"] for line in total.report.read_text().splitlines()]
+    assert [reason[:36] for reason in reasons] == ["piece left out: polygon of 2 numbers", "empty text"]
