@@ -11,7 +11,7 @@ from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS
 
-from sa2va_native.engine.checkpoints.atomic_backend import unwritten
+from sa2va_native.engine.checkpoints.atomic_backend import is_unwritten, unwritten
 from sa2va_native.engine.checkpoints.checkpointing import put_beside, seal_values
 from sa2va_native.engine.checkpoints.fitting import require_optimizer, require_weights
 from sa2va_native.engine.checkpoints.live_state import require_finite_state
@@ -22,9 +22,6 @@ from sa2va_native.files.atomic import discard_incomplete
 from sa2va_native.parallel.agreement import from_main_rank
 from sa2va_native.parallel.parameters import trainable_parameters
 from sa2va_native.parallel.unwrap import unwrap_model
-
-#: torch says no more when a file cannot be written.
-_TORCH_CANNOT_WRITE = "PytorchStreamWriter failed writing file"
 
 
 @HOOKS.register_module()
@@ -46,7 +43,7 @@ class StepCheckpointHook(CheckpointHook):
 
     Raises:
         ConfigError: ``max_keep_ckpts`` would leave a moment without any checkpoint.
-        CheckpointError: while training, one that cannot be written.
+        TrainingError: while training, one that cannot be written.
     """
 
     def __init__(self, interval: int, max_keep_ckpts: int = -1, **kwargs: Any) -> None:
@@ -132,7 +129,7 @@ class StepCheckpointHook(CheckpointHook):
         try:
             super()._save_checkpoint_with_step(runner, step, meta)
         except (OSError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and _TORCH_CANNOT_WRITE not in str(error):
+            if not is_unwritten(error):
                 raise
             raise unwritten(Path(self.out_dir, self.filename_tmpl.format(step)), error) from error
 

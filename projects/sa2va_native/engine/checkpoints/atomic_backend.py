@@ -41,6 +41,11 @@ class AtomicBackend(LocalBackend):
             raise unwritten(final, error) from error
 
 
+def is_unwritten(error: Exception) -> bool:
+    """Whether an error says that a file could not be written; of torch's writer, no errno tells."""
+    return isinstance(error, OSError) or "PytorchStreamWriter failed writing file" in str(error)
+
+
 def unwritten(final: Path, error: Exception) -> TrainingError:
     """The error of a checkpoint that cannot be written."""
     why = getattr(error, "strerror", None) or str(error).splitlines()[0]

@@ -14,7 +14,7 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.registry import STRATEGIES
 
 from sa2va_native.engine.checkpoints import checkpointing
-from sa2va_native.engine.checkpoints.atomic_backend import unwritten
+from sa2va_native.engine.checkpoints.atomic_backend import is_unwritten, unwritten
 from sa2va_native.engine.checkpoints.resharding import group_names, load_resharded, require_fitting
 from sa2va_native.engine.checkpoints.safe_load import load_file
 from sa2va_native.engine.checkpoints.weights import load_weights
@@ -106,7 +106,7 @@ class Sa2VADeepSpeedStrategy(DeepSpeedStrategy):
         except (OSError, RuntimeError) as error:
             with contextlib.suppress(OSError):  # another rank may be deleting it too
                 discard(temporary)
-            if isinstance(error, OSError) or "PytorchStreamWriter" in str(error):
+            if is_unwritten(error):
                 raise unwritten(final, error) from error
             raise
         barrier()
