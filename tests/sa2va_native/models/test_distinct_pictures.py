@@ -76,6 +76,29 @@ def test_predictions_are_those_of_pictures_encoded_one_by_one(model: Any, kind: 
     if kind == "cycle":
         captions = model.caption(model.encode_pictures(side, grounding=False), side.region)
         assert [one["caption"] for one in together] == [model.prompts.decode(ids) for ids, _ in captions]
+        assert [one["stopped"] for one in together] == [stopped for _, stopped in captions]
+
+
+def test_results_name_their_picture(model: Any) -> None:
+    """Red when a picture's name depends on its expression, region, task or place in the batch."""
+    side = repeated()
+    named = []
+    for kind in ("refer", "caption"):
+        masks = [mask.numpy() > 0 for mask in side.mask]
+        batch = tiny_batch(kind, len(ROWS))._replace(caption_side=side, gt_masks=masks)
+        named.append([one["picture_id"] for one in model.predict(batch)])
+    assert named[0] == named[1]
+    assert [named[0].index(name) for name in named[0]] == ROWS
+
+
+def test_a_caption_cut_at_the_length_limit_did_not_stop() -> None:
+    """Red when every caption that came counts as finished."""
+    side = tiny_side(2)
+    masks = [mask.numpy() > 0 for mask in side.mask]
+    batch = tiny_batch("caption")._replace(caption_side=side, gt_masks=masks)
+    assert [one["stopped"] for one in tiny_sa2va(max_new_tokens=2).eval().predict(batch)] == [False, False]
+    side.region[:] = False
+    assert [one["stopped"] for one in tiny_sa2va().eval().predict(batch)] == [None, None]
 
 
 def test_inference_encodes_its_picture_once(model: Any) -> None:
