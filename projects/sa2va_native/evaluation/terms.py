@@ -113,9 +113,9 @@ def scene_terms(sample: Sample) -> Terms:
 
 def caption_terms(region: Region) -> Terms:
     """``caption_agreement``, ``caption_length`` in words, and ``caption_stop_rate``."""
-    texts = {_plain(text) for text in region.references}
+    said, texts = _plain(region.caption or ""), {_plain(text) for text in region.references}
     return {
-        "caption_agreement": (float(_plain(region.caption or "") in texts), 1),
+        "caption_agreement": (float(bool(said) and said in texts), 1),
         "caption_length": (len((region.caption or "").split()), 1),
         "caption_stop_rate": (float(region.stopped), 1),
     }

@@ -60,7 +60,7 @@ def test_missing_empty_and_unfinished_captions() -> None:
         [
             sample("a red dog", "a red dog", "1"),
             sample("a dog and a dog and", "a dog", "2", stopped=False),
-            sample("", "a cat", "3"),
+            sample("", ".", "3"),
             sample(None, "a cow", "4"),
         ]
     )

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from sa2va_native.engine.config.source_metrics import require_metrics
+from sa2va_native.engine.run.launch import read_config
 from sa2va_native.errors import ConfigError
 from sa2va_native.evaluation.caption_metric import CaptionMetric
 from sa2va_native.evaluation.prediction_writer import PredictionWriter
@@ -47,6 +48,12 @@ def test_a_source_without_a_metric_is_named_with_those_that_fit(metrics: Any) ->
     """Red when captions are predicted for hours and scored by nothing without a word."""
     with pytest.raises(ConfigError, match=r"'val' of kind 'caption'.*source='val', such as CaptionMetric, CocoCaption"):
         require_metrics(config([("caption", "val")], metrics), "test")
+
+
+@pytest.mark.parametrize("name", ["sa2va_tiny", "sa2va_mid", "sa2va_4b"])
+def test_the_shipped_sources_have_metrics(name: str) -> None:
+    """Red when a config gains a source, or loses a metric, and nobody sees it."""
+    require_metrics(read_config(name), "test")
 
 
 def test_without_an_evaluation_nothing_is_required() -> None:
