@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco
 
+from sa2va_native.evaluation.caption_metric import CaptionMetric
+from sa2va_native.evaluation.clip_metric import ClipMetric
+from sa2va_native.evaluation.cycle_metric import CycleMetric
 from sa2va_native.evaluation.referring_details import (
     ReferringBoundary,
     ReferringPrecision,
@@ -23,6 +26,10 @@ from tests.ranks import run_ranks
 from tests.sa2va_native.evaluation.masks import blob, edge_cases
 
 EMPTY = np.zeros_like(blob(0))
+METRICS = (
+    ReferringMetric, ReferringPrecision, ReferringTargets, ReferringSizes, ReferringBoundary,
+    ClipMetric, CycleMetric, CaptionMetric,
+)  # fmt: skip
 
 
 def sample(pred: np.ndarray | None, true: np.ndarray) -> dict[str, Any]:
@@ -133,17 +140,22 @@ def test_sums_do_not_depend_on_the_order() -> None:
 
 
 def _on_ranks() -> list[dict[str, float]]:
-    """On each rank: its metrics over an uneven part of 11 samples; the last of three ranks has none."""
+    """On each rank: its metrics over an uneven part of the samples; the last of three ranks has none."""
     from mmengine.dist import get_dist_info
 
     from sa2va_native.parallel.process_group import init_cpu_process_group
 
     init_cpu_process_group(use_deepspeed=False)
     rank, world_size = get_dist_info()
-    samples = [sample(blob(i) if i % 4 else None, blob(i // 2) if i % 3 else EMPTY) for i in range(11)]
-    mine = samples if world_size == 1 else samples[:2] if rank == 0 else samples[2:] if rank == 1 else []
-    metrics = (ReferringMetric, ReferringPrecision, ReferringTargets, ReferringSizes, ReferringBoundary)
-    return [scores(metric, mine) for metric in metrics]
+    samples = []
+    for i in range(11):
+        expression = sample(blob(i) if i % 4 else None, blob(i // 2) if i % 3 else EMPTY)
+        described = dict(caption=f"a dog {i % 3}", stopped=i % 2 == 0, text=f"a dog {i % 4}", picture_id=str(i // 5))
+        clip = dict(kind="clip", pred_mask=np.stack([blob(i), blob(i + 1)]), gt_mask=np.stack([blob(i), blob(i + 2)]))
+        cycle = dict(kind="cycle", cycle_mask=expression["pred_mask"])
+        samples += [expression | more for more in ({}, clip, cycle, dict(kind="caption", **described))]
+    mine = samples if world_size == 1 else samples[:9] if rank == 0 else samples[9:] if rank == 1 else []
+    return [scores(metric, mine) for metric in METRICS]
 
 
 @pytest.mark.slow
