@@ -7,6 +7,7 @@ from mmengine.visualization import TensorboardVisBackend, Visualizer
 from sa2va_native.hooks.bad_samples_hook import BadSamplesHook
 from sa2va_native.hooks.checkpoint_hook import StepCheckpointHook
 from sa2va_native.hooks.config_check_hook import ConfigCheckHook
+from sa2va_native.hooks.hang_watch_hook import HangWatchHook
 from sa2va_native.hooks.logger_hook import StepLoggerHook
 from sa2va_native.hooks.non_finite_loss_hook import NonFiniteLossHook
 from sa2va_native.hooks.param_scheduler_hook import StepParamSchedulerHook
@@ -23,6 +24,7 @@ default_hooks = dict(
     non_finite=dict(type=NonFiniteLossHook, patience=3),
     config_check=dict(type=ConfigCheckHook),
     bad_samples=dict(type=BadSamplesHook),
+    hang_watch=dict(type=HangWatchHook, minutes=9),
 )
 custom_hooks = []
 

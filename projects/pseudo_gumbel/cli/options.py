@@ -7,9 +7,16 @@ import contextlib
 import math
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from pseudo_gumbel.cli import COMMANDS
+
+
+class _Parser(argparse.ArgumentParser):
+    """One line for a wrong command line, without the usage, which would fill the screen."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message} ({self.prog} --help lists the options)\n")
 
 
 def make_parser(prog: str, description: str | None, examples: str) -> argparse.ArgumentParser:
@@ -19,7 +26,7 @@ def make_parser(prog: str, description: str | None, examples: str) -> argparse.A
         prog: ``pseudo-gumbel COMMAND``, or the script of ``tools/`` that was called.
         examples: written with console commands; a script shows them with the names of scripts.
     """
-    return argparse.ArgumentParser(
+    return _Parser(
         prog=prog,
         description=in_words_of(prog, description or ""),
         epilog=in_words_of(prog, examples),

@@ -38,7 +38,8 @@ def merge_options(cfg: Any, options: Mapping[str, Any]) -> None:
     """Sets values in a config; a new key of a dict is added, and left to the config check.
 
     Raises:
-        ConfigError: a list has no such entry, or a key leads into a value that is not a dict or list.
+        ConfigError: a list has no such entry, a key leads into a value that is not a dict or list, or a value would take
+            the place of a dict.
     """
     for key, value in options.items():
         _require_place(cfg, key, value)
@@ -46,9 +47,8 @@ def merge_options(cfg: Any, options: Mapping[str, Any]) -> None:
 
 
 def _require_place(cfg: Any, key: str, value: Any) -> None:
-    where, done = cfg, ""
+    where, done, option = cfg, "", f"--cfg-options {key}={value}"
     for name in key.split("."):
-        option = f"--cfg-options {key}={value}"
         if isinstance(where, (list, tuple)):
             if not name.isdecimal() or int(name) >= len(where):
                 raise ConfigError(
@@ -62,3 +62,6 @@ def _require_place(cfg: Any, key: str, value: Any) -> None:
         else:
             raise ConfigError(f"{option}: {done} is {where!r}, which has no entries.")
         done = f"{done}.{name}" if done else name
+    if isinstance(where, dict) and where and value is not None and not isinstance(value, dict):
+        entry = next(iter(where))
+        raise ConfigError(f"{option}: {key} has entries of its own. Set one of them, e.g. {key}.{entry}=...")

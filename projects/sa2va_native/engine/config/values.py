@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from sa2va_native.errors import ConfigError
+
 
 class Range(NamedTuple):
     """The numbers that a key takes."""
@@ -58,6 +60,25 @@ _RANGES: dict[str, Range] = {
 }
 #: Packages whose keys these are; a class from elsewhere may mean something else by the same name.
 _PACKAGES = ("pseudo_gumbel", "sa2va_native", "mmengine", "torch")
+
+
+#: Parts of a config that hold others.
+_SECTIONS = ("model", "train_dataloader", "test_dataloader", "train_cfg", "test_cfg", "optim_wrapper", "default_hooks")
+
+
+def require_sections(cfg: Any) -> None:
+    """Checks that the parts of a config that hold others are dicts, so that one may look into them.
+
+    Raises:
+        ConfigError: one is something else.
+    """
+    for name in _SECTIONS:
+        part = cfg.get(name)
+        if part is not None and not isinstance(part, dict):
+            raise ConfigError(f"config key {name} = {part!r}: expected a dict, as in configs/_base_.")
+    dataset = (cfg.get("train_dataloader") or {}).get("dataset", {})
+    if not isinstance(dataset, dict):
+        raise ConfigError(f"config key train_dataloader.dataset = {dataset!r}: expected a dict, as in configs/_base_.")
 
 
 def value_problems(value: Any, path: str = "", ours: bool = True) -> Iterator[str]:

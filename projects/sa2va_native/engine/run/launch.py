@@ -12,6 +12,7 @@ from sa2va_native.engine.config.config_check import check_config, require_weight
 from sa2va_native.engine.config.find_config import find_config
 from sa2va_native.engine.config.options import merge_options
 from sa2va_native.engine.config.reading import read_file
+from sa2va_native.engine.config.values import require_sections
 from sa2va_native.engine.run.use_engine import is_settled, use_engine
 from sa2va_native.errors import CheckpointError, ConfigError, Sa2VAError
 
@@ -47,8 +48,9 @@ def read_config(path: str, options: dict[str, Any] | None = None, work_dir: str 
     """
     cfg = read_file(find_config(path))
     merge_options(cfg, options or {})
+    require_sections(cfg)
     cfg.work_dir = work_dir or cfg.get("work_dir") or str(Path("work_dirs") / Path(path).stem)
-    dataset = cfg.get("train_dataloader", {}).get("dataset", {})
+    dataset = (cfg.get("train_dataloader") or {}).get("dataset", {})
     if report_file := dataset.get("report_file"):
         if not isinstance(report_file, str):
             raise ConfigError(

@@ -47,6 +47,8 @@ def test_entries_of_dicts_and_lists_are_set() -> None:
         ("a.b.5.c", "a.b is a list of 2 entries, numbered from 0, and has no 5"),
         ("a.b.x", "a.b is a list of 2 entries, numbered from 0, and has no x"),
         ("a.b.0.c.d", "a.b.0.c is 1, which has no entries"),
+        ("a.b.0", "a.b.0 has entries of its own. Set one of them, e.g. a.b.0.c=..."),
+        ("a", "a has entries of its own. Set one of them, e.g. a.b=..."),
     ],
 )
 def test_a_key_that_leads_nowhere_is_named(key: str, reason: str) -> None:

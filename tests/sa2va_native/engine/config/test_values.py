@@ -9,7 +9,7 @@ import pytest
 
 from sa2va_native.engine.config.config_check import check_config, config_problems
 from sa2va_native.engine.config.packages import package_problems
-from sa2va_native.engine.config.values import value_problems
+from sa2va_native.engine.config.values import require_sections, value_problems
 from sa2va_native.errors import ConfigError
 from tests.toy import toy_config
 
@@ -81,3 +81,12 @@ def test_a_choice_whose_package_is_missing_is_named(
     (problem,) = package_problems(cfg.to_dict())
     assert f"needs the package {package}, not installed here: pip install" in problem
     assert any(package in one for one in config_problems(cfg))
+
+
+@pytest.mark.parametrize(("key", "value"), [("train_dataloader", 5), ("model", "Sa2VA"), ("default_hooks", [1])])
+def test_a_part_that_is_no_dict_is_named(tmp_path: Path, key: str, value: Any) -> None:
+    """Red when it ends in an AttributeError that names no place."""
+    cfg = toy_config(tmp_path)
+    cfg[key] = value
+    with pytest.raises(ConfigError, match=f"config key {key} = .*: expected a dict"):
+        require_sections(cfg)
