@@ -23,7 +23,7 @@ from torch import nn
 
 from sa2va_native.checkpoints.importing import open_source
 from sa2va_native.datasets.check import spread
-from sa2va_native.engine.checkpoints.checkpointing import EARLIER, checkpoints_of, require_same_engine
+from sa2va_native.engine.checkpoints.checkpointing import EARLIER, checkpoints_of, read_seal, require_same_engine
 from sa2va_native.engine.checkpoints.contents import require_restorable
 from sa2va_native.engine.checkpoints.fitting import require_weights
 from sa2va_native.engine.checkpoints.weights import read_weights
@@ -271,7 +271,10 @@ def check_start(cfg: Any, model: nn.Module | None) -> Found:
             with found.noting():
                 require_weights(read_weights(path), model, trainable_parameters(model).keys(), path)
     else:
-        found.facts.append(f"resumes from {path}")
+        seal = read_seal(Path(path))
+        done = seal.about.get("step") if seal else None
+        finished = isinstance(done, int) and done >= cfg.train_cfg.max_steps
+        found.facts.append(f"resumes from {path}{', which is the end of the run: nothing to do' if finished else ''}")
         with found.noting():
             require_same_engine(path, deepspeed=bool(cfg.get("strategy")))
             if model is not None:
