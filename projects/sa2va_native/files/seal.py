@@ -13,7 +13,7 @@ import xxhash
 
 from sa2va_native.parallel.ordered_map import cores, ordered_map
 
-_CHUNK = 1 << 23  # bytes
+_CHUNK = 1 << 21  # bytes: what a core's cache holds; part of what a checksum means
 
 
 class Damaged(ValueError):
