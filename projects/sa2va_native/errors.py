@@ -19,8 +19,13 @@ class DataError(Sa2VAError):
 
 
 def printable(text: str) -> str:
-    """Makes text from a file printable: it may hold half surrogate pairs, which cannot be shown or written."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    """Makes text from a file printable, in one line: what cannot be seen is written as Python writes it.
+
+    Line ends and escape sequences could forge lines of a log, half surrogate pairs cannot be shown at all.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 class BadSample(DataError):
@@ -47,6 +52,10 @@ class BadSample(DataError):
 
 class PromptError(Sa2VAError, ValueError):
     """A prompt whose ids and embeddings do not match, e.g. without the expected number of ``[SEG]``."""
+
+
+class InputError(Sa2VAError, ValueError):
+    """A picture, a mask or a text given to inference that cannot be used."""
 
 
 class CheckpointError(Sa2VAError):

@@ -43,7 +43,7 @@ def check(args: argparse.Namespace) -> None:
 
     from sa2va_native.datasets.check import check_set, format_report, spread
     from sa2va_native.engine.config.sources import region_of, sources_of
-    from sa2va_native.errors import BadSample, ConfigError, DataError
+    from sa2va_native.errors import BadSample, ConfigError, DataError, printable
     from sa2va_native.files.atomic import make_room
 
     for name in ("limit", "region_grid"):
@@ -64,12 +64,12 @@ def check(args: argparse.Namespace) -> None:
                 lines.write(json.dumps(bad.report()) + "\n")
 
     for name, config in sources:
-        print(f"{name}: ", end="", flush=True)
+        print(f"{printable(name)}: ", end="", flush=True)
         try:
             dataset = DATASETS.build(config)
         except DataError as error:
             wrong = True
-            print(f"cannot be used\n  {error}")
+            print(f"cannot be used\n  {printable(str(error))}")
             continue
         indices = track(spread(len(dataset), args.limit), "looking", console=Console(stderr=True))
         report = check_set(dataset, indices, region, on_bad)

@@ -30,9 +30,10 @@ def build(what: str) -> None:
     from mmengine.registry import DATASETS
 
     from sa2va_native.engine.config.sources import sources_of
+    from sa2va_native.errors import printable
 
     for name, config in sources_of(what):
         dataset = DATASETS.build(config)
         index = getattr(dataset, "index", None)
         where = index.folder if index is not None else "needs no index"
-        print(f"{name}: {type(dataset).__name__}, {len(dataset):,} records: {where}")
+        print(f"{printable(name)}: {type(dataset).__name__}, {len(dataset):,} records: {where}")

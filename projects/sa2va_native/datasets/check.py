@@ -13,7 +13,7 @@ from sa2va_native.datasets.advice import advice_for
 from sa2va_native.datasets.mixture import Adapter
 from sa2va_native.datasets.reading.files import namesake
 from sa2va_native.datasets.region_grid import POOLINGS, Pooling, region_grid
-from sa2va_native.errors import BadSample
+from sa2va_native.errors import BadSample, printable
 from sa2va_native.parallel.ordered_map import cores, ordered_map
 
 _EXAMPLES = 3
@@ -99,7 +99,7 @@ def check_set(
             return error
         cells = {name: region_grid(sample.mask, region.grid_size, name, region.min_share).sum() for name in POOLINGS}
         lost: list[str] = [name for name, count in cells.items() if count < region.min_cells]
-        strays = [f"{sample.sample_id}: {stray}" for stray in sample.strays]
+        strays = [printable(f"{sample.sample_id}: {stray}") for stray in sample.strays]
         return Seen(sample.text is None, sample.image2 is not None, lost, strays)
 
     threads = min(8, cores())  # Pillow releases the GIL while decoding
@@ -134,7 +134,7 @@ def _count(report: SetReport, bad: BadSample) -> None:
     problem.count += 1
     if len(problem.examples) < _EXAMPLES:
         there = namesake(bad.path) if bad.reason.startswith("missing") else None
-        problem.examples.append(f"{bad} (a file of that name lies at {there})" if there else str(bad))
+        problem.examples.append(f"{bad} (a file of that name lies at {printable(str(there))})" if there else str(bad))
 
 
 def format_report(report: SetReport, total: int, region: Region) -> str:
@@ -146,7 +146,7 @@ def format_report(report: SetReport, total: int, region: Region) -> str:
         lines += [f"      {example}" for example in problem.examples]
         if problem.count > len(problem.examples):
             lines.append(f"      and {problem.count - len(problem.examples):,} more")
-    lines += [f"  note: {note}" for note in report.notes]
+    lines += [f"  note: {printable(note)}" for note in report.notes]
     if report.strays:
         lines += [f"  note: {report.strays:,} pieces of masks were left out; the rest of these masks is used"]
         lines += [f"      {example}" for example in report.stray_examples]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import glob
 import json
+import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from mmengine.logging import print_log
 
-from sa2va_native.errors import DataError
-from sa2va_native.files.atomic import discard, publish, unfinished_name
+from sa2va_native.errors import DataError, printable
+from sa2va_native.files.atomic import discard, discard_unheld, hold, publish, unfinished_name
 
 MARKER = "complete.json"
 
@@ -37,9 +40,8 @@ def write_once(root: str | Path, settings: dict[str, Any], write: Callable[[Path
         return _same_settings(root, settings)
     if root.exists() and any(root.iterdir()) and not (root / ".generated").exists():
         raise DataError(f"{root}: contains files that this project did not write. Choose an empty or new folder.")
-    workshop = unfinished_name(root)
     try:
-        workshop.mkdir(parents=True)
+        workshop, handle = _workshop(root)
     except OSError as error:
         raise DataError(f"{root}: cannot be written ({error}). Choose a folder that you may write to.") from error
     try:
@@ -56,8 +58,23 @@ def write_once(root: str | Path, settings: dict[str, Any], write: Callable[[Path
             return _same_settings(root, settings)
     finally:
         discard(workshop)
-    print_log(f"{root}: generated, for this and all later runs", logger="current")
+        if handle is not None:
+            os.close(handle)
+    print_log(printable(f"{root}: generated, for this and all later runs"), logger="current")
     return root
+
+
+def _workshop(root: Path) -> tuple[Path, int | None]:
+    """A new temporary folder next to ``root``, held by this process; those of killed processes are taken away."""
+    root.parent.mkdir(parents=True, exist_ok=True)
+    discard_unheld(root.parent, f".{glob.escape(root.name)}.*")
+    while True:
+        workshop = unfinished_name(root)
+        workshop.mkdir()
+        with suppress(FileNotFoundError):  # another process has taken it away before it was held
+            handle = hold(workshop)
+            if workshop.is_dir():
+                return workshop, handle
 
 
 def _same_settings(root: Path, settings: dict[str, Any]) -> Path:

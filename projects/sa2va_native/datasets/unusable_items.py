@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import struct
@@ -19,6 +18,7 @@ class UnusableItems:
 
     Processes share a temporary file. Each finding is appended in one write, and a query first reads what others have
     appended since. So it needs no lock, survives being forked and pickled, and takes memory only for unusable items.
+    The file has no name but that of the owner's open handle, so even a killed process leaves none behind.
 
     Args:
         reasons: all possible reasons.
@@ -26,9 +26,10 @@ class UnusableItems:
 
     def __init__(self, reasons: Sequence[str]) -> None:
         self.reasons = tuple(reasons)
-        handle, self._path = tempfile.mkstemp(prefix="set-aside-")
-        os.close(handle)
-        weakref.finalize(self, _remove, self._path, os.getpid())
+        handle, name = tempfile.mkstemp(prefix="set-aside-")
+        os.unlink(name)
+        self._path = f"/proc/{os.getpid()}/fd/{handle}"
+        weakref.finalize(self, os.close, handle)
         self._found: dict[int, str] = {}
         self._file: int | None = None
         self._read = 0
@@ -65,9 +66,3 @@ class UnusableItems:
                 self._found.setdefault(item, self.reasons[reason])
             self._read += whole
             new = os.pread(self._open(), 1 << 20, self._read)
-
-
-def _remove(path: str, owner: int) -> None:
-    if os.getpid() == owner:  # not a worker, which inherits the finalizer
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)

@@ -7,6 +7,7 @@ moment leaves something ending in :data:`INCOMPLETE` and no half-written result.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import tempfile
@@ -92,6 +93,34 @@ def discard_incomplete(folder: Path, pattern: str = "*") -> None:
     """
     for leftover in folder.glob(f"{pattern}{INCOMPLETE}"):
         discard(leftover)
+
+
+def hold(folder: Path, alone: bool = False) -> int | None:
+    """Marks a folder as in use by this process; the mark ends with the process, however it ends.
+
+    Args:
+        folder: must exist.
+        alone: refuse if another process holds it.
+
+    Returns:
+        a handle to close at the end; None if another process holds it, or this file system knows no locks.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB if alone else fcntl.LOCK_SH)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
+
+
+def discard_unheld(folder: Path, pattern: str = ".*") -> None:
+    """:func:`discard_incomplete` for folders that no living process holds."""
+    for leftover in folder.glob(f"{pattern}{INCOMPLETE}"):
+        with contextlib.suppress(OSError):
+            if (handle := hold(leftover, alone=True)) is not None:
+                discard(leftover)
+                os.close(handle)
 
 
 def make_room(file: Path, option: str) -> None:

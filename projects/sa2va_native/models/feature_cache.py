@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import chain
@@ -20,7 +22,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from sa2va_native.errors import ConfigError
-from sa2va_native.files.atomic import atomic_write
+from sa2va_native.files.atomic import atomic_write, discard_incomplete, hold
 from sa2va_native.files.modes import make_ordinary
 from sa2va_native.models.pictures import picture_ids
 
@@ -95,12 +97,21 @@ class FeatureCache:
             folder = self.root / f"{type(tower).__name__}-{_fingerprint(tower, cast)}"
             try:
                 folder.mkdir(parents=True, exist_ok=True)
+                self._hold(folder)
             except OSError as error:
                 raise ConfigError(
                     f"feature_cache: folder {self.root} cannot be made ({error.strerror}). Choose another one."
                 ) from error
             self._folders[tower] = state, folder
         return self._folders[tower][1]
+
+    def _hold(self, folder: Path) -> None:
+        """Takes away what killed processes left, unless others are writing there."""
+        if (alone := hold(folder, alone=True)) is not None:
+            discard_incomplete(folder, ".*")
+            os.close(alone)
+        if (handle := hold(folder)) is not None:
+            weakref.finalize(self, os.close, handle)
 
     def _store(self, file: Path, features: Features) -> None:
         """Writes features if there is room; logs once when there is no more."""

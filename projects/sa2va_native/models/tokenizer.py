@@ -8,7 +8,7 @@ from pathlib import Path
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from sa2va_native.errors import ConfigError
+from sa2va_native.errors import ConfigError, printable
 from sa2va_native.files.paths import resolve
 from sa2va_native.models.internvl import tokenizer as internvl
 from sa2va_native.models.prompts import ADDED_TOKENS
@@ -24,7 +24,7 @@ def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
         source: a name of :data:`NAMED`, or a directory in Hugging Face layout.
 
     Raises:
-        ConfigError: no tokenizer in the directory.
+        ConfigError: no tokenizer in the directory, a broken one, or one that asks for code of its own.
     """
     tokenizer = NAMED[source]() if source in NAMED else _read_tokenizer(resolve(source))
     tokenizer.add_tokens(list(ADDED_TOKENS), special_tokens=True)
@@ -37,7 +37,13 @@ def _read_tokenizer(path: Path) -> PreTrainedTokenizerBase:
         raise ConfigError(
             f"tokenizer {str(path)!r}: no tokenizer.json there; give the directory of a tokenizer, or one of {names}"
         )
-    return AutoTokenizer.from_pretrained(path)
+    try:
+        return AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+    except Exception as error:  # of files that are broken transformers raises nearly anything
+        raise ConfigError(
+            f"tokenizer {str(path)!r} cannot be read, or asks for its own code, which is never run "
+            f"({type(error).__name__}: {printable(str(error)):.300}). Give the directory of another tokenizer."
+        ) from error
 
 
 def write_word_tokenizer(words: Sequence[str], directory: Path, special_tokens: Sequence[str]) -> None:

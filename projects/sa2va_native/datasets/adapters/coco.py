@@ -18,7 +18,7 @@ from sa2va_native.datasets.reading.numbers import as_number
 from sa2va_native.datasets.reading.packed_records import packed
 from sa2va_native.datasets.reading.texts import unread_texts
 from sa2va_native.datasets.reading.unchanged import shared
-from sa2va_native.errors import BadSample, DataError
+from sa2va_native.errors import BadSample, DataError, printable
 from sa2va_native.structures import Sample
 
 
@@ -84,7 +84,8 @@ class CocoInstances:
         self.items = self.file.annotations.pick(kept)
         if self.dropped:
             shown = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.dropped.items()))
-            print_log(f"{self.file.path}: {len(self.items):,} annotations; dropped: {shown}", logger="current")
+            message = f"{self.file.path}: {len(self.items):,} annotations; dropped: {shown}"
+            print_log(printable(message), logger="current")
         if not self.items:
             raise DataError(
                 f"{self.file.path}: none of {len(self.file.annotations)} annotations is left with min_area={min_area}, "

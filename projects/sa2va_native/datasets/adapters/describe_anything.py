@@ -14,7 +14,13 @@ from mmengine.registry import DATASETS
 from sa2va_native.datasets.indexing.file_parts import walk
 from sa2va_native.datasets.indexing.index import Entry, Part
 from sa2va_native.datasets.indexing.indexed_set import AREA_SHARE, IndexedSet
-from sa2va_native.datasets.reading.files import read_json, read_picture, require_folder, usable_text
+from sa2va_native.datasets.reading.files import (
+    read_json,
+    read_picture,
+    require_folder,
+    require_own,
+    usable_text,
+)
 from sa2va_native.datasets.reading.mask_codec import MaskError, mask_area, mask_on, rle_size
 from sa2va_native.datasets.reading.object_limits import Dropped
 from sa2va_native.datasets.reading.tar_shard import ByteRange, list_shard, read_member
@@ -66,10 +72,12 @@ class DescribeAnything(IndexedSet):
         self._open_index(self.root, index_dir, {"split": split}, _COLUMNS, self._parts, _REMEDY)
 
     def __getitem__(self, index: int) -> Sample:
-        row = self.index[index]
-        record, segmentation = row["record"], json.loads(row["mask"])
-        text = usable_text(json.loads(row["caption"]), self.json, record)
-        member = read_member(self.images / row["shard"], ByteRange(row["start"], row["size"]), row["picture"])
+        row = self._row(index, *_COLUMNS.keys() - {AREA_SHARE})
+        record, shard = row["record"], self.images / row["shard"]
+        segmentation, caption = _parsed(row["mask"], self.json, record), _parsed(row["caption"], self.json, record)
+        text = usable_text(caption, self.json, record)
+        require_own(self.root, shard, "shard")
+        member = read_member(shard, ByteRange(row["start"], row["size"]), row["picture"])
         image = read_picture(member, record, rle_size(segmentation))
         mask, strays = mask_on(image, segmentation, self.json, record)
         return Sample(f"{self.json.relative_to(self.root)}#{record}", image, mask, text, strays=strays)
@@ -124,6 +132,14 @@ class DescribeAnything(IndexedSet):
                     name: json.dumps(mask.get(key)) for name, key in (("caption", "caption"), ("mask", "mask_rle"))
                 }
                 yield {"record": record, **texts, **place, AREA_SHARE: _area_share(mask.get("mask_rle"))}
+
+
+def _parsed(text: str, path: Path, record: str) -> Any:
+    """A value that the index keeps as JSON."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadSample(str(path), record, f"changed since it was indexed ({error})") from error
 
 
 def _area_share(rle: Any) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -11,6 +12,8 @@ from mmengine.registry import DATASETS
 from sa2va_native.datasets.adapters.tar_shards import TarShards
 from sa2va_native.datasets.indexing.file_parts import file_parts
 from sa2va_native.datasets.indexing.index import Entry, Part
+from sa2va_native.datasets.reading.bounded_json import read_bounded
+from sa2va_native.datasets.reading.files import require_own
 from sa2va_native.errors import BadSample
 
 
@@ -36,7 +39,7 @@ class Sa1b(TarShards):
             path = folder / name
             stem = path.relative_to(self.root).as_posix().removesuffix(".json")
             try:
-                content = path.read_bytes()
+                content = read_bounded(path)
             except OSError as error:
                 yield BadSample(str(path), "json", f"unreadable ({error})")
                 continue
@@ -48,7 +51,9 @@ class Sa1b(TarShards):
         json_file = self.root / f"{row['stem']}.json"
         folder = json_file.parent
         pictures = folder.with_name("img") if folder.name == "js" else folder
+        require_own(self.root, json_file, "json")
         try:
-            return pictures / f"{json_file.stem}.jpg", json_file.open("rb"), str(json_file)
+            content = io.BytesIO(read_bounded(json_file))
+            return pictures / f"{json_file.stem}.jpg", content, str(json_file)
         except OSError as error:
             raise BadSample(str(json_file), "json", f"unreadable ({error})") from error

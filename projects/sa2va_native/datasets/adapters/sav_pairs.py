@@ -13,7 +13,7 @@ from mmengine.registry import DATASETS
 from sa2va_native.datasets.indexing.file_parts import file_parts
 from sa2va_native.datasets.indexing.index import Entry
 from sa2va_native.datasets.indexing.indexed_set import IndexedSet
-from sa2va_native.datasets.reading.files import MAX_IMAGE_PIXELS, require_folder
+from sa2va_native.datasets.reading.files import MAX_IMAGE_PIXELS, require_folder, require_own
 from sa2va_native.errors import BadSample
 from sa2va_native.structures import Sample
 
@@ -50,7 +50,8 @@ class SavPairs(IndexedSet):
         self._open_index(self.root, index_dir, {}, {"path": pa.string()}, self._parts, _REMEDY)
 
     def __getitem__(self, index: int) -> Sample:
-        name = self.index[index]["path"]
+        name = self._row(index, "path")["path"]
+        require_own(self.root, self.root / name, "pair")
         pair = read_pair(self.root / name)
         return Sample(name, pair["frame1"], pair["mask1"], image2=pair["frame2"], mask2=pair["mask2"])
 

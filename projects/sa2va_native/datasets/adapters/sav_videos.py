@@ -11,7 +11,7 @@ from mmengine.registry import DATASETS
 from sa2va_native.datasets.indexing.file_parts import file_parts
 from sa2va_native.datasets.indexing.index import Entry, Part
 from sa2va_native.datasets.indexing.indexed_set import IndexedSet
-from sa2va_native.datasets.reading.files import require_folder
+from sa2va_native.datasets.reading.files import require_folder, require_own
 from sa2va_native.datasets.reading.object_limits import Dropped, ObjectLimits
 from sa2va_native.datasets.reading.sav_file import FramePair, SavFile
 from sa2va_native.datasets.reading.video_frames import require_av
@@ -60,9 +60,12 @@ class SavVideos(IndexedSet):
         self._open_index(self.root, index_dir, settings, _COLUMNS, self._parts, _REMEDY)
 
     def __getitem__(self, index: int) -> Sample:
-        row = self.index[index]
-        file = SavFile(self.root / row["path"])
-        pair, arrays = next(file.read([FramePair(row["masklet"], row["frame1"], row["frame2"])]))
+        row = self._row(index, *_COLUMNS)
+        path, pair = self.root / row["path"], FramePair(row["masklet"], row["frame1"], row["frame2"])
+        require_own(self.root, path, "file")
+        file = SavFile(path)
+        require_own(self.root, file.video, file.record(pair))
+        pair, arrays = next(file.read([pair]))
         return Sample(
             f"{row['path']}#{file.record(pair)}",
             arrays["frame1"],

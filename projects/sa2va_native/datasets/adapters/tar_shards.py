@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,8 @@ from mmengine.registry import DATASETS
 from sa2va_native.datasets.indexing.file_parts import folder_part, walk
 from sa2va_native.datasets.indexing.index import Entry, Part
 from sa2va_native.datasets.indexing.indexed_set import AREA_SHARE, IndexedSet
-from sa2va_native.datasets.reading.files import read_picture, require_folder, usable_text
+from sa2va_native.datasets.reading.bounded_json import load_json
+from sa2va_native.datasets.reading.files import read_picture, require_folder, require_own, usable_text
 from sa2va_native.datasets.reading.mask_codec import mask_on, rle_size
 from sa2va_native.datasets.reading.object_limits import Dropped, ObjectLimits, area_share
 from sa2va_native.datasets.reading.tar_shard import ByteRange, list_shard, read_member
@@ -79,7 +79,7 @@ class TarShards(IndexedSet):
         self._open_index(self.root, index_dir, settings, _COLUMNS, self._parts, self._remedy)
 
     def __getitem__(self, index: int) -> Sample:
-        row = self.index[index]
+        row = self._row(index, "stem", "annotation")
         picture_file, json_file, name = self._open(row)
         with json_file:
             content = parse_annotations(json_file.read(), name)
@@ -87,6 +87,8 @@ class TarShards(IndexedSet):
         if not isinstance(annotation, dict):
             raise BadSample(name, f"annotation {row['annotation']}", "changed since it was indexed")
         record = _record(annotation, row["annotation"])
+        if isinstance(picture_file, Path):
+            require_own(self.root, picture_file, record)
         image = read_picture(picture_file, record, rle_size(annotation.get("segmentation")))
         mask, strays = mask_on(image, annotation.get("segmentation"), name, record)
         text = usable_text(annotation.get(self.text_key), name, record) if self.text_key else None
@@ -103,6 +105,8 @@ class TarShards(IndexedSet):
     def _open(self, row: dict[str, Any]) -> tuple[Path | BinaryIO, BinaryIO, str]:
         """Picture, json, and the json's name in errors."""
         shard, stem = self.root / row["part"], row["stem"]
+        self._require(row, stem, "picture_start", "picture_size", "json_start", "json_size", "picture_suffix")
+        require_own(self.root, shard, "shard")
         picture = ByteRange(row["picture_start"], row["picture_size"])
         content = ByteRange(row["json_start"], row["json_size"])
         name = f"{stem}.json"
@@ -183,8 +187,8 @@ def parse_annotations(content: bytes, name: str) -> dict[str, Any]:
         BadSample: it is not such a json.
     """
     try:
-        parsed = json.loads(content.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:  # RecursionError: deeply nested brackets
+        parsed = load_json(content)
+    except (ValueError, RecursionError) as error:
         raise BadSample(name, "json", f"not JSON; truncated? ({error})") from error
     if not isinstance(parsed, dict) or not isinstance(parsed.get("annotations"), list):
         raise BadSample(name, "json", "no list 'annotations' in it")

@@ -7,7 +7,6 @@ import itertools
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -18,7 +17,7 @@ from rich.progress import track
 
 from sa2va_native.datasets.adapters.sav_videos import check_choices
 from sa2va_native.datasets.indexing.file_parts import walk
-from sa2va_native.datasets.reading.files import require_folder
+from sa2va_native.datasets.reading.files import require_folder, require_own
 from sa2va_native.datasets.reading.object_limits import Dropped, ObjectLimits
 from sa2va_native.datasets.reading.sav_file import FramePair, SavFile, video_of
 from sa2va_native.datasets.reading.unchanged import stamp
@@ -71,7 +70,7 @@ def convert(conversion: Conversion, processes: int = 1) -> Converted:
     for name, value in (("pairs_per_masklet", conversion.pairs_per_masklet), ("processes", processes)):
         if value < 1:
             raise ConfigError(f"{name} must be at least 1, got {value}")
-    names = list(_annotation_files(conversion))
+    names, unread = _annotation_files(conversion)
     if not names:
         raise DataError(f"{conversion.root}: no sav_XXXXXX_{{{','.join(conversion.kinds)}}}.json in it.")
     _claim(conversion)
@@ -86,7 +85,7 @@ def convert(conversion: Conversion, processes: int = 1) -> Converted:
             "processes; it continues where it stopped."
         ) from error
     receipts = [_read_receipt(conversion, name) for name in names]
-    bad = [one for receipt in receipts for one in receipt.bad]
+    bad = unread + [one for receipt in receipts for one in receipt.bad]
     with atomic_write(conversion.out / "bad_samples.jsonl") as unfinished:
         lines = (json.dumps(one.report()) + "\n" for one in bad)
         unfinished.write_text("".join(lines), encoding="utf-8")
@@ -94,12 +93,15 @@ def convert(conversion: Conversion, processes: int = 1) -> Converted:
     return Converted(sum(receipt.pairs for receipt in receipts), dropped, bad)
 
 
-def _annotation_files(conversion: Conversion) -> Iterator[str]:
-    """Paths of the annotation files, relative to the root."""
+def _annotation_files(conversion: Conversion) -> tuple[list[str], list[BadSample]]:
+    """Paths of the annotation files, relative to the root, and files and folders that are not read."""
     root = require_folder(conversion.root, "Give the folder with sav_XXXXXX.mp4 and their jsons.")
     endings = tuple(f"_{kind}.json" for kind in conversion.kinds)
-    for folder, names, *_ in walk(root, ".json"):
-        yield from ((folder / name).relative_to(root).as_posix() for name in names if name.endswith(endings))
+    found, unread = [], []
+    for folder, names, bad, _ in walk(root, ".json"):
+        found += [(folder / name).relative_to(root).as_posix() for name in names if name.endswith(endings)]
+        unread += bad
+    return found, unread
 
 
 def _claim(conversion: Conversion) -> None:
@@ -141,6 +143,7 @@ def _convert_file(conversion: Conversion, name: str) -> None:
         shutil.rmtree(folder, ignore_errors=True)  # pairs from earlier versions of the files
     done = Converted(0, Counter(), [])
     try:
+        require_own(conversion.root, video_of(annotation), "file")
         file = SavFile(annotation)
     except BadSample as error:
         done.bad.append(error)

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from sa2va_native.datasets.converters.convert import Converted
-from sa2va_native.datasets.reading.files import inside, read_labels, read_picture
+from sa2va_native.datasets.reading.files import inside, read_labels, read_picture, require_own
 from sa2va_native.datasets.reading.mask_codec import encode_mask
 from sa2va_native.errors import BadSample, DataError
 
@@ -50,7 +50,9 @@ class VocConverter:
         folder, name = PurePosixPath(source).parent, PurePosixPath(source).name
         try:
             picture = self._picture((folder / "JPEGImages" / name).as_posix(), source)
-            masks = list(_objects(self.root / folder / "SegmentationObject" / f"{name}.png", source))
+            labels = self.root / folder / "SegmentationObject" / f"{name}.png"
+            require_own(self.root, labels, source)
+            masks = list(_objects(labels, source))
         except BadSample as bad:
             return Converted([], [bad])
         return Converted([{"image": picture, "mask": encode_mask(mask), "id": id_} for id_, mask in masks], [])

@@ -78,7 +78,7 @@ def find_sets(path: str | Path) -> list[FoundSet]:
         return [_of_file(path)]
     found = _of_folder(path)
     for note in unread_files(path):
-        print_log(note, logger="current", level=logging.WARNING)
+        print_log(printable(note), logger="current", level=logging.WARNING)
     return found
 
 
@@ -121,10 +121,9 @@ def find_mask_sets(path: str | Path) -> list[FoundSet]:
             "'refer' in the config, or give the folder of a COCO set."
         )
     training = [one for one in masks if one.training] or masks
-    if left_out := [printable(one.name) for one in masks if one not in training]:
-        print_log(
-            f"{path}: not trained on, for validation or test by its name: {', '.join(left_out)}", logger="current"
-        )
+    if left_out := [one.name for one in masks if one not in training]:
+        message = f"{path}: not trained on, for validation or test by its name: {', '.join(left_out)}"
+        print_log(printable(message), logger="current")
     return training
 
 

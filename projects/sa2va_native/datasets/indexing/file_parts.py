@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sa2va_native.datasets.indexing.index import Entry, Part
+from sa2va_native.datasets.reading.files import require_own
 from sa2va_native.datasets.reading.unchanged import Stamp, stamp
 from sa2va_native.errors import BadSample
 
@@ -52,8 +53,8 @@ def folder_part(root: Path, folder: Folder, suffix: str) -> Part:
 def walk(root: Path, suffix: str) -> Iterator[Folder]:
     """Every folder from ``root`` down with its files that end in ``suffix``, both sorted by name.
 
-    Links to folders are followed, but no folder is entered twice. Hidden files and folders are left out. Memory grows
-    with the largest folder, not with the set.
+    Links are followed, but no folder is entered twice, and a link that leads out of ``root`` is one bad sample, as is a
+    pipe or a device. Hidden files and folders are left out. Memory grows with the largest folder, not with the set.
     """
     met: set[tuple[int, int]] = set()
     waiting = [root]
@@ -70,18 +71,20 @@ def walk(root: Path, suffix: str) -> Iterator[Folder]:
         except OSError as error:
             yield Folder(folder, [], [BadSample(str(folder), "folder", f"unreadable ({error.strerror})")], before)
             continue
-        folders = {entry.path for entry in shown if _is_folder(entry)}
-        waiting += sorted(map(Path, folders), reverse=True)
-        names, bad = [], []
+        names, bad, folders = [], [], []
         for entry in sorted(shown, key=lambda entry: entry.path):
-            if entry.path in folders or not entry.name.endswith(suffix):
+            is_folder = _is_folder(entry)
+            if not is_folder and not entry.name.endswith(suffix):
                 continue
-            if entry.path != _shown(entry.path):
+            if fault := _fault(root, entry, "folder" if is_folder else "file"):
+                bad.append(fault)
+            elif is_folder:
+                folders.append(Path(entry.path))
+            elif entry.path != _shown(entry.path):
                 bad.append(BadSample(_shown(entry.path), "file", "its name is not UTF-8; rename it"))
-            elif _is_pipe(entry):
-                bad.append(BadSample(entry.path, "file", "unreadable (a pipe, a socket or a device)"))
             else:
                 names.append(entry.name)
+        waiting += reversed(folders)
         yield Folder(folder, names, bad, before)
 
 
@@ -92,11 +95,14 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _is_pipe(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a pipe, a socket or a device: opening one may block for ever. A dangling link is none of these and
-    is reported when it is read.
-    """
-    return not entry.is_symlink() and not entry.is_file()
+def _fault(root: Path, entry: os.DirEntry[str], record: str) -> BadSample | None:
+    """Why an entry is not entered or opened; a dangling link is reported when it is read."""
+    if not entry.is_file(follow_symlinks=False) and not entry.is_dir(follow_symlinks=False):
+        try:
+            require_own(root, Path(entry.path), record)
+        except BadSample as error:
+            return error
+    return None
 
 
 def _shown(name: str) -> str:

@@ -58,13 +58,16 @@ class IndexedPart(NamedTuple):
 class Index(Sequence[dict[str, Any]]):
     """Rows of several Arrow IPC files, which are mapped on first use and left out of pickles.
 
+    A row is checked in full before it is read: offsets of a damaged or planted file would lead out of its memory.
+
     Args:
         folder: folder of the files.
         parts: in the order of the rows.
+        schema: that all files must have; None for any.
     """
 
-    def __init__(self, folder: Path, parts: Sequence[IndexedPart]) -> None:
-        self.folder, self.parts = folder, parts
+    def __init__(self, folder: Path, parts: Sequence[IndexedPart], schema: pa.Schema | None = None) -> None:
+        self.folder, self.parts, self.schema = folder, parts, schema
         self._starts = [0, *itertools.accumulate(part.rows for part in parts)]
 
     def __len__(self) -> int:
@@ -77,11 +80,10 @@ class Index(Sequence[dict[str, Any]]):
             BadSample: the record was found to be unusable when it was indexed.
             DataError: the index is damaged or gone.
         """
-        part, batch, row = self._find(index)
-        fault = batch.column(FAULT)[row].as_py()
-        if fault is not None:
-            raise BadSample(*json.loads(fault))
-        columns = {name: batch.column(name)[row].as_py() for name in batch.schema.names if name != FAULT}
+        part, row = self._find(index)
+        columns: dict[str, Any] = row.to_pylist()[0]
+        if (fault := columns.pop(FAULT)) is not None:
+            raise self._fault(part, fault)
         return {**columns, "part": part.name}
 
     def value(self, index: int, column: str) -> Any:
@@ -90,8 +92,7 @@ class Index(Sequence[dict[str, Any]]):
         Raises:
             DataError: the index is damaged or gone.
         """
-        _, batch, row = self._find(index)
-        return batch.column(column)[row].as_py()
+        return self._find(index)[1].column(column)[0].as_py()
 
     @property
     def dropped(self) -> dict[str, int]:
@@ -103,17 +104,53 @@ class Index(Sequence[dict[str, Any]]):
         """Number of rows that raise ``BadSample``."""
         return sum(part.bad for part in self.parts)
 
-    def _find(self, index: int) -> tuple[IndexedPart, pa.RecordBatch, int]:
-        """Part and batch of a row, and its position there."""
+    def _fault(self, part: IndexedPart, fault: str) -> DataError:
+        """The error of a bad record."""
+        try:
+            path, record, reason = json.loads(fault)
+            return BadSample(str(path), str(record), str(reason))
+        except (ValueError, TypeError, RecursionError) as error:
+            return damaged(self.folder / part.file, error)
+
+    def _find(self, index: int) -> tuple[IndexedPart, pa.RecordBatch]:
+        """Part of a row, and a batch of this row alone."""
         if not 0 <= index < len(self):
             raise IndexError(f"record {index} of {len(self)}")
         which = bisect.bisect_right(self._starts, index) - 1
         part = self.parts[which]
-        number, row = divmod(int(index) - self._starts[which], BATCH_ROWS)
-        return part, open_part(self.folder / part.file).get_batch(number), row
+        number, place = divmod(int(index) - self._starts[which], BATCH_ROWS)
+        file = self.folder / part.file
+        try:
+            row = open_part(file).get_batch(number).slice(place, 1)
+            check_batch(row, self.schema, 1)
+        except NOT_ARROW as error:
+            raise damaged(file, error) from error
+        return part, row
 
     def __reduce__(self):  # a loader worker maps the files itself
-        return Index, (self.folder, self.parts)
+        return Index, (self.folder, self.parts, self.schema)
+
+
+#: What pyarrow raises for a file that is damaged, or no index.
+NOT_ARROW = (pa.ArrowException, ValueError, TypeError, LookupError, RecursionError)
+
+
+def check_batch(batch: pa.RecordBatch, schema: pa.Schema | None, rows: int) -> None:
+    """Checks each value of a batch; none may be looked at before.
+
+    Raises:
+        ValueError: other columns or another number of rows than expected, or values that are not valid.
+    """
+    if schema is not None and not batch.schema.equals(schema):
+        raise ValueError(f"columns {', '.join(batch.schema.names)}, expected {', '.join(schema.names)}")
+    if batch.num_rows != rows:
+        raise ValueError(f"{batch.num_rows} rows, expected {rows}")
+    batch.validate(full=True)
+
+
+def damaged(file: Path, error: Exception) -> DataError:
+    """The error for a file of an index that cannot be read."""
+    return DataError(f"{file}: damaged index ({error}). Delete {file.parent}.")
 
 
 @functools.lru_cache(_OPEN_FILES)
@@ -130,4 +167,4 @@ def open_part(file: Path) -> pa.ipc.RecordBatchFileReader:
     except (OSError, pa.ArrowInvalid) as error:
         if isinstance(error, OSError) and error.errno == errno.EMFILE:
             raise DataError(f"{file}: this process has too many files open. Raise the limit (ulimit -n).") from error
-        raise DataError(f"{file}: damaged index ({error}). Delete {file.parent}.") from error
+        raise damaged(file, error) from error

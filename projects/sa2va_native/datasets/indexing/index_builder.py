@@ -12,6 +12,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -24,15 +25,27 @@ from filelock import FileLock
 from mmengine.logging import print_log
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from sa2va_native.datasets.indexing.index import BATCH_ROWS, FAULT, Index, IndexedPart, Part, open_part
+from sa2va_native.datasets.indexing.index import (
+    BATCH_ROWS,
+    FAULT,
+    NOT_ARROW,
+    Index,
+    IndexedPart,
+    Part,
+    check_batch,
+    damaged,
+    open_part,
+)
 from sa2va_native.datasets.reading.object_limits import Dropped
 from sa2va_native.datasets.reading.unchanged import Stamp, stamp
-from sa2va_native.errors import BadSample, ConfigError
+from sa2va_native.errors import BadSample, ConfigError, printable
 from sa2va_native.files.atomic import atomic_write, discard_incomplete
 from sa2va_native.parallel.ordered_map import cores, ordered_map
 
 #: Part of an index's digest: increase it when the files or the meaning of their columns change.
 _FORMAT = 1
+#: Largest index, in bytes, that is checked in full when it is opened; takes about 0.5 s.
+_CHECKED_AT_ONCE = 1 << 28
 #: Seconds for which the files of an old index are kept, because a run may still read them: 30 days.
 _KEPT = 30 * 86_400
 #: Seconds after which a build starts other processes to help; most builds end before.
@@ -48,8 +61,9 @@ def open_index(
 ) -> Index:
     """The index of a set; it is built first if there is none or its source has changed.
 
-    Opening checks the times of the watched files and folders and reads one short list. Any number of processes may
-    open it at once: one builds, the others wait.
+    Opening checks the times of the watched files and folders and reads one short list. Files of up to 256 MB in all are
+    checked in full, and what is damaged is built again; of larger indices each row is checked when it is drawn. Any
+    number of processes may open it at once: one builds, the others wait.
 
     Args:
         root: folder of the set.
@@ -66,14 +80,14 @@ def open_index(
     schema = pa.schema({**columns, FAULT: pa.string()})
     key = _digest(_FORMAT, settings, str(schema))
     try:
-        index = _fresh(folder, key, root)
+        index = _fresh(folder, key, root, schema)
         if index is None:
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(folder / "lock"):
-                index = _fresh(folder, key, root)  # built by the process that we waited for
+                index = _fresh(folder, key, root, schema)  # built by the process that we waited for
                 if index is None:
                     _build(folder, key, root, schema, parts())
-                    index = _fresh(folder, key, root)
+                    index = _fresh(folder, key, root, schema)
     except OSError as error:
         if error.filename is not None and not str(error.filename).startswith(str(folder)):
             raise  # reading the source failed
@@ -100,7 +114,8 @@ def _folder(root: Path, index_dir: str | Path | None) -> Path:
 def _report(index: Index, root: Path) -> None:
     dropped = ", ".join(f"{count:,} {reason}" for reason, count in sorted(index.dropped.items()))
     bad = f"; {index.bad:,} cannot be used, each is reported when it is drawn" if index.bad else ""
-    print_log(f"{root}: {len(index):,} records; dropped: {dropped or 'none'}{bad}", logger="current")
+    message = f"{root}: {len(index):,} records; dropped: {dropped or 'none'}{bad}"
+    print_log(printable(message), logger="current")
 
 
 def _unusable(folder: Path, root: Path, error: OSError) -> ConfigError:
@@ -114,18 +129,39 @@ def _digest(*content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _fresh(folder: Path, key: str, root: Path) -> Index | None:
-    """The complete index of ``key``, unless the source has changed since."""
+def _fresh(folder: Path, key: str, root: Path, schema: pa.Schema) -> Index | None:
+    """The complete index of ``key``, unless the source has changed since, or it is damaged."""
     try:
         content = json.loads((folder / f"{key}.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a damaged list
+        if any(stamp(root / name) != was for name, was in content["stamps"].items()):
+            return None
+        parts = [_listed(key, *fields) for fields in content["parts"]]
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    if any(stamp(root / name) != was for name, was in content["stamps"].items()):
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):  # a damaged list, or one by others
         return None
-    parts = [IndexedPart(*fields) for fields in content["parts"]]
-    if not all((folder / part.file).is_file() for part in parts):
+    files = [folder / part.file for part in parts]
+    if not all(file.is_file() for file in files):
         return None
-    return Index(folder, parts)
+    if sum(file.stat().st_size for file in files) <= _CHECKED_AT_ONCE and any(
+        _read_part(file, part.name, schema) != part for file, part in zip(files, parts, strict=True)
+    ):
+        return None
+    return Index(folder, parts, schema)
+
+
+def _listed(key: str, name: Any, file: Any, rows: Any, bad: Any, dropped: Any) -> IndexedPart:
+    """A part as the list names it.
+
+    Raises:
+        ValueError, TypeError: not of this kind, or a file that is not one of this index.
+    """
+    part = IndexedPart(
+        str(name), str(file), int(rows), int(bad), {str(why): int(n) for why, n in dict(dropped).items()}
+    )
+    if not re.fullmatch(rf"{key}-[0-9a-f]+\.arrow", part.file) or min(part.rows, part.bad, *part.dropped.values()) < 0:
+        raise ValueError(f"{part} is not a part of an index")
+    return part
 
 
 def _build(folder: Path, key: str, root: Path, schema: pa.Schema, parts: Iterable[Part]) -> None:
@@ -171,9 +207,12 @@ def _in_processes(work: Iterable[tuple[Path, pa.Schema, Part]]) -> Iterator[Inde
 
 def _index_part(work: tuple[Path, pa.Schema, Part]) -> IndexedPart:
     file, schema, part = work
-    if not file.is_file():
-        _write_part(file, schema, part)
-    return _read_receipt(file, part.name)
+    if file.is_file() and (known := _read_part(file, part.name, schema)) is not None:
+        return known
+    _write_part(file, schema, part)
+    if (written := _read_part(file, part.name, schema)) is None:
+        raise damaged(file, ValueError("just written"))
+    return written
 
 
 def _write_part(file: Path, schema: pa.Schema, part: Part) -> None:
@@ -203,8 +242,20 @@ def _write_part(file: Path, schema: pa.Schema, part: Part) -> None:
         writer.write_batch(pa.RecordBatch.from_pylist([], schema), custom_metadata={"counts": counts})
 
 
-def _read_receipt(file: Path, name: str) -> IndexedPart:
-    reader = pa.ipc.open_file(pa.memory_map(str(file)))
-    _, metadata = reader.get_batch_with_custom_metadata(reader.num_record_batches - 1)
-    rows, bad, dropped = json.loads(metadata[b"counts"])
-    return IndexedPart(name, file.name, rows, bad, dropped)
+def _read_part(file: Path, name: str, schema: pa.Schema) -> IndexedPart | None:
+    """What a file says of itself; None if it is damaged. Values are checked in files of up to 256 MB."""
+    try:
+        with pa.memory_map(str(file)) as source:
+            reader = pa.ipc.open_file(source)
+            last = reader.num_record_batches - 1
+            _, metadata = reader.get_batch_with_custom_metadata(last)
+            part = IndexedPart(name, file.name, *json.loads(metadata[b"counts"]))
+            lengths = [min(BATCH_ROWS, part.rows - start) for start in range(0, part.rows, BATCH_ROWS)]
+            if len(lengths) != last:
+                raise ValueError(f"{last} batches, expected {len(lengths)}")
+            if source.size() <= _CHECKED_AT_ONCE:
+                for number, rows in enumerate(lengths):
+                    check_batch(reader.get_batch(number), schema, rows)
+        return part
+    except (*NOT_ARROW, OSError):
+        return None

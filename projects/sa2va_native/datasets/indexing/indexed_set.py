@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from sa2va_native.datasets.indexing.index import Index, Part
 from sa2va_native.datasets.indexing.index_builder import open_index
-from sa2va_native.errors import DataError
+from sa2va_native.errors import BadSample, DataError
 
 #: Column of sets whose files give the size of an object: its share of the picture, 0..1; null if unknown.
 AREA_SHARE = "area_share"
@@ -28,6 +28,26 @@ class IndexedSet:
     def area_share(self, index: int) -> float:
         """See ``MixtureDataset.area_share``."""
         return (self.index.value(index, AREA_SHARE) or 0.0) if self._has_area else 0.0
+
+    def _row(self, index: int, *needed: str) -> dict[str, Any]:
+        """A row of the index, which may be damaged or planted.
+
+        Args:
+            needed: columns without which the row means nothing.
+
+        Raises:
+            BadSample: the record is bad, or such a column is null or a number below 0.
+            DataError: see ``Index``.
+        """
+        row = self.index[index]
+        self._require(row, f"row {index}", *needed)
+        return row
+
+    def _require(self, row: dict[str, Any], record: str, *needed: str) -> None:
+        """See :meth:`_row`."""
+        for name in needed:
+            if row[name] is None or (isinstance(row[name], int) and row[name] < 0):
+                raise BadSample(str(self.index.folder), record, f"changed since it was indexed: {name} is {row[name]}")
 
     def _open_index(
         self,

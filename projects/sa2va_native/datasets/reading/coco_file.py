@@ -71,7 +71,7 @@ class CocoFile:
         self._image_place = apart({number: place for place, number in enumerate(images)})
         self._unclear = apart(unclear)
         for note in self.notes:
-            print_log(f"{self.path}: {note}", logger="current", level=logging.WARNING)
+            print_log(printable(f"{self.path}: {note}"), logger="current", level=logging.WARNING)
 
     def record(self, annotation: dict[Any, Any]) -> str:
         """The name of an annotation in errors."""
@@ -176,7 +176,7 @@ class CocoFile:
     def _note(self, ids: Iterable[Any], what: str) -> None:
         ids = sorted(ids, key=str)
         if ids:
-            first = ", ".join(printable(str(number)) for number in ids[:5]) + (", ..." if len(ids) > 5 else "")
+            first = printable(", ".join(map(str, ids[:5]))) + (", ..." if len(ids) > 5 else "")
             self.notes.append(f"{len(ids)} {what}: {first}")
 
 

@@ -23,8 +23,8 @@ a URL (``coco_url``)                its last two parts, then its last one, are l
 from __future__ import annotations
 
 import errno
-import json
 import os
+import stat
 import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
@@ -34,6 +34,7 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 from PIL import Image, ImageOps
 
+from sa2va_native.datasets.reading.bounded_json import load_json, machine_memory, read_bounded
 from sa2va_native.errors import BadSample, DataError
 
 #: Default of ``max_pixels``. Pillow itself refuses above twice ``PIL.Image.MAX_IMAGE_PIXELS``, i.e. 179 million.
@@ -42,6 +43,8 @@ MAX_IMAGE_PIXELS = 100_000_000
 MAX_TEXT_CHARACTERS = 4_000
 #: Formats that Pillow may open, whatever the file's suffix.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "PPM", "TIFF", "JPEG2000")
+#: The reason for what is no file.
+_SPECIAL = "unreadable (a pipe, a socket or a device)"
 
 
 def read_picture(
@@ -62,17 +65,32 @@ def read_picture(
     picture = _open(path, record, max_pixels)
     if expected_size is not None and picture.size != expected_size[::-1]:
         picture = _turned(picture, path, record, expected_size)
+    try:
+        return rgb_pixels(picture)
+    except ValueError as error:
+        raise BadSample(str(path), record, str(error)) from error
+
+
+def rgb_pixels(picture: Image.Image) -> np.ndarray:
+    """A decoded picture as uint8 RGB (H, W, 3), by the rules above.
+
+    Raises:
+        ValueError: 32-bit or float.
+    """
     if picture.mode in ("I", "F"):
-        raise BadSample(
-            str(path), record, f"picture of mode {picture.mode}, whose range is not known; save it with 8 or 16 bits"
-        )
+        raise ValueError(f"picture of mode {picture.mode}, whose range is not known; save it with 8 or 16 bits")
     if picture.mode.startswith("I;16"):
         high = (np.asarray(picture) >> 8).astype(np.uint8)
         return np.repeat(high[..., None], 3, axis=2)
     if picture.has_transparency_data:
-        shown = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", shown.size, "white"), shown)
+        return over_white(picture)
     return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
+
+
+def over_white(picture: Image.Image) -> np.ndarray:
+    """A picture with transparency as uint8 RGB (H, W, 3), as viewers show it."""
+    shown = picture.convert("RGBA")
+    return np.array(Image.alpha_composite(Image.new("RGBA", shown.size, "white"), shown).convert("RGB"))
 
 
 def read_mask(path: Path, record: str, max_pixels: int = MAX_IMAGE_PIXELS) -> np.ndarray:
@@ -155,8 +173,7 @@ def inside(root: Path, name: Any, source: str | Path, record: str) -> Path:
         loop = isinstance(error, OSError) and error.errno == errno.ELOOP
         why = "a loop of symbolic links" if loop else f"not a usable path ({error})"
         raise BadSample(str(source), record, f"{name!r:.200}: {why}") from error
-    base = os.path.realpath(root)
-    if os.path.commonpath((real, base)) != base:
+    if not is_below(root, real):
         raise BadSample(str(source), record, f"{name!r} leads out of {root}, to {real!r}")
     if not os.path.isfile(real):
         raise BadSample(str(root / name), record, "missing: not a regular file")
@@ -181,6 +198,38 @@ def namesake(path: str | Path, most: int = 20_000) -> Path | None:
             if (left := left - len(folders) - len(files)) < 0:
                 break
     return None
+
+
+def require_own(root: Path, path: Path, record: str) -> None:
+    """Checks a file that was found below ``root`` before it is opened, links followed. A missing one, or a loop of
+    links, is left to whoever reads it.
+
+    Raises:
+        BadSample: it lies elsewhere, or is no regular file: a pipe would never end.
+    """
+    try:
+        real = os.path.realpath(path, strict=True)
+    except (OSError, ValueError):
+        return
+    if not is_below(root, real):
+        raise BadSample(str(path), record, f"'{path}' leads out of {root}, to {real!r}")
+    if is_special(real):
+        raise BadSample(str(path), record, _SPECIAL)
+
+
+def is_below(root: Path, real: str) -> bool:
+    """Whether a path without links is in a folder, which may be a link itself."""
+    base = os.path.realpath(root)
+    return os.path.commonpath((real, base)) == base
+
+
+def is_special(path: str | Path) -> bool:
+    """Whether it is a pipe, a socket or a device, or a link to one: opening it may block for ever."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def usable_text(text: Any, source: str | Path, record: str) -> str:
@@ -216,9 +265,9 @@ def read_json(path: Path, remedy: str, make_object: Callable[[list[tuple[str, An
     if not path.is_file():
         raise DataError(f"{path}: no such file. {remedy}")
     try:
-        encoded = path.read_bytes()
+        encoded = read_bounded(path, machine_memory())
     except OSError as error:
-        raise DataError(f"{path}: unreadable ({error.strerror}). {remedy}") from error
+        raise DataError(f"{path}: unreadable ({error.strerror or error}). {remedy}") from error
     content = parse_json(encoded, path, remedy, make_object)
     if not isinstance(content, dict):
         raise DataError(f"{path}: holds a {type(content).__name__}, expected an object. {remedy}")
@@ -226,15 +275,13 @@ def read_json(path: Path, remedy: str, make_object: Callable[[list[tuple[str, An
 
 
 def parse_json(content: bytes, path: Path, remedy: str, make_object: Callable[[list[Any]], Any] = dict) -> Any:
-    """JSON in UTF-8, with or without a byte order mark; arguments as in :func:`read_json`.
+    """JSON of a whole set; arguments as in :func:`read_json`.
 
     Raises:
-        DataError: not JSON; the message ends with ``remedy``.
+        DataError: not JSON, or too large for this machine; the message ends with ``remedy``.
     """
     try:
-        hook = None if make_object is dict else make_object  # three times as fast without one
-        return json.loads(content.decode("utf-8-sig"), object_pairs_hook=hook)
-    # ValueError: not JSON, not UTF-8, or a number with thousands of digits; RecursionError: deeply nested brackets
+        return load_json(content, machine_memory(), None if make_object is dict else make_object)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON ({error}). {remedy}") from error
 
@@ -268,6 +315,8 @@ def _spellings(name: str) -> Iterator[str]:
 
 def _open(path: Path | BinaryIO, record: str, max_pixels: int) -> Image.Image:
     """A decoded picture; the file is closed."""
+    if isinstance(path, Path) and is_special(path):
+        raise BadSample(str(path), record, _SPECIAL)
     try:
         with Image.open(path, formats=FORMATS) as picture:
             width, height = picture.size

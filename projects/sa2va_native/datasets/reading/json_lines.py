@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sa2va_native.datasets.reading.bounded_json import SAMPLE_BYTES, load_json, machine_memory, read_bounded
 from sa2va_native.datasets.reading.files import parse_json
 from sa2va_native.datasets.reading.packed_records import PackedRecords
 from sa2va_native.errors import BadSample, DataError
 
-_CHUNK = 1 << 24
+_CHUNK = 1 << 20
 
 
 class JsonLines:
@@ -36,8 +36,10 @@ class JsonLines:
         self._list: PackedRecords | None = None
         with path.open("rb") as file:
             if file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
-                file.seek(0)
-                self._list = PackedRecords(parse_json(file.read(), path, remedy))
+                try:
+                    self._list = PackedRecords(parse_json(read_bounded(path, machine_memory()), path, remedy))
+                except OSError as error:
+                    raise DataError(f"{path}: unreadable ({error}). {remedy}") from error
         if self._list is None:
             self._starts, self._numbers = _line_starts(path)
         if not len(self):
@@ -64,28 +66,37 @@ class JsonLines:
     def _line(self, index: int) -> Any:
         with self.path.open("rb") as file:
             file.seek(int(self._starts[index]))
-            line = file.readline()
+            line = file.readline(SAMPLE_BYTES)
         try:
-            return json.loads(line.decode("utf-8-sig"))
-        except (ValueError, RecursionError) as error:  # as in parse_json
+            return load_json(line)
+        except (ValueError, RecursionError) as error:
             cut = "" if line.endswith(b"\n") else "; the file ends in this line: is it truncated?"
             raise BadSample(str(self.path), self.name(index), f"not JSON ({error}){cut}") from error
 
 
 def _line_starts(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Offsets in bytes (int64) and numbers from 1 (uint32) of the lines that are not blank."""
-    ends, offset = [np.array([-1])], 0
+    """Offsets in bytes (int64) and numbers from 1 (uint32) of the lines that are not blank.
+
+    Blank lines take neither memory nor time, so that a file of nothing else does no harm.
+    """
+    found, offset, start, number, before = [], 0, 0, 0, b""
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
-            ends.append(np.flatnonzero(np.frombuffer(chunk, np.uint8) == ord("\n")) + offset)
-            offset += len(chunk)
-        starts = np.concatenate(ends) + 1
-        lengths = np.diff(starts, append=offset)
-        blank = np.zeros(len(starts), bool)
-        for short in np.flatnonzero(
-            lengths <= 2
-        ):  # a line end, perhaps with a carriage return; or the rest after the last one
-            file.seek(int(starts[short]))
-            blank[short] = not file.read(int(lengths[short])).strip()
-    numbers = np.arange(1, len(starts) + 1, dtype=np.uint32)
-    return starts[~blank], numbers[~blank]
+            ends = np.flatnonzero(np.frombuffer(chunk, np.uint8) == ord("\n"))
+            starts = np.concatenate(([start], ends[:-1] + 1 + offset)) if len(ends) else ends
+            lengths = ends + offset - starts
+            one = np.flatnonzero(lengths == 1)  # perhaps a space or a carriage return
+            characters = np.frombuffer(before[-1:] + chunk, np.uint8)[ends[one] + len(before[-1:]) - 1]
+            blank = lengths == 0
+            blank[one] = np.isin(characters, list(b" \t\r\v\f"))
+            kept = np.flatnonzero(~blank)
+            found.append((starts[kept], (kept + number + 1).astype(np.uint32)))
+            if len(ends):
+                start, number = int(ends[-1]) + 1 + offset, number + len(ends)
+            offset, before = offset + len(chunk), chunk
+        file.seek(start)
+        rest = file.read(3)  # what follows the last line end
+        if len(rest) > 2 or rest.strip():
+            found.append((np.array([start]), np.array([number + 1], np.uint32)))
+    offsets, numbers = zip(*found, strict=True) if found else ([[]], [[]])
+    return np.concatenate(offsets).astype(np.int64), np.concatenate(numbers).astype(np.uint32)

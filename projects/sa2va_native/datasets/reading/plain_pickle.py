@@ -8,6 +8,7 @@ import pickletools
 from pathlib import Path
 from typing import Any
 
+from sa2va_native.datasets.reading.files import is_special
 from sa2va_native.errors import DataError
 
 
@@ -27,6 +28,8 @@ def read_pickle(path: Path) -> Any:
         DataError: the file is missing or broken, or asks for more than plain data.
     """
     try:
+        if is_special(path):
+            raise OSError("a pipe, a socket or a device")
         content = path.read_bytes()
         _check_memo(content)
         return PlainUnpickler(io.BytesIO(content)).load()

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sa2va_native.datasets.reading.files import parse_json
+from sa2va_native.datasets.reading.bounded_json import load_json, read_bounded
 from sa2va_native.datasets.reading.mask_codec import MaskError, decode_mask, has_mask, mask_area
 from sa2va_native.datasets.reading.object_limits import Dropped, ObjectLimits
 from sa2va_native.datasets.reading.video_frames import read_frames
-from sa2va_native.errors import BadSample, DataError
+from sa2va_native.errors import BadSample
 
 #: Masks are annotated at 6 frames per second, videos have 24.
 VIDEO_FRAMES_PER_ANNOTATED = 4
@@ -43,7 +43,7 @@ class SavFile:
         self.path = path
         self.video = video_of(path)
         try:
-            content = parse_json(path.read_bytes(), path, "Download it again.")
+            content = load_json(read_bounded(path))
             self.size = int(content["video_height"]), int(content["video_width"])
             if min(self.size) < 1:
                 raise ValueError(f"frames of {self.size[1]} x {self.size[0]} px")
@@ -53,7 +53,7 @@ class SavFile:
                 raise ValueError("'masklet' is not a list of frames with one mask per object")
         except OSError as error:
             raise BadSample(str(path), "file", f"unreadable ({error})") from error
-        except (DataError, ValueError, KeyError, TypeError, OverflowError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise BadSample(
                 str(path), "file", f"not an annotation of SA-V ({type(error).__name__}: {error})"
             ) from error

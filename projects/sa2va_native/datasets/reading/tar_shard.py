@@ -6,11 +6,13 @@ A shard is listed once; afterwards a member is a range of bytes of the file (htt
 from __future__ import annotations
 
 import io
+import os
 import posixpath
 import tarfile
 from pathlib import Path
 from typing import NamedTuple
 
+from sa2va_native.datasets.reading.bounded_json import SAMPLE_BYTES
 from sa2va_native.datasets.reading.object_limits import Dropped
 from sa2va_native.errors import BadSample
 
@@ -64,7 +66,8 @@ def list_shard(path: Path) -> Shard:
         # at an unreadable header, tarfile stops as if the shard ended there
         if not mark or mark.strip(b"\0"):
             raise tarfile.ReadError(f"{'broken header' if mark else 'no end mark: truncated?'} at byte {end}")
-    except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, MemoryError) as error:
+    # RecursionError: a chain of headers that announce one another
+    except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, MemoryError, RecursionError) as error:
         shard.left_out.append(BadSample(str(path), "shard", f"not a whole uncompressed tar ({error})"))
     return shard
 
@@ -77,6 +80,11 @@ def read_member(path: Path, content: ByteRange, name: str) -> NamedBytes:
     """
     try:
         with path.open("rb") as file:
+            there = max(os.fstat(file.fileno()).st_size - content.start, 0)
+            if not 0 <= content.size <= there or content.start < 0:  # before room is made for it
+                raise BadSample(str(path), name, f"truncated: {there} of {content.size} bytes")
+            if content.size > SAMPLE_BYTES:
+                raise BadSample(str(path), name, f"unreadable shard (a member of {content.size} bytes)")
             file.seek(content.start)
             data = file.read(content.size)
     except OSError as error:

@@ -14,7 +14,7 @@ from sa2va_native.engine.config.options import merge_options
 from sa2va_native.engine.config.reading import read_file
 from sa2va_native.engine.config.values import require_sections
 from sa2va_native.engine.run.use_engine import is_settled, use_engine
-from sa2va_native.errors import CheckpointError, ConfigError, Sa2VAError
+from sa2va_native.errors import CheckpointError, ConfigError, DataError, Sa2VAError, printable
 
 _WEIGHTS_VARIABLE = "SA2VA_WEIGHTS"
 #: Messages of torch in a rank that cannot listen for the others.
@@ -252,7 +252,8 @@ def _one_line(error: Exception, began: bool) -> str | None:
     name, text = type(error).__name__, str(error)
     if isinstance(error, Sa2VAError):
         # An error from a loader worker contains that worker's traceback, which ends with the error itself.
-        return f"{name}: {text.rpartition(f'.{name}: ')[2].rstrip()}"
+        told = text.rpartition(f".{name}: ")[2].rstrip()
+        return f"{name}: {printable(told) if isinstance(error, DataError) else told}"
     if any(sign in text for sign in _PEER_IS_GONE):
         return "stopped, because another rank did; its message says why"
     if any(sign in text for sign in _PORT_IS_TAKEN):

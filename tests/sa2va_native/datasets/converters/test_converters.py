@@ -316,7 +316,7 @@ def test_the_description_of_a_shape_becomes_its_text(tmp_path: Path):
     ]
 
 
-@pytest.mark.parametrize("name", ["C:\\me\\b.png", "/home/me/b.png", "pictures/b.png"])
+@pytest.mark.parametrize("name", ["C:\\me\\b.png", "/data/me/b.png", "pictures/b.png"])
 def test_a_picture_that_was_moved_beside_its_json_is_found(tmp_path: Path, name: str):
     """Red when jsons of another machine are left out, or a picture of that name with another size is taken."""
     labelme(tmp_path, [shape("rectangle", (5, 3), (20, 12))], imagePath=name)

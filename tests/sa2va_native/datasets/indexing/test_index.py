@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import pickle
 import shutil
+import struct
 import subprocess
 import sys
 import time
@@ -381,3 +382,89 @@ def test_a_million_records_go_on_from_any_position(million: Index):
         loader = DataLoader(data, batch_sampler=resumed, num_workers=2, collate_fn=collate_batch)
         names = [int(name) for batch in loader for name in batch["batch"].sample_ids]
         assert names == drawn[100 * start : 100 * start + 1000].tolist()
+
+
+def plant(index: Index, rows: list[dict[str, object]], schema: pa.Schema | None = None) -> None:
+    """Another content in the first file of an index."""
+    file = index.folder / index.parts[0].file
+    schema = schema or pa.ipc.open_file(file).schema
+    with pa.ipc.new_file(str(file), schema) as writer:
+        writer.write_batch(pa.RecordBatch.from_pylist(rows, schema))
+        counts = json.dumps([len(rows), 0, {}])
+        writer.write_batch(pa.RecordBatch.from_pylist([], schema), custom_metadata={"counts": counts})
+
+
+def break_offsets(index: Index, *offsets: int) -> None:
+    """Offsets of the first texts of the first file that lead out of it."""
+    file = index.folder / index.parts[0].file
+    content = file.read_bytes()
+    place = content.index(struct.pack("<4i", 0, 2, 4, 6))
+    file.write_bytes(content[:place] + struct.pack("<4i", *offsets) + content[place + 16 :])
+
+
+OFFSETS = [(0, 2, 4, 1 << 30), (0, -2_000_000_000, 4, 6), (0x7FFFFF00, 0x7FFFFFFF, 4, 6)]
+
+
+@pytest.mark.parametrize("offsets", OFFSETS)
+def test_a_planted_index_is_built_anew(folder: Folder, offsets: tuple[int, ...]):
+    """Red when a file that somebody else wrote ends the process, or its rows are read as texts from elsewhere."""
+    break_offsets(folder.open(), *offsets)
+    index = folder.open()
+    assert [index[i]["name"] for i in range(11)] == [f"a{i}" for i in range(11)]
+
+
+@pytest.mark.parametrize("offsets", OFFSETS)
+def test_a_row_of_a_large_index_is_checked_when_it_is_drawn(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, offsets: tuple[int, ...]
+):
+    """Red when an index that is too large to be checked at once is not checked at all."""
+    break_offsets(folder.open(), *offsets)
+    monkeypatch.setattr(index_builder, "_CHECKED_AT_ONCE", 0)
+    index = folder.open()
+    assert folder.read == ["a", "b"], "it was not built anew"
+    with pytest.raises(DataError, match=r"damaged index .* Delete .*\.index"):
+        [index[i] for i in range(4)]
+    assert index[5]["name"] == "a5"
+
+
+def test_an_index_of_other_columns_is_built_anew(folder: Folder):
+    """Red when a file of another schema under the name of a part is believed."""
+    other = pa.schema({"name": pa.int64(), "number": pa.int32(), "fault": pa.string()})
+    for rows, schema in (
+        ([{"name": 5, "number": 1}] * 11, other),
+        ([{"name": "x", "number": 1}] * 11, pa.schema({"name": pa.string()})),
+    ):
+        plant(folder.open(), rows, schema)
+        index = folder.open()
+        assert (len(index), index[0]["name"]) == (14, "a0")
+
+
+@pytest.mark.parametrize(
+    "listing", ["[]", "null", "{}", '{"stamps": {}, "parts": 5}', '{"stamps": {}, "parts": [[1]]}', "[" * 100_000,
+                '{"stamps": {"a\\u0000": null}, "parts": []}', '{"stamps": {}, "parts": [["a", "../x", 1, 0, {}]]}',
+                '{"stamps": {}, "parts": [["a", "/etc/passwd", 1, 0, {}]]}', '{"stamps": [], "parts": []}'],
+)  # fmt: skip
+def test_a_planted_list_is_built_anew(folder: Folder, listing: str):
+    """Red when a list of another kind ends the run, or names files outside the folder."""
+    folder.open()
+    next((folder.root / ".index").glob("*.json")).write_text(listing)
+    assert folder.open()[0]["name"] == "a0"
+
+
+def test_a_planted_file_that_no_list_names_is_written_again(folder: Folder):
+    """Red when a build takes what lies under the name of a part for its own earlier work."""
+    index = folder.open()
+    (index.folder / index.parts[0].file).write_bytes(b"text" * 100)
+    next(index.folder.glob("*.json")).unlink()
+    assert folder.open()[0]["name"] == "a0"
+
+
+@pytest.mark.parametrize("fault", ["[", "5", '["a"]', "[" * 100_000])
+def test_a_planted_fault_is_an_error_of_the_index(folder: Folder, monkeypatch: pytest.MonkeyPatch, fault: str):
+    """Red when the reason of a bad record, which is JSON, ends in a traceback."""
+    index = folder.open()
+    plant(index, [{"fault": fault}] * 11)
+    monkeypatch.setattr(index_builder, "_CHECKED_AT_ONCE", 0)
+    index_module.open_part.cache_clear()
+    with pytest.raises(DataError, match="damaged index"):
+        folder.open()[0]
