@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pseudo_gumbel.cli.options import add_debug, make_parser
+from pseudo_gumbel.cli.options import add_debug, add_index_dir, make_parser
 
 if TYPE_CHECKING:
     from sa2va_native.datasets.mixture import Adapter
@@ -29,6 +29,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "pseudo-gumbel brow
     )
     parser.add_argument("--samples", type=int, default=5, help="random samples per source (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="chooses the samples (default: %(default)s)")
+    add_index_dir(parser)
     add_debug(parser)
     args = parser.parse_args(arguments)
     from sa2va_native.engine.run.launch import run_tool
@@ -50,7 +51,7 @@ def browse(args: argparse.Namespace) -> None:
     if suffix not in (".png", ".jpg", ".jpeg", ".webp"):
         raise ConfigError(f"--out {args.out} is a picture to write: end it with .png, .jpg or .webp.")
     make_room(args.out, "--out")
-    sources, region = sources_of(args.what), region_of(args.what)
+    sources, region = sources_of(args.what, args.index_dir), region_of(args.what)
     for number, (name, config) in enumerate(sources, 1):
         dataset: Any = DATASETS.build(config)
         samples = draw(dataset, args.samples, args.seed)

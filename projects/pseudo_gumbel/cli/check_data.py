@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pseudo_gumbel.cli.options import add_debug, make_parser
+from pseudo_gumbel.cli.options import add_debug, add_index_dir, make_parser
 
 EXAMPLES = """\
 examples:
@@ -29,6 +29,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "pseudo-gumbel chec
         "--region-grid", type=int, metavar="G", help="cells per side of the ViT's grid (default: the config's, or 16)"
     )
     parser.add_argument("--report", type=Path, metavar="FILE", help="write each bad sample as a JSON line")
+    add_index_dir(parser)
     add_debug(parser)
     args = parser.parse_args(arguments)
     from sa2va_native.engine.run.launch import run_tool
@@ -50,7 +51,7 @@ def check(args: argparse.Namespace) -> None:
         value = getattr(args, name)
         if value is not None and value < 1:
             raise ConfigError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
-    sources, region = sources_of(args.what), region_of(args.what)
+    sources, region = sources_of(args.what, args.index_dir), region_of(args.what)
     if args.region_grid:
         region = region._replace(grid_size=args.region_grid)
     wrong = False

@@ -63,6 +63,13 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cfg-options", nargs="+", action=_CfgOptions, metavar="KEY=VALUE", help="override the config")
 
 
+def add_index_dir(parser: argparse.ArgumentParser) -> None:
+    """Where indices of large sets go."""
+    parser.add_argument(
+        "--index-dir", metavar="DIR", help="folder for the indices of large sets (default: .index in each set)"
+    )
+
+
 def add_debug(parser: argparse.ArgumentParser) -> None:
     """Tracebacks of errors."""
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")

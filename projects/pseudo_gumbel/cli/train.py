@@ -8,7 +8,16 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pseudo_gumbel.cli.options import add_cfg_options, add_config, add_debug, add_weights, make_parser, positive, whole
+from pseudo_gumbel.cli.options import (
+    add_cfg_options,
+    add_config,
+    add_debug,
+    add_index_dir,
+    add_weights,
+    make_parser,
+    positive,
+    whole,
+)
 
 EXAMPLES = """\
 examples:
@@ -45,6 +54,7 @@ def parse_args(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace
     parser.add_argument(
         "--data-root", metavar="PATH", help="masks for the cycle: a data.jsonl, or a set laid out as in docs/data"
     )
+    add_index_dir(parser)
     parser.add_argument(
         "--ranks", type=whole(1), help="fail unless exactly this many ranks run; with --dry-run, plan for this many"
     )
@@ -65,6 +75,7 @@ def parse_args(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace
 def settings(args: argparse.Namespace) -> list[Callable[[Any], str | None]]:
     """The changes that the options make to the config, in order; each refuses what cannot work."""
     from sa2va_native.engine.config.data_root import use_data_root
+    from sa2va_native.engine.config.sources import use_index_dirs
     from sa2va_native.engine.run import launch
     from sa2va_native.engine.run.use_engine import use_engine
     from sa2va_native.parallel.launchers import require_launcher
@@ -81,6 +92,7 @@ def settings(args: argparse.Namespace) -> list[Callable[[Any], str | None]]:
         given.append(lambda cfg: cfg.merge_from_dict({"train_cfg.max_hours": args.max_hours}))
     if args.data_root is not None:
         given.append(lambda cfg: use_data_root(cfg, args.data_root))
+    given.append(lambda cfg: use_index_dirs(cfg, args.index_dir))
     given.append(lambda cfg: launch.use_weights(cfg, args.weights))
     given.append(lambda cfg: launch.use_checkpoint(cfg, args.resume, args.load_from))
     given.append(lambda cfg: use_engine(cfg, args.deepspeed, args.precision, args.deepspeed_default))

@@ -5,7 +5,10 @@ A new adapter joins by an entry in ``SETS``.
 
 from __future__ import annotations
 
+import base64
+import io
 import json
+import os
 import pickle
 import resource
 import shutil
@@ -33,6 +36,9 @@ from sa2va_native.datasets.adapters import (
     TarShards,
 )
 from sa2va_native.datasets.advice import ADVICE, advice_for
+from sa2va_native.datasets.converters.convert import write_own_data
+from sa2va_native.datasets.converters.labelme import LabelmeConverter
+from sa2va_native.datasets.indexing.index import open_part
 from sa2va_native.datasets.mixture import Adapter, MixtureDataset
 from sa2va_native.datasets.reading.mask_codec import encode_mask
 from sa2va_native.datasets.transforms import SampleTransform
@@ -52,7 +58,7 @@ from tests.sa2va_native.datasets.native import (
 )
 
 #: Mutated sets in all; shared evenly by the adapters.
-MUTATIONS = 2000
+MUTATIONS = 3300
 SECONDS_PER_ITEM = 20
 MEMORY = 4 << 30
 SIDE = 24
@@ -66,6 +72,7 @@ class FuzzedSet(NamedTuple):
     write: Callable[[Path], object]
     open: Callable[[Path], Adapter]
     one_file: bool = True  #: one annotation file for all: broken, it is the whole set that is refused
+    made: tuple[str, ...] = ()  #: files that opening makes
 
 
 def write_pictures(folder: Path) -> None:
@@ -134,7 +141,40 @@ def write_shards(root: Path) -> None:
     write_tar(root / "a.tar", {**sa1b_members(1, texts), **sa1b_members(2, texts)})
 
 
+def write_labelme(root: Path) -> None:
+    """Every kind of shape; of the pictures one is moved beside its json and one inside it."""
+    write_pictures(root / "images")
+    png = io.BytesIO()
+    Image.fromarray(np.eye(4, dtype=bool)).save(png, "PNG")
+    kinds: dict[str, dict[str, Any]] = {
+        "polygon": {"points": [[2, 2], [12, 2], [12, 12]], "description": "a box"},
+        "rectangle": {"points": [[2, 2], [12, 12]], "group_id": 1},
+        "oriented_rectangle": {"points": [[10, 2], [18, 10], [10, 18], [2, 10]]},
+        "circle": {"points": [[9, 9], [9, 4]]},
+        "mask": {"points": [[3, 3], [6, 6]], "mask": base64.b64encode(png.getvalue()).decode()},
+        "line": {"points": [[3, 3], [6, 6]]},
+    }
+    shapes = [{"label": kind, "shape_type": kind, **shape} for kind, shape in kinds.items()]
+    (root / "1.png").write_bytes((root / "images/1.png").read_bytes())
+    embedded = base64.b64encode((root / "images/0.jpg").read_bytes()).decode()
+    for name, picture, data in (("a", "images/2.png", None), ("b", "C:\\me\\1.png", None), ("c", "lost.jpg", embedded)):
+        content = {"shapes": shapes, "imagePath": picture, "imageData": data, "imageHeight": SIDE, "imageWidth": SIDE}
+        (root / f"{name}.json").write_text(json.dumps(content))
+
+
+class LabelmeAlone(LabelmeConverter):
+    """In this process."""
+
+    parallel = False
+
+
+def open_labelme(root: Path) -> OwnData:
+    write_own_data(LabelmeAlone(root), root / "data.jsonl")
+    return OwnData(root / "data.jsonl")
+
+
 SETS = {
+    "labelme": FuzzedSet(write_labelme, open_labelme, one_file=False, made=("data.jsonl*", "*.embedded.*")),
     "coco": FuzzedSet(write_coco, lambda root: CocoInstances(root / "instances.json", root / "images")),
     "coco with text": FuzzedSet(
         write_coco, lambda root: CocoInstances(root / "instances.json", root / "images", min_area=1, text_key="caption")
@@ -163,6 +203,33 @@ ODD_VALUES: tuple[Any, ...] = (
     *([[0, 0, 1e9, 0, 1e9, 1e9]], [[1, 1, 2, 2]], [[["a"] * 6]]),
     *({"size": [SIDE, SIDE], "counts": counts} for counts in ("0P", "ooooooooooooooooo0", "\x7f", [-1, SIDE**2 + 1])),
     {"size": [10**9, 10**9], "counts": [10**18]},
+    # forms of masks, of numbers and of names that tools write
+    *(
+        POLYGON[0],
+        [[2, 2], [12, 2], [12, 12]],
+        [[[2, 2], [12, 2], [12, 12]]],
+        [*POLYGON, [1, 1]],
+        [*POLYGON, []],
+        [[], []],
+    ),
+    *("0", "1", "24", "24.0", "nan", "true", [rle(), rle()], [rle(), *POLYGON], [rle(), {"size": [1, 1]}]),
+    *(
+        {"size": [str(SIDE), float(SIDE)], "counts": counts}
+        for counts in ("100 200 276", "[100, 200, 276]", [100.0, "476"])
+    ),
+    *(
+        {"size": [SIDE, SIDE], "counts": counts}
+        for counts in ("b'0P'", "1 2", [float("nan")], [1.5], ["x"], {}, "9" * 5000)
+    ),
+    *({"type": "Polygon", "coordinates": POLYGON}, [POLYGON], [[[[1, 1]]]], [1, [2]], [POLYGON[0]] * 20_000),
+    *(
+        "https://x.org/images/1.png?a=b",
+        "http://[",
+        "s3://",
+        "images\\1.png",
+        "a\nERROR\x1b[2J\u202e.png",
+        ["a text", "b"],
+    ),
 )
 
 
@@ -223,12 +290,44 @@ def mutate_file(path: Path, trace: Path, rng: np.random.Generator) -> None:
         path.write_text(
             "".join(json.dumps(line) + "\n" for line in (changed if isinstance(changed, list) else [changed]))
         )
-    elif draw > 0.97:
+    elif draw > 0.93:
         path.unlink()
-        if draw > 0.98:
-            path.symlink_to(path if draw > 0.99 else "/etc/passwd")
+        HARMFUL[int(rng.integers(len(HARMFUL)))](path)
     else:
         path.write_bytes(mutate_bytes(path.read_bytes(), rng))
+
+
+def pipe_link(path: Path) -> None:
+    os.mkfifo(path.with_name("pipe"))
+    path.symlink_to("pipe")
+
+
+def sparse(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(1 << 42)
+
+
+#: What a file is replaced by.
+HARMFUL: tuple[Callable[[Path], object], ...] = (
+    lambda path: None,
+    lambda path: path.symlink_to(path),
+    *(lambda path, to=to: path.symlink_to(to) for to in ("/etc/passwd", "/dev/zero", "/", ".", "nowhere")),
+    os.mkfifo,
+    pipe_link,
+    sparse,
+    Path.mkdir,
+)
+
+
+def mutate_index(root: Path, rng: np.random.Generator) -> None:
+    """Bytes of a file of the index, or a value of its list."""
+    open_part.cache_clear()
+    files = sorted(path for path in (root / ".index").iterdir() if path.suffix in (".json", ".arrow"))
+    chosen = files[int(rng.integers(len(files)))]
+    if chosen.suffix == ".json" and rng.random() < 0.7:
+        chosen.write_text(json.dumps(mutate_value(json.loads(chosen.read_text()), rng)))
+    else:
+        chosen.write_bytes(mutate_bytes(chosen.read_bytes(), rng))
 
 
 class Hang(BaseException):
@@ -329,11 +428,15 @@ def test_mutated_files_are_read_or_refused(name: str, tmp_path: Path) -> None:
         rng = np.random.default_rng((zlib.crc32(name.encode()), number))
         root = tmp_path / "set"
         shutil.rmtree(root, ignore_errors=True)
-        shutil.copytree(sound, root, ignore=shutil.ignore_patterns(".index"))
+        shutil.copytree(sound, root, ignore=shutil.ignore_patterns(".index", *fuzzed.made))
         files = sorted(path for path in root.rglob("*") if path.is_file())
         annotations = [path for path in files if path.parent == root]
         chosen = annotations if annotations and rng.random() < 0.6 else files
-        mutate_file(chosen[int(rng.integers(len(chosen)))], trace, rng)
+        if (sound / ".index").is_dir() and rng.random() < 0.25:
+            fuzzed.open(root)
+            mutate_index(root, rng)
+        else:
+            mutate_file(chosen[int(rng.integers(len(chosen)))], trace, rng)
         try:
             look(fuzzed, root, outcomes)
         except BaseException as error:

@@ -191,6 +191,11 @@ def test_a_sparse_file_is_refused_by_its_size(tmp_path: Path):
             read_bounded(tmp_path / "sa_1.json")
         with pytest.raises(DataError, match=r"data.json: unreadable"):
             OwnData(tmp_path / "data.json")
+        (tmp_path / "data.json").rename(tmp_path / "data.jsonl")
+        with (tmp_path / "data.jsonl").open("r+b") as file:
+            file.write(b"{")
+        with pytest.raises(DataError, match=r"data.jsonl: line 1 has more than 1073741824 bytes"):
+            OwnData(tmp_path / "data.jsonl")
 
 
 def test_a_chain_of_headers_is_a_broken_shard(tmp_path: Path):
@@ -270,7 +275,7 @@ def test_lines_are_found_whatever_is_blank(chunk: int, tmp_path: Path, monkeypat
         (tmp_path / "a").write_bytes(content)
         lines = content.split(b"\n")
         expected = [number for number, line in enumerate(lines, 1) if len(line) > 1 or line.strip()]
-        starts, numbers = json_lines._line_starts(tmp_path / "a")
+        starts, numbers = json_lines._line_starts(tmp_path / "a", "")
         assert numbers.tolist() == expected
         assert [content[start:].split(b"\n")[0] for start in starts] == [lines[number - 1] for number in expected]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,8 @@ from sa2va_native.structures import Sample
 
 _COLUMNS = {"image": pa.string(), "mask": pa.string(), "text": pa.string(), AREA_SHARE: pa.float64()}
 _BOX = ("BoxXMin", "BoxXMax", "BoxYMin", "BoxYMax")
+#: Bytes; a sparse file is one line of terabytes.
+_LONGEST_LINE = 1 << 20
 #: Both contain LabelName and DisplayName; the second has no header.
 _CLASS_FILES = ("oidv7-class-descriptions.csv", "class-descriptions-boxable.csv")
 _REMEDY = "Expected SPLIT-annotations-object-segmentation.csv, images/SPLIT/ImageID.jpg and masks/SPLIT/MaskPath."
@@ -192,7 +195,10 @@ def _class_names(path: Path) -> Iterator[tuple[str, str]]:
 def _csv_lines(path: Path) -> Iterator[tuple[int, list[str] | str]]:
     """Number and fields of each line that is not blank; instead of the fields of a broken line, the reason as text."""
     with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
+        for number, line in enumerate(iter(functools.partial(file.readline, _LONGEST_LINE), b""), start=1):
+            if len(line) == _LONGEST_LINE:
+                yield number, f"no csv (a line of more than {_LONGEST_LINE} bytes; what follows is not read)"
+                return
             try:
                 text = line.decode("utf-8-sig").strip("\r\n")
                 if text:

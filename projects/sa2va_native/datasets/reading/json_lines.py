@@ -41,7 +41,7 @@ class JsonLines:
                 except OSError as error:
                     raise DataError(f"{path}: unreadable ({error}). {remedy}") from error
         if self._list is None:
-            self._starts, self._numbers = _line_starts(path)
+            self._starts, self._numbers = _line_starts(path, remedy)
         if not len(self):
             raise DataError(f"{path}: no records. {remedy}")
 
@@ -74,10 +74,13 @@ class JsonLines:
             raise BadSample(str(self.path), self.name(index), f"not JSON ({error}){cut}") from error
 
 
-def _line_starts(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _line_starts(path: Path, remedy: str) -> tuple[np.ndarray, np.ndarray]:
     """Offsets in bytes (int64) and numbers from 1 (uint32) of the lines that are not blank.
 
     Blank lines take neither memory nor time, so that a file of nothing else does no harm.
+
+    Raises:
+        DataError: a line that no record is as long as.
     """
     found, offset, start, number, before = [], 0, 0, 0, b""
     with path.open("rb") as file:
@@ -94,6 +97,8 @@ def _line_starts(path: Path) -> tuple[np.ndarray, np.ndarray]:
             if len(ends):
                 start, number = int(ends[-1]) + 1 + offset, number + len(ends)
             offset, before = offset + len(chunk), chunk
+            if offset - start > SAMPLE_BYTES:
+                raise DataError(f"{path}: line {number + 1} has more than {SAMPLE_BYTES} bytes. {remedy}")
         file.seek(start)
         rest = file.read(3)  # what follows the last line end
         if len(rest) > 2 or rest.strip():

@@ -8,6 +8,7 @@ import pickletools
 from pathlib import Path
 from typing import Any
 
+from sa2va_native.datasets.reading.bounded_json import machine_memory, read_bounded
 from sa2va_native.datasets.reading.files import is_special
 from sa2va_native.errors import DataError
 
@@ -30,7 +31,7 @@ def read_pickle(path: Path) -> Any:
     try:
         if is_special(path):
             raise OSError("a pipe, a socket or a device")
-        content = path.read_bytes()
+        content = read_bounded(path, machine_memory())
         _check_memo(content)
         return PlainUnpickler(io.BytesIO(content)).load()
     # Broken bytes make the unpickler raise nearly anything: UnpicklingError, EOFError, ValueError, TypeError, ...

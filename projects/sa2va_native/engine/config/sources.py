@@ -4,25 +4,47 @@ from __future__ import annotations
 
 from typing import Any
 
+from mmengine.registry import DATASETS
+
 from sa2va_native.datasets.check import Region
 from sa2va_native.datasets.finding.find_sets import find_sets
+from sa2va_native.datasets.indexing.indexed_set import IndexedSet
 from sa2va_native.engine.config.find_config import is_config
 from sa2va_native.engine.run.launch import load_config
 
 
-def sources_of(what: str) -> list[tuple[str, dict[str, Any]]]:
+def sources_of(what: str, index_dir: str | None = None) -> list[tuple[str, dict[str, Any]]]:
     """Name and adapter config of each source.
 
     Args:
         what: a config, whose training sources are meant, or data as for ``find_sets``.
+        index_dir: folder for the indices of large sets; None for that of the config, or the set's own.
 
     Raises:
         ConfigError, DataError: see ``load_config`` and ``find_sets``.
     """
     if not is_config(what):
-        return [(found.name, dict(found.config)) for found in find_sets(what)]
-    dataset = load_config(what).train_dataloader.dataset
-    return [(source["kind"], dict(source["dataset"])) for source in dataset.sources]
+        sources = [(found.name, dict(found.config)) for found in find_sets(what)]
+    else:
+        dataset = load_config(what).train_dataloader.dataset
+        sources = [(source["kind"], dict(source["dataset"])) for source in dataset.sources]
+    for _, config in sources:
+        use_index_dir(config, index_dir)
+    return sources
+
+
+def use_index_dir(config: dict[str, Any], index_dir: str | None) -> None:
+    """Lets an adapter keep its index in a folder, if it has one; ``config`` is changed in place."""
+    named = config["type"]
+    adapter = DATASETS.get(named) if isinstance(named, str) else named
+    if index_dir is not None and isinstance(adapter, type) and issubclass(adapter, IndexedSet):
+        config["index_dir"] = index_dir
+
+
+def use_index_dirs(cfg: Any, index_dir: str | None) -> None:
+    """:func:`use_index_dir` for each training source of a config, which is changed in place."""
+    for source in cfg.get("train_dataloader", {}).get("dataset", {}).get("sources", []):
+        use_index_dir(source["dataset"], index_dir)
 
 
 def region_of(what: str) -> Region:

@@ -9,7 +9,9 @@ from pathlib import Path
 from mmengine.registry import DATASETS
 
 from sa2va_native.datasets.check import Region
-from sa2va_native.engine.config.sources import region_of, sources_of
+from sa2va_native.engine.config.config_check import check_config
+from sa2va_native.engine.config.sources import region_of, sources_of, use_index_dirs
+from sa2va_native.engine.run.launch import load_config
 from sa2va_native.files.paths import ROOT
 from tests.sa2va_native.datasets.native import write_sa1b
 
@@ -49,3 +51,21 @@ def test_the_index_tool_leaves_an_index_that_is_opened_as_it_is(tmp_path: Path) 
     ((_, config),) = sources_of(str(root))
     DATASETS.build(config)
     assert {path: path.stat().st_mtime_ns for path in (root / ".index").iterdir() if path.name != "lock"} == before
+
+
+def test_indices_go_where_they_are_told(tmp_path: Path) -> None:
+    """Red when a tool writes into a set that is read-only, though another folder was given; or adapters without an
+    index are given one."""
+    root, indices = write_sa1b(tmp_path / "sa1b", "tar"), str(tmp_path / "indices")
+    ((_, config),) = sources_of(str(root), indices)
+    DATASETS.build(config)
+    assert not (root / ".index").exists()
+    assert len(list((tmp_path / "indices").glob("sa1b-*/*.json"))) == 1
+    found = sources_of(str(ROOT / "configs/pseudo_gumbel_4b.py"), indices)
+    assert [config.get("index_dir") for _, config in found] == [indices, indices, indices, None]
+    cfg = load_config(str(ROOT / "configs/pseudo_gumbel_4b.py"))
+    use_index_dirs(cfg, indices)
+    check_config(cfg)
+    assert [source.dataset.get("index_dir") for source in cfg.train_dataloader.dataset.sources] == [indices] * 3 + [
+        None
+    ]
