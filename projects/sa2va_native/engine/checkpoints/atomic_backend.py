@@ -12,6 +12,9 @@ from sa2va_native.errors import TrainingError
 from sa2va_native.files import atomic
 from sa2va_native.files.sealed_archive import sealed_archive
 
+#: What torch says when a file cannot be written; it tells no reason.
+_TORCH_CANNOT_WRITE = ("PytorchStreamWriter", "inline_container.cc", "iostream error")
+
 
 @register_backend("atomic", force=True)
 class AtomicBackend(LocalBackend):
@@ -43,12 +46,12 @@ class AtomicBackend(LocalBackend):
 
 def is_unwritten(error: Exception) -> bool:
     """Whether an error says that a file could not be written; of torch's writer, no errno tells."""
-    return isinstance(error, OSError) or "PytorchStreamWriter failed writing file" in str(error)
+    return isinstance(error, OSError) or any(sign in str(error) for sign in _TORCH_CANNOT_WRITE)
 
 
 def unwritten(final: Path, error: Exception) -> TrainingError:
     """The error of a checkpoint that cannot be written."""
-    why = getattr(error, "strerror", None) or str(error).splitlines()[0]
+    why = getattr(error, "strerror", None) or "no space, or a limit of the file system"
     return TrainingError(
         f"checkpoint {final} could not be written ({why}). Those before it are untouched: make room, or make "
         f"{final.parent} writable, and go on with --resume."

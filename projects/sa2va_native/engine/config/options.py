@@ -38,8 +38,8 @@ def merge_options(cfg: Any, options: Mapping[str, Any]) -> None:
     """Sets values in a config; a new key of a dict is added, and left to the config check.
 
     Raises:
-        ConfigError: a list has no such entry, a key leads into a value that is not a dict or list, or a value would take
-            the place of a dict.
+        ConfigError: a list has no such entry, a key leads into a value that is not a dict or list, or a value would
+            take the place of a dict.
     """
     for key, value in options.items():
         _require_place(cfg, key, value)

@@ -95,6 +95,8 @@ def value_problems(value: Any, path: str = "", ours: bool = True) -> Iterator[st
             ours = _module_of(type_).split(".")[0] in _PACKAGES
         for key, entry in value.items():
             where = f"{path}.{key}" if path else str(key)
+            if where == "strategy.config":  # DeepSpeed's own, which knows "auto" too
+                continue
             allowed = _RANGES.get(str(key)) if ours else None
             if allowed is not None and not isinstance(entry, dict) and (problem := allowed.problem(entry)):
                 yield f"config key {where} = {entry!r}: {problem}."

@@ -53,6 +53,8 @@ def test_the_numbers_of_a_config_that_works_pass(tmp_path: Path) -> None:
     cfg = toy_config(tmp_path)
     cfg.merge_from_dict({"train_cfg.max_hours": 0.5, "randomness.seed": None, "optim_wrapper.optimizer.lr": 0})
     cfg.merge_from_dict({"custom_hooks": [dict(type="elsewhere.Hook", interval=-1, decay=7)]})
+    settings = dict(gradient_accumulation_steps="auto", gradient_clipping="auto")
+    cfg.strategy = dict(type="sa2va_native.engine.run.strategy.Sa2VADeepSpeedStrategy", config=settings)
     assert not list(value_problems(cfg.to_dict()))
 
 
