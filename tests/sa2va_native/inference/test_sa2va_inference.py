@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sa2va_native.errors import PromptError
+from sa2va_native.errors import InputError, PromptError
 from sa2va_native.inference.sa2va_inference import SHOWN_FRAMES, Sa2VAInference
 from tests.tiny import tiny_sa2va
 
@@ -83,3 +83,18 @@ def test_the_mode_of_the_model_is_left_alone(sa2va, picture):
     sa2va.segment_image(picture[0], ["the large red circle"])
     assert sa2va.model.training
     sa2va.model.eval()
+
+
+def test_calls_without_anything_to_do_do_nothing(sa2va, picture):
+    """Red when no expression or no region is an error of torch, or captions lose their place beside None."""
+    image, disc = picture
+    assert sa2va.segment_image(image, []) == []
+    assert sa2va.caption_regions(image, []) == []
+    assert sa2va.caption_regions(image, [None]) == [None]
+    (caption,) = sa2va.caption_regions(image, disc[None])
+    assert sa2va.caption_regions(image, [None, disc, None]) == [None, caption, None]
+    (mask,) = sa2va.segment_image(image, "the large red circle")
+    assert np.array_equal(mask, sa2va.segment_image(image, ["the large red circle"])[0])
+    for call in (lambda: sa2va.segment_video([], "it"), lambda: sa2va.segment_video([image], ["a", "b"])):
+        with pytest.raises(InputError):
+            call()
