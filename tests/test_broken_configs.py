@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-import pseudo_gumbel.model
+import pseudo_gumbel.model  # noqa: F401
 import sa2va_native.engine.plan.dry_run
 import sa2va_native.engine.run.strategy  # noqa: F401  all imported here, so that forks need not
 from sa2va_native.datasets.scenes.scene_set import write_scene_set
