@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-import pseudo_gumbel.model  # noqa: F401
+import pseudo_gumbel.model  # noqa: F401  these three are imported here, so that forks need not
 import sa2va_native.engine.plan.dry_run
-import sa2va_native.engine.run.strategy  # noqa: F401  all imported here, so that forks need not
+import sa2va_native.engine.run.strategy  # noqa: F401
 from sa2va_native.datasets.scenes.scene_set import write_scene_set
 from sa2va_native.engine.config.provenance import Place, leaves
 from sa2va_native.engine.config.reading import read_file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -64,6 +65,12 @@ _PACKAGES = ("pseudo_gumbel", "sa2va_native", "mmengine", "torch")
 
 #: Parts of a config that hold others.
 _SECTIONS = ("model", "train_dataloader", "test_dataloader", "train_cfg", "test_cfg", "optim_wrapper", "default_hooks")
+#: Parts that MMEngine's runner takes all together, or none of them.
+_PHASES = (
+    ("train_dataloader", "train_cfg", "optim_wrapper"),
+    ("val_dataloader", "val_cfg", "val_evaluator"),
+    ("test_dataloader", "test_cfg", "test_evaluator"),
+)
 
 
 def require_sections(cfg: Any) -> None:
@@ -79,6 +86,17 @@ def require_sections(cfg: Any) -> None:
     dataset = (cfg.get("train_dataloader") or {}).get("dataset", {})
     if not isinstance(dataset, dict):
         raise ConfigError(f"config key train_dataloader.dataset = {dataset!r}: expected a dict, as in configs/_base_.")
+
+
+def completeness_problems(cfg: dict[str, Any]) -> Iterator[str]:
+    """What the runner would refuse when it is made: a part of a phase without the others, a level that is none."""
+    for phase in _PHASES:
+        missing = [name for name in phase if cfg.get(name) is None]
+        if missing and len(missing) < len(phase):
+            yield f"config key {missing[0]} is missing, which goes with {', '.join(sorted({*phase} - {*missing}))}."
+    level = cfg.get("log_level", "INFO")
+    if level not in logging.getLevelNamesMapping() and not isinstance(level, int):
+        yield f"config key log_level = {level!r}: expected one of {', '.join(logging.getLevelNamesMapping())}."
 
 
 def value_problems(value: Any, path: str = "", ours: bool = True) -> Iterator[str]:

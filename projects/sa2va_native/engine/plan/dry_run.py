@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import DATA_SAMPLERS, DATASETS, HOOKS
+from mmengine.registry import DATA_SAMPLERS, DATASETS, HOOKS, PARAM_SCHEDULERS
 from torch import nn
 
 from sa2va_native.checkpoints.importing import open_source
@@ -32,6 +32,7 @@ from sa2va_native.engine.config.source_metrics import require_metrics
 from sa2va_native.engine.plan.memory_plan import CARDS, GIB, WHILE, MemoryPlan, checkpoint_size, sized, table
 from sa2va_native.engine.plan.model_info import counts, hook_settings, memory_plan, shadows, sharding
 from sa2va_native.engine.plan.skeleton import build_skeleton, find_sa2va, try_import
+from sa2va_native.engine.run.train_loop import end_with_the_run
 from sa2va_native.engine.run.use_engine import optimizer_settings
 from sa2va_native.errors import BadSample, DataError, Sa2VAError
 from sa2va_native.files.ownership import require_no_owner
@@ -246,7 +247,7 @@ def check_weights(cfg: Any, model: nn.Module | None) -> Found:
 
 
 def check_parts(cfg: Any, model: nn.Module | None) -> Found:
-    """Builds the hooks and the optimizer."""
+    """Builds the hooks, the optimizer and its schedules."""
     found = Found()
     hooks = hook_settings(cfg)
     for hook in hooks:
@@ -256,6 +257,11 @@ def check_parts(cfg: Any, model: nn.Module | None) -> Found:
         with found.noting():
             optimizer = build_optim_wrapper(model, dict(type="OptimWrapper", **optimizer_settings(cfg)))
             rate = optimizer.optimizer.param_groups[0]["lr"]
+            schedulers = copy.deepcopy(cfg.get("param_scheduler") or [])
+            end_with_the_run(schedulers, cfg.train_cfg.max_steps)
+            for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
+                if not scheduler.get("convert_to_iter_based"):  # which needs the length of an epoch
+                    PARAM_SCHEDULERS.build(scheduler, default_args={"optimizer": optimizer})
             found.facts.append(f"{len(hooks)} hooks, {type(optimizer.optimizer).__name__} with learning rate {rate:g}")
     return found
 

@@ -69,7 +69,7 @@ class TrainLoop(IterBasedTrainLoop):
         # Under `xtuner train --deepspeed` XTuner chooses the strategy, and no code of ours runs before this.
         adopt_strategy(getattr(runner, "strategy", None))
         settle_runner(runner)
-        _end_with_the_run(runner.param_schedulers, max_steps)
+        end_with_the_run(runner.param_schedulers, max_steps)
         counts = accumulation_steps(runner)
         if isinstance(dataloader, dict):
             each_rank_its_own = runner._randomness_cfg.get("diff_rank_seed", False)
@@ -177,8 +177,8 @@ def _require_equal_data(dataset: Any) -> None:
         raise DataError(f"train_dataloader: ranks have sets of {lengths} samples. Give every machine the same files.")
 
 
-def _end_with_the_run(schedulers: Any, max_steps: int) -> None:
-    # Built after the loop. MMEngine's own default would be the end in micro-batches.
+def end_with_the_run(schedulers: Any, max_steps: int) -> None:
+    """Gives schedules without an end that of the run; MMEngine's own default would be the end in micro-batches."""
     for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
         if isinstance(scheduler, dict) and not scheduler.get("by_epoch", True):
             begin = scheduler.get("begin", 0)

@@ -120,6 +120,16 @@ def test_all_problems_are_named(cfg: Any, tmp_path: Path) -> None:
         assert f"  {number}. {problem}" in str(report)
 
 
+def test_what_the_runner_would_refuse_is_a_problem(cfg: Any) -> None:
+    """Red when a start dies of a schedule, a level of the log or a half-given evaluation that the dry run takes."""
+    cfg.param_scheduler[0].update(begin=10, end=5)
+    cfg.log_level = "LOUD"
+    cfg.test_evaluator = None
+    problems = "\n".join(dry_run(cfg, [zero2], 1).problems)
+    for expected in ("end should be larger than begin", "log_level = 'LOUD': expected", "test_evaluator is missing"):
+        assert expected in problems, problems
+
+
 def test_weights_that_do_not_fit_are_a_problem(cfg: Any) -> None:
     cfg.model.sa2va.mllm.text_config.num_hidden_layers = 4
     (problem,) = dry_run(cfg, [zero2], 1).problems
