@@ -144,7 +144,7 @@ def test_a_deepspeed_run_refuses_what_is_not_finite(tmp_path: Path, stage: int, 
     else:
         inner = state["optimizer_state_dict" if stage == 3 else "base_optimizer_state"]
         flat = inner["state"][0][key]
-    flat[0] = float("nan")
+    flat.data[0] = float("nan")
     torch.save(content, file)
     (tmp_path / "iter_1.pth/manifest.json").unlink()
     with pytest.raises(RuntimeError, match=re.escape(f"({key}) is not finite")):
