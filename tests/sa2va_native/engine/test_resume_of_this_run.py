@@ -91,7 +91,7 @@ def test_a_run_keeps_its_identity_and_leaves_later_checkpoints_of_a_branch(tmp_p
         return {path.name: load_file(path)["meta"]["run"]["id"] for path in tmp_path.glob("iter_*")}
 
     run_ranks(1, _train, tmp_path, 0, 3)
-    assert run_ranks(1, _train, tmp_path, 0, 3, str(tmp_path / "iter_2.pth"), lr=0.2)[0][0] == 2
+    assert run_ranks(1, _train, tmp_path, 0, 3, str(tmp_path / "iter_2.pth"))[0][0] == 2
     assert runs().keys() == {"iter_2.pth", "iter_4.pth", "iter_6.pth"}
     assert len(set(runs().values())) == 1
     assert len(list((tmp_path / "earlier_runs").rglob("iter_*"))) == 2
