@@ -17,13 +17,8 @@ from tests.toy import toy_config
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
-PAGES = [
-    ROOT / "README.md",
-    ROOT / "ARCHITECTURE.md",
-    ROOT / "CONTRIBUTING.md",
-    ROOT / "SECURITY.md",
-    *sorted(DOCS.rglob("*.md")),
-]
+TOP = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md")
+PAGES = [*(ROOT / name for name in TOP), *sorted(DOCS.rglob("*.md"))]
 #: Words that name a page or picture of docs/ in code, configs and requirements.
 _NAMED = re.compile(r"\bdocs/[\w/.]*\w\.(?:md|png)\b")
 

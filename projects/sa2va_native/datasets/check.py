@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -90,6 +91,7 @@ def check_set(
         region: settings with which the poolings are compared.
         on_bad: called with each bad sample, in order.
     """
+    near = _pictures_of(dataset)
     report = SetReport(notes=[*(dataset.check_all() if hasattr(dataset, "check_all") else []), *_left_out(dataset)])
 
     def look(index: int) -> BadSample | Seen:
@@ -107,7 +109,7 @@ def check_set(
         for seen in ordered_map(pool, look, indices, ahead=16 * threads):
             report.looked_at += 1
             if isinstance(seen, BadSample):
-                _count(report, seen)
+                _count(report, seen, near)
                 on_bad(seen)
                 continue
             report.without_text += seen.without_text
@@ -128,12 +130,18 @@ def _left_out(dataset: Adapter) -> list[str]:
     ]
 
 
-def _count(report: SetReport, bad: BadSample) -> None:
+def _pictures_of(dataset: Adapter) -> Path | None:
+    """The folder of a set's pictures, as its adapter calls it; None if it has none."""
+    places = [(dataset, "image_root"), (getattr(dataset, "file", None), "image_root"), (dataset, "root")]
+    return next(filter(None, (getattr(owner, name, None) for owner, name in places)), None)
+
+
+def _count(report: SetReport, bad: BadSample, near: Path | None) -> None:
     advice = advice_for(bad.reason)
     problem = report.problems.setdefault(advice.title, Problem(advice.remedy))
     problem.count += 1
     if len(problem.examples) < _EXAMPLES:
-        there = namesake(bad.path) if bad.reason.startswith("missing") else None
+        there = namesake(bad.path, near) if near and bad.reason.startswith("missing") else None
         problem.examples.append(f"{bad} (a file of that name lies at {printable(str(there))})" if there else str(bad))
 
 

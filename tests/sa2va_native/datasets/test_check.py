@@ -201,10 +201,17 @@ def test_the_tool_says_so_and_ends_with_status_one(tmp_path: Path):
 def test_the_report_says_where_a_missing_file_lies(tmp_path: Path):
     """Red when a picture in another folder is told to be missing and no more."""
     (tmp_path / "photos").mkdir()
-    data = OwnData(make(tmp_path, {"image": "images/c.png", "mask": SQUARE}, {"image": "lost.png", "mask": SQUARE}))
+    data = OwnData(
+        make(
+            tmp_path,
+            {"image": "images/c.png", "mask": SQUARE},
+            {"image": "lost.png", "mask": SQUARE},
+            {"image": "/gone/c.png", "mask": SQUARE},
+        )
+    )
     (tmp_path / "a.png").rename(tmp_path / "photos/c.png")
-    text = format_report(check_set(data, range(2), Region()), 2, Region())
-    assert text.count("a file of that name lies at") == 1
+    text = format_report(check_set(data, range(3), Region()), 3, Region())
+    assert text.count(f"a file of that name lies at {tmp_path}/photos/c.png") == 2
     assert f"images/c.png: line 1: missing: no such file (a file of that name lies at {tmp_path}/photos/c.png)" in text
 
 

@@ -19,6 +19,7 @@ from sa2va_native.datasets.reading.files import read_picture, require_folder, re
 from sa2va_native.datasets.reading.mask_codec import mask_on, rle_size
 from sa2va_native.datasets.reading.object_limits import Dropped, ObjectLimits, area_share
 from sa2va_native.datasets.reading.tar_shard import ByteRange, list_shard, read_member
+from sa2va_native.datasets.reading.texts import is_text
 from sa2va_native.datasets.reading.unchanged import stamp
 from sa2va_native.errors import BadSample
 from sa2va_native.structures import Sample
@@ -168,10 +169,8 @@ class TarShards(IndexedSet):
             yield Dropped(left_out) if left_out else {**place, "annotation": position, AREA_SHARE: share}
 
     def _left_out(self, annotation: dict[str, Any], share: float | None) -> str | None:
-        if self.text_key:
-            text = annotation.get(self.text_key)
-            if not isinstance(text, str) or not text.strip():
-                return f"without '{self.text_key}'"
+        if self.text_key and not is_text(annotation.get(self.text_key)):
+            return f"without '{self.text_key}'"
         if self.limits.asks_area:
             if share is None:
                 raise ValueError("the limits of area need its 'area', and 'width' and 'height' of the 'image'")

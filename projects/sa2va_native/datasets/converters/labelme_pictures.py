@@ -43,7 +43,7 @@ def picture_of(content: dict[str, Any], file: Path, root: Path) -> str:
     except BadSample as missing:
         if (there := _beside(content, file, root)) or (there := _embedded(content, file, root)):
             return there
-        elsewhere = namesake(file.parent / PureWindowsPath(name).name)
+        elsewhere = namesake(name, file.parent)
         hint = f"; a file of that name lies at {elsewhere}: move it, or correct imagePath" if elsewhere else ""
         raise BadSample(missing.path, missing.record, missing.reason + hint) from None
 

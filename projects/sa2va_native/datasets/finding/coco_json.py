@@ -85,7 +85,7 @@ def pictures_of(file: Path, folders: Sequence[Path], others: Sequence[Path]) -> 
             return folder
     sought = f"{names[0]!r} in " if names else ""
     looked = ", ".join(map(str, candidates))
-    elsewhere = next(filter(None, (namesake(candidates[-1] / name) for name in names[:1])), None)
+    elsewhere = namesake(names[0], candidates[-1]) if names else None
     where = f" A file of that name lies at {elsewhere}." if elsewhere else ""
     raise DataError(f"{file}: no pictures for its annotations: looked for {sought}the folders {looked}.{where}")
 

@@ -180,16 +180,16 @@ def inside(root: Path, name: Any, source: str | Path, record: str) -> Path:
     return root / name
 
 
-def namesake(path: str | Path, most: int = 20_000) -> Path | None:
-    """A file with the name of a missing one, close to where it should be; None if none is found.
+def namesake(path: str | Path, near: Path, most: int = 20_000) -> Path | None:
+    """A file with the name of a missing one, below a folder or below its parent; None if none is found.
 
     Args:
-        path: the missing file.
-        most: entries of folders that are looked at.
+        path: the missing file, by any path or URL.
+        near: the folder.
+        most: entries that are looked at in each.
     """
     name = PurePosixPath(urlsplit(str(path)).path if "://" in str(path) else str(path).replace("\\", "/")).name
-    near = next(folder for folder in Path(os.path.abspath(path)).parents if folder.is_dir())
-    for base in (near, near.parent):
+    for base in (near.absolute(), near.absolute().parent):
         left = most
         for folder, folders, files in os.walk(base):
             if name in files:

@@ -18,14 +18,14 @@ def unread_texts(records: Iterable[Mapping[Any, Any]], read: Collection[Any], re
         read: keys that are read.
         remedy: ends the notes; ``{key}`` in it is the key.
     """
-    found = Counter(key for record in records for key in _USUAL if key not in read and _is_text(record.get(key)))
+    found = Counter(key for record in records for key in _USUAL if key not in read and is_text(record.get(key)))
     return [
         f"{count:,} records have a '{key}', which is not read; {remedy.format(key=key)}" for key, count in found.items()
     ]
 
 
-def _is_text(value: Any) -> bool:
+def is_text(value: Any) -> bool:
     """Whether it is a text that is not blank, or a list of texts."""
     if isinstance(value, list):
-        return bool(value) and all(map(_is_text, value))
+        return bool(value) and all(map(is_text, value))
     return isinstance(value, str) and bool(value.strip())

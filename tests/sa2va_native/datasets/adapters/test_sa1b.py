@@ -299,3 +299,14 @@ def test_a_json_that_shrank_after_indexing_is_a_bad_sample(tmp_path: Path):
 def test_a_senseless_area_is_no_share(area: Any, width: Any, height: Any):
     """Red when one passes every limit, is sorted by, or takes the memory of the machine."""
     assert area_share(area, width, height) is None
+
+
+def test_a_list_of_texts_is_a_bad_sample_and_not_left_out(tmp_path: Path):
+    """Red when a list of captions counts as no caption, so that nobody learns of it."""
+    texts = ({"caption": ["a box", "it"]}, {"caption": []}, {"caption": "a box"})
+    annotations = [sa1b_annotation(number, box(2, 3), **text) for number, text in enumerate(texts)]
+    write_tar(tmp_path / "a.tar", sa1b_members(1, annotations))
+    data = TarShards(tmp_path, text_key="caption")
+    assert (len(data), data.index.dropped) == (2, {"without 'caption'": 1})
+    with pytest.raises(BadSample, match="text is a list, expected a string"):
+        data[0]
