@@ -33,7 +33,13 @@ def unread_layout(root: Path) -> str | None:
 
 def unread_files(root: Path) -> list[str]:
     """Files beside a set that was found that look like data and are not read."""
-    return [f"{file} is {_GREFCOCO}" for file in sorted(root.glob("grefs(*).json"))]
+    notes = [f"{file} is {_GREFCOCO}" for file in sorted(root.glob("grefs(*).json"))]
+    folder = root / "annotations"
+    others = sorted({*folder.glob("*.json")} - {*folder.glob("instances_*.json")})
+    if others and len(others) < len(list(folder.glob("*.json"))):
+        names = ", ".join(file.name for file in others)
+        notes.append(f"{folder}: not read beside instances_*.json: {names}. Give the path of one to use it.")
+    return notes
 
 
 def _is_labelme(file: Path) -> bool:

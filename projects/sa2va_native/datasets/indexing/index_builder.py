@@ -175,9 +175,13 @@ def _build(folder: Path, key: str, root: Path, schema: pa.Schema, parts: Iterabl
             yield folder / f"{key}-{_digest(part.name, watched)}.arrow", schema, part
 
     indexed = []
-    bar = (SpinnerColumn(), TextColumn("{task.description} {task.completed:,} records"), TimeElapsedColumn())
+    bar = (
+        SpinnerColumn(),
+        TextColumn("{task.description} {task.completed:,} records", markup=False),
+        TimeElapsedColumn(),
+    )
     with Progress(*bar) as progress:
-        task = progress.add_task(f"indexing {root}:", total=None)
+        task = progress.add_task(printable(f"indexing {root}:"), total=None)
         for part in _in_processes(work()):
             indexed.append(part)
             progress.advance(task, part.rows)

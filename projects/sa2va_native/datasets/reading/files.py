@@ -274,14 +274,20 @@ def read_json(path: Path, remedy: str, make_object: Callable[[list[tuple[str, An
     return content
 
 
-def parse_json(content: bytes, path: Path, remedy: str, make_object: Callable[[list[Any]], Any] = dict) -> Any:
-    """JSON of a whole set; arguments as in :func:`read_json`.
+def parse_json(
+    content: bytes,
+    path: Path,
+    remedy: str,
+    make_object: Callable[[list[Any]], Any] = dict,
+    most: int | None = None,
+) -> Any:
+    """JSON that may take ``most`` bytes of memory, by default the machine's; other arguments as in :func:`read_json`.
 
     Raises:
-        DataError: not JSON, or too large for this machine; the message ends with ``remedy``.
+        DataError: not JSON, or too large; the message ends with ``remedy``.
     """
     try:
-        return load_json(content, machine_memory(), None if make_object is dict else make_object)
+        return load_json(content, most or machine_memory(), None if make_object is dict else make_object)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON ({error}). {remedy}") from error
 

@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sa2va_native.datasets.reading.bounded_json import load_json, read_bounded
+from sa2va_native.datasets.reading.bounded_json import SAMPLE_BYTES, read_bounded
+from sa2va_native.datasets.reading.files import parse_json
 from sa2va_native.datasets.reading.mask_codec import MaskError, decode_mask, has_mask, mask_area
+from sa2va_native.datasets.reading.numbers import as_whole
 from sa2va_native.datasets.reading.object_limits import Dropped, ObjectLimits
 from sa2va_native.datasets.reading.video_frames import read_frames
-from sa2va_native.errors import BadSample
+from sa2va_native.errors import BadSample, DataError
 
 #: Masks are annotated at 6 frames per second, videos have 24.
 VIDEO_FRAMES_PER_ANNOTATED = 4
@@ -43,17 +45,18 @@ class SavFile:
         self.path = path
         self.video = video_of(path)
         try:
-            content = load_json(read_bounded(path))
-            self.size = int(content["video_height"]), int(content["video_width"])
-            if min(self.size) < 1:
-                raise ValueError(f"frames of {self.size[1]} x {self.size[0]} px")
+            content = parse_json(read_bounded(path), path, "Download it again.", most=SAMPLE_BYTES)
+            height, width = as_whole(content["video_height"]), as_whole(content["video_width"])
+            if height is None or width is None or min(height, width) < 1:
+                raise ValueError(f"frames of {width} x {height} px")
+            self.size = height, width
             self.frames: list[list[Any]] = content["masklet"]
             lists = isinstance(self.frames, list) and all(isinstance(frame, list) for frame in self.frames)
             if not lists or len({len(frame) for frame in self.frames}) != 1 or not self.frames[0]:
                 raise ValueError("'masklet' is not a list of frames with one mask per object")
         except OSError as error:
             raise BadSample(str(path), "file", f"unreadable ({error})") from error
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        except (DataError, ValueError, KeyError, TypeError, OverflowError) as error:
             raise BadSample(
                 str(path), "file", f"not an annotation of SA-V ({type(error).__name__}: {error})"
             ) from error

@@ -227,6 +227,9 @@ def test_what_is_left_out_or_not_read_is_logged(tmp_path: Path, caplog: pytest.L
         coco_json(tmp_path / "b/instances.json", "1.png")
         pictures(tmp_path / "b/images/1.png")
         (tmp_path / "b/grefs(unc).json").write_text("[]")
+        (root / "annotations/captions_train.json").write_text("{}")
+        find_sets(root)
+        assert "not read beside instances_*.json: captions_train.json. Give the path of one" in caplog.text
         find_sets(tmp_path / "b")
         assert (
             "grefs(unc).json is gRefCOCO, whose expressions mean several objects or none: it is not read" in caplog.text

@@ -468,3 +468,11 @@ def test_a_planted_fault_is_an_error_of_the_index(folder: Folder, monkeypatch: p
     index_module.open_part.cache_clear()
     with pytest.raises(DataError, match="damaged index"):
         folder.open()[0]
+
+
+def test_a_folder_may_have_any_name(tmp_path: Path):
+    """Red when brackets of a name are read as markup of the progress bar, or a line end as one of the log."""
+    root = tmp_path / "a[" / "red]\n\x1b[2J"
+    root.mkdir(parents=True)
+    (root / "a.txt").write_text("a0")
+    assert Folder(root).open()[0]["name"] == "a0"
