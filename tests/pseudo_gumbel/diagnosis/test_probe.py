@@ -6,7 +6,6 @@ from math import cos, exp, log, pi
 
 import pytest
 import torch
-from mmengine.logging import MMLogger
 from mmengine.optim import CosineAnnealingLR, LinearLR
 from torch import nn
 
@@ -75,14 +74,3 @@ def test_the_way_is_as_long_as_the_run() -> None:
     assert found.at_the_end(100) == pytest.approx(0.1 * exp(1.0))
     assert found.at_the_end(10_000) == 1.0
     assert [moves(found, steps) for steps in (100, 200)] == [False, True]
-
-
-def test_frozen_parameters_are_not_named_one_by_one(capfd: pytest.CaptureFixture[str]) -> None:
-    """Red when the multipliers of a config bury the figures under a warning for each frozen parameter."""
-    model = nn.Sequential(nn.Linear(2, 1), nn.Linear(1, 1).requires_grad_(False))
-    level = MMLogger.get_current_instance().level
-    multipliers = dict(custom_keys={"bias": dict(lr_mult=0.1)})
-    found = probe(model, dict(WRAPPER, paramwise_cfg=multipliers), [1.0], 0.1, [lambda: model[0].bias.sum()], float, 1)
-    assert found.steps == 1
-    assert "skipped" not in "".join(capfd.readouterr())
-    assert MMLogger.get_current_instance().level == level
