@@ -171,7 +171,7 @@ def _problems_of_dict(path: str, entry: dict) -> Iterator[str]:
             "next to the config, or its folder on PYTHONPATH."
         )
         return
-    if target is None:
+    if not callable(target):
         yield (
             f"{path}.type = {entry['type']!r} is not registered and cannot be imported. Import the class in the "
             "config and give the class itself."

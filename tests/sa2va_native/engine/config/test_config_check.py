@@ -34,6 +34,7 @@ def test_the_toy_config_passes(tmp_path: Path) -> None:
         ({"env_cfg.cudnn_benchmarks": True}, "Did you mean 'cudnn_benchmark'"),
         ({"model.type": "NoSuchModel"}, "'NoSuchModel' is not registered and cannot be imported"),
         ({"model.type": "tests.toy.NoSuchModel"}, "'tests.toy.NoSuchModel' is not registered"),
+        ({"model.type": 5}, "model.type = 5 is not registered"),
         ({"param_scheduler": [{"type": "LinearLR", "strat_factor": 1}]}, r"param_scheduler\[0\].strat_factor"),
     ],
 )
