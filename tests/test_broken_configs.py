@@ -5,6 +5,7 @@ What is drawn may be sound by chance; then both must end with 0. So nothing is a
 
 from __future__ import annotations
 
+import os
 import random
 import re
 from collections.abc import Callable
@@ -23,7 +24,8 @@ from sa2va_native.files.paths import ROOT
 from tests.ranks import Ended, call_tool
 
 SIZES = {"labelled": 6, "mask_only": 4, "test": 2, "test_heldout": 2}
-BLOCKS, EACH = 10, 30
+#: How many times 30 configs and options are drawn; more in the environment, for a longer search.
+BLOCKS, EACH = int(os.environ.get("PSEUDO_GUMBEL_FUZZ", "2")), 30
 CONFIGS = ("pseudo_gumbel_tiny", "word_trials_tiny", "soft_gumbel_tiny")
 #: Values to break with, whatever the key.
 WRONG = ("nan", "inf", "-1", "0", "-0.5", "1e400", "abc", "[1,2]", "None", "True", "''", "5", "a,b", "no/such/file")
