@@ -76,11 +76,13 @@ def settings(args: argparse.Namespace) -> list[Callable[[Any], str | None]]:
     """The changes that the options make to the config, in order; each refuses what cannot work."""
     from sa2va_native.engine.config.data_root import use_data_root
     from sa2va_native.engine.config.sources import use_index_dirs
+    from sa2va_native.engine.config.values import require_complete
     from sa2va_native.engine.run import launch
     from sa2va_native.engine.run.use_engine import use_engine
     from sa2va_native.parallel.launchers import require_launcher
 
     given: list[Callable[[Any], str | None]] = [
+        require_complete,
         lambda cfg: require_launcher(args.launcher),
         lambda cfg: cfg.merge_from_dict({"launcher": args.launcher}),
     ]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from sa2va_native.errors import ConfigError
-from sa2va_native.files import ownership
 from sa2va_native.files.ownership import LOCK, own_folder, require_no_owner
+from sa2va_native.files.paths import ROOT
 
 
 def owner_of(folder: Path) -> int:
@@ -49,11 +51,9 @@ def test_a_second_owner_is_refused_and_the_first_is_named(tmp_path: Path) -> Non
 
 def test_a_folder_is_free_again_when_its_owner_has_ended(tmp_path: Path) -> None:
     """Red when the file of a run that has ended keeps the next one out, or is left behind."""
-    if not (child := os.fork()):
-        own_folder(tmp_path)
-        ownership.atexit._run_exitfuncs()  # as at the end of a process that is not a fork
-        os._exit(0)
-    os.waitpid(child, 0)
+    program = f"from sa2va_native.files.ownership import own_folder; own_folder({str(tmp_path)!r})"
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "projects")}
+    subprocess.run([sys.executable, "-c", program], check=True, env=env)
     assert not (tmp_path / LOCK).exists()
     require_no_owner(tmp_path)
     require_no_owner(tmp_path / "not there")

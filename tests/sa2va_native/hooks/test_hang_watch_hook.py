@@ -28,9 +28,11 @@ class HangingData(ToyData):
 
     def __getitem__(self, index: int):
         if get_rank() == 1 and len(self.read) >= 4:
+            stopped = os.getpid()
             if self.stop and not os.fork():
                 time.sleep(10)
-                os.kill(os.getppid(), signal.SIGKILL)
+                if os.getppid() == stopped:  # it may have been killed meanwhile
+                    os.kill(stopped, signal.SIGKILL)
                 os._exit(0)
             if self.stop:
                 os.kill(os.getpid(), signal.SIGSTOP)

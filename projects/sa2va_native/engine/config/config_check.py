@@ -15,7 +15,7 @@ from mmengine.registry import Registry
 
 from sa2va_native.engine.config.packages import package_problems
 from sa2va_native.engine.config.sizes import size_problems
-from sa2va_native.engine.config.values import completeness_problems, value_problems
+from sa2va_native.engine.config.values import value_problems
 from sa2va_native.errors import ConfigError, did_you_mean
 
 #: Top-level keys that XTuner's tools or ours read, besides the arguments of MMEngine's runners.
@@ -62,7 +62,7 @@ def check_config(cfg: Any) -> None:
 def config_problems(cfg: Any) -> Iterator[str]:
     """Every unknown key of a config, every value and every size that does not fit; see :func:`check_config`."""
     plain = _plain(cfg)
-    problems = [*_unknown_keys(cfg), *completeness_problems(plain), *value_problems(plain), *package_problems(plain)]
+    problems = [*_unknown_keys(cfg), *value_problems(plain), *package_problems(plain)]
     yield from problems
     if not problems and (found := find_sa2va_config(cfg)):
         path, model = found

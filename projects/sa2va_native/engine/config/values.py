@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from sa2va_native.errors import ConfigError
@@ -88,15 +88,22 @@ def require_sections(cfg: Any) -> None:
         raise ConfigError(f"config key train_dataloader.dataset = {dataset!r}: expected a dict, as in configs/_base_.")
 
 
-def completeness_problems(cfg: dict[str, Any]) -> Iterator[str]:
-    """What the runner would refuse when it is made: a part of a phase without the others, a level that is none."""
+def require_complete(cfg: Mapping[str, Any]) -> None:
+    """Refuses what no runner can be made of. A config that only names data, for the tools that show it, may have less.
+
+    Raises:
+        ConfigError: a phase has a part without the others, or a log level is none.
+    """
     for phase in _PHASES:
         missing = [name for name in phase if cfg.get(name) is None]
         if missing and len(missing) < len(phase):
-            yield f"config key {missing[0]} is missing, which goes with {', '.join(sorted({*phase} - {*missing}))}."
+            there = ", ".join(sorted({*phase} - {*missing}))
+            raise ConfigError(f"config key {missing[0]} is missing, which goes with {there}.")
     level = cfg.get("log_level", "INFO")
     if level not in logging.getLevelNamesMapping() and not isinstance(level, int):
-        yield f"config key log_level = {level!r}: expected one of {', '.join(logging.getLevelNamesMapping())}."
+        raise ConfigError(
+            f"config key log_level = {level!r}: expected one of {', '.join(logging.getLevelNamesMapping())}."
+        )
 
 
 def value_problems(value: Any, path: str = "", ours: bool = True) -> Iterator[str]:
