@@ -76,13 +76,11 @@ def settings(args: argparse.Namespace) -> list[Callable[[Any], str | None]]:
     """The changes that the options make to the config, in order; each refuses what cannot work."""
     from sa2va_native.engine.config.data_root import use_data_root
     from sa2va_native.engine.config.sources import use_index_dirs
-    from sa2va_native.engine.config.values import require_complete
     from sa2va_native.engine.run import launch
     from sa2va_native.engine.run.use_engine import use_engine
     from sa2va_native.parallel.launchers import require_launcher
 
     given: list[Callable[[Any], str | None]] = [
-        require_complete,
         lambda cfg: require_launcher(args.launcher),
         lambda cfg: cfg.merge_from_dict({"launcher": args.launcher}),
     ]
@@ -102,6 +100,7 @@ def settings(args: argparse.Namespace) -> list[Callable[[Any], str | None]]:
 
 
 def train(args: argparse.Namespace) -> None:
+    from sa2va_native.engine.config.values import require_complete
     from sa2va_native.engine.run import launch
     from sa2va_native.engine.run.stopping import STOPPED, is_first_rank
     from sa2va_native.files.ownership import own_folder
@@ -109,6 +108,7 @@ def train(args: argparse.Namespace) -> None:
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     launch.require_ranks(args.ranks)
     cfg = launch.load_config(args.config, args.cfg_options, args.work_dir)
+    require_complete(cfg)
     launch.require_writable(cfg.work_dir)
     if is_first_rank():
         own_folder(cfg.work_dir)

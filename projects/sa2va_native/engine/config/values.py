@@ -92,18 +92,21 @@ def require_complete(cfg: Mapping[str, Any]) -> None:
     """Refuses what no runner can be made of. A config that only names data, for the tools that show it, may have less.
 
     Raises:
-        ConfigError: a phase has a part without the others, or a log level is none.
+        ConfigError: the first of :func:`completeness_problems`.
     """
+    for problem in completeness_problems(cfg):
+        raise ConfigError(problem)
+
+
+def completeness_problems(cfg: Mapping[str, Any]) -> Iterator[str]:
+    """What the runner would refuse when it is made: a part of a phase without the others, a level that is none."""
     for phase in _PHASES:
         missing = [name for name in phase if cfg.get(name) is None]
         if missing and len(missing) < len(phase):
-            there = ", ".join(sorted({*phase} - {*missing}))
-            raise ConfigError(f"config key {missing[0]} is missing, which goes with {there}.")
+            yield f"config key {missing[0]} is missing, which goes with {', '.join(sorted({*phase} - {*missing}))}."
     level = cfg.get("log_level", "INFO")
     if level not in logging.getLevelNamesMapping() and not isinstance(level, int):
-        raise ConfigError(
-            f"config key log_level = {level!r}: expected one of {', '.join(logging.getLevelNamesMapping())}."
-        )
+        yield f"config key log_level = {level!r}: expected one of {', '.join(logging.getLevelNamesMapping())}."
 
 
 def value_problems(value: Any, path: str = "", ours: bool = True) -> Iterator[str]:

@@ -29,6 +29,7 @@ from sa2va_native.engine.checkpoints.fitting import require_weights
 from sa2va_native.engine.checkpoints.weights import read_weights
 from sa2va_native.engine.config.config_check import config_problems, parameters_of, resolve_type, sa2va_config
 from sa2va_native.engine.config.source_metrics import require_metrics
+from sa2va_native.engine.config.values import completeness_problems
 from sa2va_native.engine.plan.memory_plan import CARDS, GIB, WHILE, MemoryPlan, checkpoint_size, sized, table
 from sa2va_native.engine.plan.model_info import counts, hook_settings, memory_plan, shadows, sharding
 from sa2va_native.engine.plan.skeleton import build_skeleton, find_sa2va, try_import
@@ -123,7 +124,7 @@ def check_config_and_options(cfg: Any, settings: Settings) -> Found:
     """Keys of the config, then the options of the command line."""
     found = Found([str(cfg.filename or "not from a file")])
     with found.noting():
-        found.problems += config_problems(cfg)
+        found.problems += [*config_problems(cfg), *completeness_problems(cfg)]
     with found.noting():
         require_metrics(cfg, "val")
     for apply in settings:
