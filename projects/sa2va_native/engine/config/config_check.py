@@ -62,15 +62,15 @@ def check_config(cfg: Any) -> None:
 def config_problems(cfg: Any) -> Iterator[str]:
     """Every unknown key of a config, every value and every size that does not fit; see :func:`check_config`."""
     plain = _plain(cfg)
-    problems = [*_unknown_keys(cfg), *value_problems(plain), *package_problems(plain)]
+    problems = [*_unknown_keys(plain), *value_problems(plain), *package_problems(plain)]
     yield from problems
     if not problems and (found := find_sa2va_config(cfg)):
         path, model = found
         yield from size_problems(cfg, model, path, resolve_type)
 
 
-def _unknown_keys(cfg: Any) -> Iterator[str]:
-    cfg, known = _plain(cfg), _top_level_keys()
+def _unknown_keys(cfg: dict[str, Any]) -> Iterator[str]:
+    known = _top_level_keys()
     for key, value in cfg.items():
         if key.startswith("_"):
             continue
