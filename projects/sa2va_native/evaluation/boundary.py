@@ -7,6 +7,8 @@ import math
 import cv2
 import numpy as np
 
+from sa2va_native.evaluation.segmentation import predicted
+
 #: Distance up to which two contours meet, as a share of the picture's diagonal (DAVIS).
 TOLERANCE = 0.008
 
@@ -35,18 +37,14 @@ def boundary_f(pred_mask: np.ndarray | None, gt_mask: np.ndarray) -> float:
     Raises:
         ValueError: the shapes differ.
     """
-    if pred_mask is None:
-        pred_mask = np.zeros_like(gt_mask)
-    if pred_mask.shape != gt_mask.shape:
-        raise ValueError(f"predicted mask of shape {pred_mask.shape}, true mask of shape {gt_mask.shape}")
     reach = math.ceil(TOLERANCE * math.hypot(*gt_mask.shape))
-    predicted, true = contour(pred_mask), contour(gt_mask)
-    if not predicted.any() or not true.any():
-        return float(not predicted.any() and not true.any())
-    window = _bounds(predicted | true)  # the dilation is most of the work, and objects are small
-    predicted, true = predicted[window], true[window]
-    precision = float((predicted & _widened(true, reach)).sum() / predicted.sum())
-    recall = float((true & _widened(predicted, reach)).sum() / true.sum())
+    ours, true = contour(predicted(pred_mask, gt_mask)), contour(gt_mask)
+    if not ours.any() or not true.any():
+        return float(not ours.any() and not true.any())
+    window = _bounds(ours | true)  # the dilation is most of the work, and objects are small
+    ours, true = ours[window], true[window]
+    precision = float((ours & _widened(true, reach)).sum() / ours.sum())
+    recall = float((true & _widened(ours, reach)).sum() / true.sum())
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 

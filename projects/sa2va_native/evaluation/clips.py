@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sa2va_native.evaluation.boundary import boundary_f
-from sa2va_native.evaluation.segmentation import intersection_union, iou, mean
+from sa2va_native.evaluation.segmentation import intersection_union, iou, mean, predicted
 
 
 def clip_scores(pred_mask: np.ndarray | None, gt_mask: np.ndarray, first_given: bool) -> tuple[float, float]:
@@ -22,10 +22,9 @@ def clip_scores(pred_mask: np.ndarray | None, gt_mask: np.ndarray, first_given: 
     Raises:
         ValueError: the shapes differ, or no frame is left to score.
     """
-    if pred_mask is not None and pred_mask.shape != gt_mask.shape:
-        raise ValueError(f"predicted masks of shape {pred_mask.shape}, true masks of shape {gt_mask.shape}")
+    pred_mask = predicted(pred_mask, gt_mask)
     frames = range(1, len(gt_mask) - 1) if first_given else range(len(gt_mask))
     if not frames:
         raise ValueError(f"a clip of {len(gt_mask)} frames has none to score{' without its ends' * first_given}")
-    pairs = [(None if pred_mask is None else pred_mask[frame], gt_mask[frame]) for frame in frames]
+    pairs = [(pred_mask[frame], gt_mask[frame]) for frame in frames]
     return mean([iou(intersection_union(*pair)) for pair in pairs]), mean([boundary_f(*pair) for pair in pairs])

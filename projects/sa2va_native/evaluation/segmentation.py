@@ -12,6 +12,19 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 
+def predicted(pred_mask: np.ndarray | None, gt_mask: np.ndarray) -> np.ndarray:
+    """A prediction that may be missing: ``pred_mask`` itself, bool of the shape of ``gt_mask``; None counts as empty.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if pred_mask is None:
+        return np.zeros_like(gt_mask)
+    if pred_mask.shape != gt_mask.shape:
+        raise ValueError(f"predicted mask of shape {pred_mask.shape}, true mask of shape {gt_mask.shape}")
+    return pred_mask
+
+
 def intersection_union(pred_mask: np.ndarray | None, gt_mask: np.ndarray) -> tuple[int, int]:
     """Number of pixels in both masks, and in either.
 
@@ -22,10 +35,7 @@ def intersection_union(pred_mask: np.ndarray | None, gt_mask: np.ndarray) -> tup
     Raises:
         ValueError: the shapes differ.
     """
-    if pred_mask is None:
-        return 0, int(gt_mask.sum())
-    if pred_mask.shape != gt_mask.shape:
-        raise ValueError(f"predicted mask of shape {pred_mask.shape}, true mask of shape {gt_mask.shape}")
+    pred_mask = predicted(pred_mask, gt_mask)
     return int((pred_mask & gt_mask).sum()), int((pred_mask | gt_mask).sum())
 
 
