@@ -46,7 +46,7 @@ def show(args: argparse.Namespace) -> None:
             cfg.train_dataloader.batch_size = args.batch_size
         engine = use_engine(cfg, args.deepspeed, args.precision, default="zero2")
         model = build_skeleton(cfg)
-    parts, number, plan = components(model), counts(model), memory_plan(cfg, model, args.ranks)
+        parts, number, plan = components(model), counts(model), memory_plan(cfg, model, args.ranks)
     if args.json:
         content: dict[str, Any] = {
             "total": number.total,
