@@ -33,14 +33,14 @@ def parse_args(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace
 
 
 def show(args: argparse.Namespace) -> None:
-    from sa2va_native.engine.plan.dry_run import describe_memory
-    from sa2va_native.engine.plan.memory_plan import CARDS, GIB
-    from sa2va_native.engine.plan.model_info import components, counts, memory_plan
-    from sa2va_native.engine.plan.skeleton import build_skeleton
-    from sa2va_native.engine.run import launch
-    from sa2va_native.engine.run.use_engine import use_engine
-
     with redirect_stdout(sys.stderr):  # libraries print too, and stdout must hold the JSON only
+        from sa2va_native.engine.plan.dry_run import describe_memory
+        from sa2va_native.engine.plan.memory_plan import CARDS, GIB
+        from sa2va_native.engine.plan.model_info import components, counts, memory_plan
+        from sa2va_native.engine.plan.skeleton import build_skeleton
+        from sa2va_native.engine.run import launch
+        from sa2va_native.engine.run.use_engine import use_engine
+
         cfg = launch.load_config(args.config, args.cfg_options)
         if args.batch_size is not None:
             cfg.train_dataloader.batch_size = args.batch_size
