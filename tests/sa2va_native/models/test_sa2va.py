@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from sa2va_native.errors import ConfigError
+from sa2va_native.models import joined
 from tests.tiny import part_of, tiny_batch, tiny_sa2va, tiny_side
 
 
@@ -75,12 +76,34 @@ def test_generation_stops_at_the_stop_word(model):
 
 def test_generation_ends_when_all_rows_have_stopped():
     """Red when the stop word is only cut off afterwards: every caption would cost the length limit."""
-    model, side = tiny_sa2va(max_new_tokens=60), tiny_side(2)
-    with patch.object(model.mllm, "generate", wraps=model.mllm.generate) as generate:
-        made = []
-        generate.side_effect = lambda **kwargs: made.append(type(model.mllm).generate(model.mllm, **kwargs)) or made[-1]
-        captions = model.caption(model.encode_pictures(side, grounding=False), side.region)
-    assert max(len(ids) for ids, _ in captions) < made[0].shape[1] < 30
+    model, side, passes = tiny_sa2va(max_new_tokens=60), tiny_side(2), []
+    hook = model.language_model.register_forward_hook(lambda *_: passes.append(1))
+    captions = model.caption(model.encode_pictures(side, grounding=False), side.region)
+    hook.remove()
+    assert max(len(ids) for ids, _ in captions) < len(passes) < 30
+
+
+@pytest.mark.parametrize("between", [1, 8])
+def test_captions_are_those_of_transformers_own_generation(between, monkeypatch):
+    """In a left-padded batch, whether the end is looked for at each token or seldom. Red when a position, the mask of
+    the pads, a suppressed id or the cut differs."""
+    monkeypatch.setattr(joined, "_tokens_between_checks", lambda device: between)
+    model, side = tiny_sa2va(max_new_tokens=20), tiny_side(4)
+    side.region[0, 0] = True  # prompts of different lengths
+    pictures = model.encode_pictures(side, grounding=False)
+    tokens = model.visual_tokens(pictures.vision, side.region)
+    prompts = model.prompts.embed(model.embedding, model.caption_prompts(side.region), tokens)
+    assert not prompts.attention_mask.all()
+    for suppressed in ([], [int(model.generate(prompts)[0][0][2])]):
+        expected = model.mllm.generate(
+            inputs_embeds=prompts.inputs_embeds, attention_mask=prompts.attention_mask, max_new_tokens=20,
+            do_sample=False, pad_token_id=model.prompts.pad_id, suppress_tokens=suppressed or None,
+        )  # fmt: skip
+        for (ids, stopped), row in zip(model.generate(prompts, suppressed), expected, strict=True):
+            assert (ids.tolist(), stopped) == (
+                model.prompts.until_stop(row)[0].tolist(),
+                model.prompts.until_stop(row)[1],
+            )
 
 
 def test_captions_do_not_feel_dropout():
@@ -174,6 +197,19 @@ def test_teacher_forced_logits_are_those_of_the_whole_sequence(model):
     full = model.mllm.lm_head(model.hidden_states(embedded))[0]
     torch.testing.assert_close(logits[0], full[-len(caption) - 1 : -1], atol=1e-4, rtol=1e-4)
     assert torch.equal(labels[0], caption)
+
+
+def test_encoded_maps_are_those_of_transformers_own_encoder(model):
+    """Bit for bit, although positions are left out, which tracking finds again. Red when they are not left out."""
+    encoder, pixels, made = model.grounding.sam2.vision_encoder, torch.randn(2, 3, 128, 128), []
+    hook = encoder.neck.position_encoding.encoding.register_forward_hook(lambda *_: made.append(1))
+    maps = model.grounding.encode(pixels)
+    assert not made
+    with torch.no_grad():
+        own = encoder(pixels)
+    hook.remove()
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(maps, own.fpn_hidden_states, strict=True))
+    assert [one.shape for one in own.fpn_position_encoding] == [one.shape for one in own.fpn_hidden_states]
 
 
 def test_language_prompt_against_transformers_own_pass(model):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -33,6 +34,8 @@ class LanguageSam2(nn.Module):
     def __init__(self, **config: Any) -> None:
         super().__init__()
         self.sam2 = Sam2VideoModel(_sam2_config(config))
+        neck = self.sam2.vision_encoder.neck
+        neck.position_encoding = _PositionEncoding(neck.position_encoding)
         # One position matrix under two names. transformers ties it up to 4.57, and only where it loads by itself.
         self.sam2.prompt_encoder.shared_embedding.positional_embedding.data = (
             self.sam2.shared_image_embedding.positional_embedding.data
@@ -78,7 +81,8 @@ class LanguageSam2(nn.Module):
 
         The decoder's own convolutions on the first two are left to :meth:`forward`, since they are trained.
         """
-        return tuple(self.sam2.vision_encoder(pixels).fpn_hidden_states)
+        with self.sam2.vision_encoder.neck.position_encoding.left_out():  # only tracking reads them
+            return tuple(self.sam2.vision_encoder(pixels).fpn_hidden_states)
 
     def forward(self, maps: tuple[Tensor, ...], prompts: Tensor) -> MaskPrediction:
         """Masks for ``prompts`` [N, C] on the B ``maps`` of :meth:`encode`, N / B prompts for each picture.
@@ -177,6 +181,26 @@ class LanguageSam2(nn.Module):
             is_conditioning_frame=prompt is not None,
         )
         return prediction.mask_logits[0]
+
+
+class _PositionEncoding(nn.Module):
+    """SAM 2's encoding of positions, which its neck makes for each level of each picture: 5 % of the encoder's time."""
+
+    def __init__(self, encoding: nn.Module) -> None:
+        super().__init__()
+        self.encoding, self.is_left_out = encoding, False
+
+    def forward(self, shape: torch.Size, device: torch.device, dtype: torch.dtype) -> Tensor:
+        return torch.empty(0, device=device, dtype=dtype) if self.is_left_out else self.encoding(shape, device, dtype)
+
+    @contextmanager
+    def left_out(self) -> Iterator[None]:
+        """Inside the context the neck gets empty tensors instead."""
+        self.is_left_out = True
+        try:
+            yield
+        finally:
+            self.is_left_out = False
 
 
 def _sam2_config(config: Mapping[str, Any]) -> Sam2VideoConfig:
