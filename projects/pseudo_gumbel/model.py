@@ -100,7 +100,7 @@ class PseudoGumbel(BaseModel):
         # What monitoring hooks read; see GradientFlowHook and CaptionPanelHook.
         self.record_next_step = False
         self.last_step: CycleStep | None = None
-        self.text_embeds_grad_norm: float | None = None
+        self.text_embeds_grad_norm: Tensor | None = None
         #: Called with every step on all ranks, under no_grad; see RewardEscapeHook.
         self.watchers: list[Callable[[CycleStep], None]] = []
 
@@ -240,7 +240,7 @@ class PseudoGumbel(BaseModel):
                 watch(step)
 
     def _note_text_embeds_gradient(self, gradient: Tensor) -> None:
-        self.text_embeds_grad_norm = float(gradient.detach().float().norm())
+        self.text_embeds_grad_norm = gradient.detach().float().norm()  # a tensor: a number would wait for the GPU
 
 
 def _require_different_names(regularizers: Sequence[Regularizer]) -> None:
