@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import Any, cast
+from typing import Any
 
 import torch
 from accelerate import init_empty_weights
@@ -13,7 +13,7 @@ from mmengine.registry import MODELS
 from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
-from transformers import PreTrainedModel, StoppingCriteriaList
+from transformers import PreTrainedModel
 
 from sa2va_native.checkpoints.importing import allocate, import_base, import_trained, open_source
 from sa2va_native.checkpoints.loading import LoadReport
@@ -26,8 +26,8 @@ from sa2va_native.models.normalisation import normalise
 from sa2va_native.models.pictures import Pictures, picture_ids
 from sa2va_native.models.protocols import Grounding, MaskPrediction, MultimodalLanguageModel
 from sa2va_native.models.seg_head import build_seg_head
-from sa2va_native.models.stop_words import StopWords
 from sa2va_native.models.tokenizer import load_tokenizer
+from sa2va_native.parallel.agreement import on_all_ranks
 from sa2va_native.structures import Side
 
 
@@ -274,18 +274,28 @@ class JoinedModel(BaseModel):
 
         ``suppress`` are ids that are never generated.
         """
-        with evaluating(cast(nn.Module, self.mllm)):
-            new_ids = self.mllm.generate_greedily(
-                prompts.inputs_embeds,
-                prompts.attention_mask,
-                max_new_tokens=self.max_new_tokens,
-                stopping_criteria=StoppingCriteriaList([StopWords(self.tokenizer, P.END)]),
-                pad_token_id=self.prompts.pad_id,
-                eos_token_id=self.tokenizer.eos_token_id,
-                suppress_tokens=list(suppress) or None,
-                synced_gpus=self.is_partitioned,  # finished ranks continue until all are done
-            )
-        return [self.prompts.until_stop(row) for row in new_ids.cpu()]
+        embeds, mask, context, new_ids = prompts.inputs_embeds, prompts.attention_mask, Context(), list[Tensor]()
+        never = torch.tensor(list(suppress), dtype=torch.long, device=embeds.device)
+        with evaluating(self.language_model):  # nothing else has dropout, and a walk over the towers takes its time
+            while len(new_ids) < self.max_new_tokens and not self._all_stopped(new_ids):
+                hidden = self.mllm.hidden_states(embeds, context.extend(mask), context.cache)
+                new_ids.append(self.mllm.logits(hidden[:, -1]).index_fill(-1, never, -torch.inf).argmax(-1))
+                embeds, mask = self.embedding(new_ids[-1])[:, None], torch.ones_like(mask[:, :1])
+        return [self.prompts.until_stop(row) for row in torch.stack(new_ids, 1).cpu()]
+
+    def _all_stopped(self, new_ids: Sequence[Tensor]) -> bool:
+        """Whether no row needs another token, of those generated so far, T times [B]; the same on ranks that depend.
+
+        A row that goes on past its stop word is cut later, so a GPU is asked, and waited for, only now and then.
+        """
+        if not new_ids or len(new_ids) % _tokens_between_checks(new_ids[0].device):
+            return False
+        stopped = all(self.prompts.until_stop(row)[1] for row in torch.stack(list(new_ids), 1).cpu())
+        return on_all_ranks(stopped) if self.is_partitioned else stopped
+
+
+def _tokens_between_checks(device: torch.device) -> int:
+    return 1 if device.type == "cpu" else 8
 
 
 def _is_lora(name: str) -> bool:

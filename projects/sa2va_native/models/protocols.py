@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from torch import Tensor, nn
-from transformers import Cache, PreTrainedModel, StoppingCriteriaList
+from transformers import Cache, PreTrainedModel
 
 
 class PictureTokens(NamedTuple):
@@ -119,32 +119,6 @@ class MultimodalLanguageModel(Protocol):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Hidden states [..., D] -> logits [..., V]."""
-        ...
-
-    def generate_greedily(
-        self,
-        inputs_embeds: Tensor,
-        attention_mask: Tensor,
-        *,
-        max_new_tokens: int,
-        stopping_criteria: StoppingCriteriaList,
-        pad_token_id: int,
-        eos_token_id: int,
-        suppress_tokens: Sequence[int] | None,
-        synced_gpus: bool,
-    ) -> Tensor:
-        """New ids [B, T] after left-padded embeddings [B, L, D]; a finished row is padded.
-
-        Args:
-            inputs_embeds: [B, L, D].
-            attention_mask: [B, L], 0 at pads.
-            max_new_tokens: T at most.
-            stopping_criteria: tell for each row whether it is finished.
-            pad_token_id: fills finished rows.
-            eos_token_id: ends a row.
-            suppress_tokens: ids that are never generated.
-            synced_gpus: continue until all ranks are done, since each forward pass is a collective.
-        """
         ...
 
 

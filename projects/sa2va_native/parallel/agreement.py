@@ -43,3 +43,8 @@ def on_any_rank(check: Callable[[], None]) -> None:
         error = own
     if first := next((one for one in all_gather_object(error) if one is not None), None):
         raise first
+
+
+def on_all_ranks(answer: bool) -> bool:
+    """Whether all ranks answer yes. A collective."""
+    return all(all_gather_object(answer))

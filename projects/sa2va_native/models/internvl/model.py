@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mmengine.registry import MODELS
 from torch import Tensor, nn
@@ -15,7 +15,6 @@ from transformers import (
     InternVLVisionConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
-    StoppingCriteriaList,
 )
 
 from sa2va_native.models.internvl import key_maps
@@ -159,32 +158,6 @@ class InternVL(InternVLForConditionalGeneration):
     def logits(self, hidden: Tensor) -> Tensor:
         """Hidden states [..., D] -> logits [..., V]."""
         return self.lm_head(hidden)
-
-    def generate_greedily(
-        self,
-        inputs_embeds: Tensor,
-        attention_mask: Tensor,
-        *,
-        max_new_tokens: int,
-        stopping_criteria: StoppingCriteriaList,
-        pad_token_id: int,
-        eos_token_id: int,
-        suppress_tokens: Sequence[int] | None,
-        synced_gpus: bool,
-    ) -> Tensor:
-        """New ids [B, T]; see the protocol."""
-        new_ids = self.generate(
-            inputs_embeds=inputs_embeds,
-            attention_mask=attention_mask,
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            stopping_criteria=stopping_criteria,
-            pad_token_id=pad_token_id,
-            eos_token_id=eos_token_id,
-            suppress_tokens=suppress_tokens,
-            synced_gpus=synced_gpus,
-        )
-        return cast(Tensor, new_ids)
 
 
 if TYPE_CHECKING:
