@@ -24,7 +24,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
-from benchmarks.step_parts import noise, synchronise
+from benchmarks.train_step import noise, synchronise
 from sa2va_native.files.paths import ROOT
 from sa2va_native.models.feature_cache import FeatureCache
 

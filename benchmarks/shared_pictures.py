@@ -22,7 +22,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
-from benchmarks.step_parts import noise, synchronise
+from benchmarks.train_step import noise, synchronise
 from sa2va_native.files.paths import ROOT
 
 

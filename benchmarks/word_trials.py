@@ -25,7 +25,7 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import MODELS
-from step_parts import noise
+from train_step import noise
 
 from pseudo_gumbel.readers import reader
 from pseudo_gumbel.teacher import EMATeacher

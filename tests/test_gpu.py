@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
-from benchmarks.step_parts import noise
+from benchmarks.train_step import noise
 from sa2va_native.files.paths import ROOT
 from tests.tiny import tiny_batch, tiny_pseudo_gumbel
 
