@@ -117,4 +117,4 @@ def part_of(batch: Batch, rows: slice) -> Batch:
     def cut(side: Side | None) -> Side | None:
         return side and Side(*(tensor[rows] for tensor in side))
 
-    return Batch(batch.kind, cut(batch.caption_side), cut(batch.mask_side), *(entry[rows] for entry in batch[3:-1]))
+    return Batch(batch.kind, cut(batch.caption_side), cut(batch.mask_side), *(entry[rows] for entry in batch[3:9]))

@@ -31,6 +31,8 @@ class Draw(NamedTuple):
 
     item: int  #: position in the data set
     key: DrawKey
+    #: Key of what the items of a run, drawn together because they show one picture, have in common; None: drawn alone.
+    run: DrawKey | None = None
 
 
 @dataclass
@@ -81,3 +83,5 @@ class Batch(NamedTuple):
     gt_masks: list[np.ndarray]  #: B bool masks (H, W) of the mask side at original size; empty in training
     #: [B, M, h, w] bool masks of the mask side's other objects, all False past the last one; None unless asked for.
     others: torch.Tensor | None = None
+    #: B numbers; samples with the same one show the same pictures, on both sides. None: drawn one by one.
+    looks: list[int] | None = None

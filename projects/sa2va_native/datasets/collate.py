@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from mmengine.registry import FUNCTIONS
 from torch import Tensor
@@ -45,6 +45,7 @@ def collate_batch(items: Sequence[Item]) -> dict[str, Batch]:
         sources=[item.source for item in items],
         gt_masks=[item.gt_mask for item in items if item.gt_mask is not None],
         others=_padded([item.others for item in items if item.others is not None]),
+        looks=_numbered([item.look for item in items]),
     )
     return {"batch": batch}
 
@@ -52,6 +53,14 @@ def collate_batch(items: Sequence[Item]) -> dict[str, Batch]:
 def _stack(sides: Sequence[Side]) -> Side:
     # torch's own function: it stacks into memory that a worker shares with the main process
     return Side(*(default_collate(list(tensors)) for tensors in zip(*sides, strict=True)))
+
+
+def _numbered(looks: Sequence[Hashable]) -> list[int] | None:
+    """One number for each different look, and for each unknown one; None if all are unknown."""
+    if all(look is None for look in looks):
+        return None
+    numbers: dict[Hashable, int] = {}
+    return [numbers.setdefault(("row", row) if look is None else look, len(numbers)) for row, look in enumerate(looks)]
 
 
 def _padded(masks: Sequence[Tensor]) -> Tensor | None:

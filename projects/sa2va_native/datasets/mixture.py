@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -14,6 +14,7 @@ from mmengine.dist import get_rank
 from mmengine.registry import DATASETS, TRANSFORMS
 
 from sa2va_native.datasets.flip import flip
+from sa2va_native.datasets.picture_order import knows_pictures
 from sa2va_native.datasets.transforms import Sides
 from sa2va_native.datasets.unusable_items import UnusableItems
 from sa2va_native.errors import BadSample, ConfigError, DataError, did_you_mean
@@ -61,6 +62,7 @@ class Item(NamedTuple):
     attributes: dict[str, Any]
     gt_mask: np.ndarray | None  #: bool mask of the mask side at original size; None while training
     others: torch.Tensor | None = None  #: [M, h, w] bool, other objects of the mask side; None unless asked for
+    look: Hashable = None  #: the same for items that show the same pictures; None: unknown, or drawn alone
 
 
 @DATASETS.register_module()
@@ -152,7 +154,7 @@ class MixtureDataset:
         source = self._source_of(draw.item)
         first = draw.item - source.start
         for step in range(len(source.items)):
-            item = self._load(source, (first + step) % len(source.items), draw.key)
+            item = self._load(source, (first + step) % len(source.items), draw)
             if item is not None:
                 return item
         raise DataError(
@@ -184,7 +186,7 @@ class MixtureDataset:
     def _where(self) -> str:
         return f"Each is named in {self.report_file}. " if self.report_file else ""
 
-    def _load(self, source: Source, position: int, key: DrawKey) -> Item | None:
+    def _load(self, source: Source, position: int, draw: Draw) -> Item | None:
         index = source.start + position
         if index in self._unusable:
             return None
@@ -205,7 +207,10 @@ class MixtureDataset:
         if not self.keep_gt_masks and (why := self._too_small(source.kind, sides)):
             self._report(index, why, sample.sample_id, {"record": sample.sample_id, "reason": why})
             return None
-        if self._is_flipped(key) and (flipped := flip(sides, text)):
+        run = draw.run if knows_pictures(source.dataset) else None
+        # A run is mirrored as a whole, so that it still shows one picture.
+        flipped = flip(sides, text) if self._is_flipped(run or draw.key) else None
+        if flipped:
             (sides, text), others = flipped, None if others is None else others.flip(-1)
         gt_mask = sample.mask if sample.mask2 is None else sample.mask2
         return Item(
@@ -213,12 +218,17 @@ class MixtureDataset:
             source=source.name,
             sides=sides,
             text=text,
-            key=key,
+            key=draw.key,
             sample_id=sample.sample_id,
             attributes=sample.attributes,
             gt_mask=gt_mask if self.keep_gt_masks else None,
             others=others,
+            look=None if run is None else self._look(source, position, sides, bool(flipped)),
         )
+
+    def _look(self, source: Source, position: int, sides: Sides, flipped: bool) -> Hashable:
+        (picture,) = source.dataset.pictures([int(source.items[position])])  # type: ignore[attr-defined]
+        return None if picture is None else (source.start, picture, sides.mask_side is None, flipped)
 
     def _shows_others(self, source: Source) -> bool:
         return self.with_others and source.kind == "cycle"

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 from mmengine.dist import get_dist_info
+from mmengine.logging import print_log
 from mmengine.registry import DATA_SAMPLERS
 
-from sa2va_native.datasets.mixture import DESCRIBED_KINDS, KINDS, MixtureDataset
+from sa2va_native.datasets.mixture import DESCRIBED_KINDS, KINDS, MixtureDataset, Source
 from sa2va_native.datasets.permutation import Permutation
-from sa2va_native.errors import ConfigError
+from sa2va_native.datasets.picture_order import PictureOrder, knows_pictures, places_by_picture
+from sa2va_native.errors import ConfigError, printable
 from sa2va_native.structures import Draw, DrawKey, Kind
 
 #: Choices among the sources of a kind are drawn in blocks of this many samples.
@@ -37,12 +41,20 @@ class MixtureBatchSampler:
         group: number of global batches of a described kind that are drawn together, sorted by region size (see
             ``MixtureDataset.area_share``) and used in random order. Prompts for captions differ mostly in their number
             of region tokens, so there is less padding and ranks wait less for each other. 1 for no grouping.
+        regions_per_picture: R, how many objects of one picture are drawn side by side in batches of masks without text
+            (``cycle``), so that a step looks at their picture once; see ``PictureOrder``. Each pass still visits every
+            item once. 1: each object is drawn by itself. R should divide ``batch_size``: a run that is cut by the end
+            of a rank's batch is looked at in both parts. A source whose data set does not know its pictures is drawn
+            as with 1.
         seed: seed of the order; TrainLoop sets it to the run's.
         start: first micro-iteration to yield; set it before iterating, to resume.
         rank, world_size: of this process; taken from MMEngine when None.
 
+    Attributes:
+        notes: what ``regions_per_picture`` cannot do here; logged.
+
     Raises:
-        ConfigError: an empty pattern, a kind without a source, or a group below 1.
+        ConfigError: an empty pattern, a kind without a source, or a group or ``regions_per_picture`` below 1.
     """
 
     def __init__(
@@ -55,6 +67,7 @@ class MixtureBatchSampler:
         start: int = 0,
         rank: int | None = None,
         world_size: int | None = None,
+        regions_per_picture: int = 1,
     ) -> None:
         dataset: MixtureDataset = sampler.dataset
         present = {source.kind for source in dataset.sources}
@@ -67,6 +80,8 @@ class MixtureBatchSampler:
                 )
         if group < 1:
             raise ConfigError(f"group must be at least 1, got {group}")
+        if regions_per_picture < 1:
+            raise ConfigError(f"regions_per_picture must be at least 1, got {regions_per_picture}")
         this_rank, all_ranks = get_dist_info()
         self.sampler, self.batch_size, self.pattern, self.group = sampler, batch_size, tuple(pattern), group
         self.seed, self.start = seed, start
@@ -74,6 +89,10 @@ class MixtureBatchSampler:
         self.world_size = all_ranks if world_size is None else world_size
         self._samples = len(dataset)
         self._sources = {kind: [s for s in dataset.sources if s.kind == kind] for kind in sorted(present)}
+        self.regions_per_picture = regions_per_picture
+        self.notes = self._limits_of_runs()
+        for note in self.notes:
+            print_log(printable(note), logger="current")
 
     def __len__(self) -> int:
         """Micro-iterations with as many samples as the mixture has; the iteration itself never ends."""
@@ -82,22 +101,50 @@ class MixtureBatchSampler:
     def __iter__(self) -> Iterator[list[Draw]]:
         streams = {kind: self._global_batches(kind) for kind in self._sources}
         for iteration in itertools.count(self.start):
-            items = next(streams[self.pattern[iteration % len(self.pattern)]])
+            kind = self.pattern[iteration % len(self.pattern)]
+            items, size = next(streams[kind]), self._run_size(kind)
             draws = [Draw(item, DrawKey(iteration, position)) for position, item in enumerate(items)]
+            if size > 1:
+                draws = [draw._replace(run=draws[i - i % size].key) for i, draw in enumerate(draws)]
             yield draws[self.rank * self.batch_size : (self.rank + 1) * self.batch_size]
+
+    def _run_size(self, kind: Kind) -> int:
+        """How many items of a kind are drawn together."""
+        known = kind == "cycle" and any(knows_pictures(source.dataset) for source in self._sources[kind])
+        return self.regions_per_picture if known else 1
+
+    def _limits_of_runs(self) -> list[str]:
+        size = self.regions_per_picture
+        if size == 1:
+            return []
+        notes = [
+            f"regions_per_picture={size}: the source {source.name or type(source.dataset).__name__} does not tell "
+            "which objects are of one picture, so it is drawn object by object"
+            for source in self._sources.get("cycle", ())
+            if not knows_pictures(source.dataset)
+        ]
+        if self.batch_size % size:
+            notes.append(
+                f"regions_per_picture={size} does not divide the batch of {self.batch_size}: where a batch ends within "
+                "the objects of a picture, both parts look at it"
+            )
+        return notes
 
     def _global_batches(self, kind: Kind) -> Iterator[list[int]]:
         """Items of the global batches of a kind, beginning with the first one at or after ``start``."""
         size, group = self.batch_size * self.world_size, self.group if kind in DESCRIBED_KINDS else 1
         key = (self.seed, KINDS.index(kind))
         first, offset = divmod(self._batches_before(kind), group)
-        stream = _item_stream(self._sources[kind], key, first * group * size)
+        run = self._run_size(kind)
+        stream = _item_stream(self._sources[kind], key, first * group * size, run)
         for number in itertools.count(first):
             items = list(itertools.islice(stream, group * size))
             if group == 1:
                 yield items
                 continue
-            items.sort(key=self.sampler.dataset.area_share)
+            runs = [items[i : i + run] for i in range(0, len(items), run)]
+            runs.sort(key=lambda one: fmean(map(self.sampler.dataset.area_share, one)))
+            items = list(itertools.chain.from_iterable(runs))
             batches = [items[i : i + size] for i in range(0, len(items), size)]
             order = np.random.default_rng((*key, 2, number)).permutation(group)
             yield from (batches[i] for i in order[offset:])
@@ -108,24 +155,37 @@ class MixtureBatchSampler:
         return passes * self.pattern.count(kind) + self.pattern[:rest].count(kind)
 
 
-def _item_stream(sources: list[Any], key: tuple[int, int], skip: int) -> Iterator[int]:
-    """Indices into the mixture, beginning with sample ``skip`` of this kind."""
+def _item_stream(sources: list[Source], key: tuple[int, int], skip: int, size: int) -> Iterator[int]:
+    """Indices into the mixture, beginning with sample ``skip`` of this kind; each ``size`` are from one source."""
     weights = np.array([source.weight for source in sources])
     visited = np.zeros(len(sources), dtype=np.int64)
-    for block in range(skip // _BLOCK):
-        visited += np.bincount(_choices(weights, key, block), minlength=len(sources))
-    block, offset = divmod(skip, _BLOCK)
-    visited += np.bincount(_choices(weights, key, block)[:offset], minlength=len(sources))
-    orders: dict[int, tuple[int, Sequence[int] | np.ndarray]] = {}
+    skipped, done = divmod(skip, size)
+    for block in range(skipped // _BLOCK):
+        visited += size * np.bincount(_choices(weights, key, block), minlength=len(sources))
+    block, offset = divmod(skipped, _BLOCK)
+    visited += size * np.bincount(_choices(weights, key, block)[:offset], minlength=len(sources))
+    orders = [_passes(source, (*key, 1, number), size) for number, source in enumerate(sources)]
     while True:
         for choice in _choices(weights, key, block)[offset:]:
             source = sources[choice]
-            which_pass, position = divmod(int(visited[choice]), len(source.items))
-            if choice not in orders or orders[choice][0] != which_pass:
-                orders[choice] = (which_pass, order_of(len(source.items), (*key, 1, int(choice), which_pass)))
-            visited[choice] += 1
-            yield source.start + int(orders[choice][1][position])
+            visited[choice] += done  # of a run that was cut by the end of a batch
+            for _ in range(done, size):
+                which_pass, position = divmod(int(visited[choice]), len(source.items))
+                visited[choice] += 1
+                yield source.start + int(orders[choice](which_pass)[position])
+            done = 0
         block, offset = block + 1, 0
+
+
+def _passes(source: Source, key: tuple[int, ...], size: int) -> Callable[[int], Sequence[int] | np.ndarray]:
+    """The order of each pass over a source, in runs of ``size`` if it knows its pictures; the last one is kept."""
+    items, dataset = source.items, source.dataset
+    if size == 1 or not knows_pictures(dataset):
+        return functools.lru_cache(1)(lambda which: order_of(len(items), (*key, which)))
+    places = places_by_picture(dataset, items)
+    return functools.lru_cache(1)(
+        lambda which: PictureOrder(dataset, items, places, size, -which * len(items) % size, (*key, which))
+    )
 
 
 def order_of(length: int, key: tuple[int, ...]) -> Sequence[int] | np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Hashable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,8 @@ class CocoInstances:
         self.text_key = text_key
         next_frames = {number for image in self.file.images if is_id(number := image.get("next_image_id"))}
         kept: list[int] = []
+        pictures: list[int] = []
+        numbers: dict[str, int] = {}
         self.dropped: Counter[str] = Counter()
         self._tracks: dict[tuple[Any, Any], list[int]] = defaultdict(list)
         for place, annotation in enumerate(self.file.annotations):
@@ -81,7 +84,9 @@ class CocoInstances:
                 self.dropped[f"without '{text_key}'"] += 1
             else:
                 kept.append(place)
+                pictures.append(numbers.setdefault(_key(image), len(numbers)) if is_id(image) else -1)
         self.items = self.file.annotations.pick(kept)
+        self._pictures = np.array(pictures, np.int32)  #: number of each item's picture; -1 without a valid id
         if self.dropped:
             shown = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.dropped.items()))
             message = f"{self.file.path}: {len(self.items):,} annotations; dropped: {shown}"
@@ -104,6 +109,14 @@ class CocoInstances:
     def area_share(self, index: int) -> float:
         """See ``MixtureDataset.area_share``."""
         return self.file.area_share(self.items[index])
+
+    def pictures(self, indices: Sequence[int]) -> list[Hashable]:
+        """See ``datasets.picture_order``; a picture's next frame is the same for all its objects."""
+        return [None if number < 0 else number for number in self._pictures[list(indices)].tolist()]
+
+    def by_picture(self) -> np.ndarray:
+        """See ``datasets.picture_order``; the annotations of a json are in any order."""
+        return np.argsort(self._pictures, kind="stable")
 
     def __getitem__(self, index: int) -> Sample:
         annotation = self.items[index]

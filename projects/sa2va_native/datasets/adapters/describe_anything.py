@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,10 @@ class DescribeAnything(IndexedSet):
         image = read_picture(member, record, rle_size(segmentation))
         mask, strays = mask_on(image, segmentation, self.json, record)
         return Sample(f"{self.json.relative_to(self.root)}#{record}", image, mask, text, strays=strays)
+
+    def pictures(self, indices: Sequence[int]) -> list[Hashable]:
+        """See ``datasets.picture_order``: the masks of a sample stand together."""
+        return [name and (shard, name) for _, shard, name in self.index.values(indices, "shard", "picture")]
 
     def _parts(self) -> Iterator[Part]:
         found = list(walk(self.images, ".tar"))

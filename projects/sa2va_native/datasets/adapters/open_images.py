@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import functools
 import zlib
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +89,15 @@ class OpenImages(IndexedSet):
             raise BadSample(str(mask_file), record, str(error)) from error
         text = None if row["text"] is None else usable_text(row["text"], self.csv, record)
         return Sample(f"{self.csv.name}#{row['mask']}", image, mask, text)
+
+    def pictures(self, indices: Sequence[int]) -> list[Hashable]:
+        """See ``datasets.picture_order``."""
+        return [image for _, image in self.index.values(indices, "image")]
+
+    def by_picture(self) -> np.ndarray:
+        """See ``datasets.picture_order``; the csv is in no order. Reads the index, and takes 8 bytes an item."""
+        codes = self.index.column("image").dictionary_encode().combine_chunks().indices
+        return np.argsort(codes.fill_null(-1).to_numpy(zero_copy_only=False), kind="stable")
 
     def _class_file(self) -> Path:
         found = [self.root / name for name in _CLASS_FILES if (self.root / name).is_file()]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -112,6 +113,18 @@ class OwnData:
             sample.image2, (sample.mask2, more) = self._frame(record, line, "image2", "mask2")
             sample.strays += more
         return sample
+
+    def pictures(self, indices: Sequence[int]) -> list[Hashable]:
+        """See ``datasets.picture_order``: neighbouring lines with the same picture, or the same two, count as one."""
+        return [self._pictures_of(index) for index in indices]
+
+    def _pictures_of(self, index: int) -> Hashable:
+        try:
+            record = self.records[index]
+        except BadSample:
+            return None  # reported when the sample is read
+        files = record.get("image"), record.get("image2")
+        return files if all(isinstance(file, (str, NoneType)) for file in files) else None
 
     def _sample_id(self, record: dict[str, Any], line: str) -> str:
         name = f" id {record['id']}" if record.get("id") is not None else ""

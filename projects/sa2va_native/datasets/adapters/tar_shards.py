@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -94,6 +94,10 @@ class TarShards(IndexedSet):
         mask, strays = mask_on(image, annotation.get("segmentation"), name, record)
         text = usable_text(annotation.get(self.text_key), name, record) if self.text_key else None
         return Sample(f"{os.path.relpath(name, self.root)}#{record}", image, mask, text, strays=strays)
+
+    def pictures(self, indices: Sequence[int]) -> list[Hashable]:
+        """See ``datasets.picture_order``: the masks of a json stand together."""
+        return [stem and (part, stem) for part, stem in self.index.values(indices, "stem")]
 
     def _parts(self) -> Iterator[Part]:
         """One part per shard and one per folder."""

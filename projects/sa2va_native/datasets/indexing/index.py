@@ -11,7 +11,8 @@ import functools
 import itertools
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -94,6 +95,34 @@ class Index(Sequence[dict[str, Any]]):
         """
         return self._find(index)[1].column(column)[0].as_py()
 
+    def values(self, indices: Iterable[int], *columns: str) -> list[tuple[Any, ...]]:
+        """The name of the part and some columns of rows; rows that stand together are found at once.
+
+        Raises:
+            DataError: the index is damaged or gone.
+        """
+        found: list[tuple[Any, ...]] = []
+        for (which, number), places in itertools.groupby(map(self._place, indices), key=itemgetter(0, 1)):
+            rows = [row for _, _, row in places]
+            first = min(rows)
+            batch = self._rows(which, number, first, max(rows) + 1 - first)
+            lists = [batch.column(name).to_pylist() for name in columns]
+            found += [(self.parts[which].name, *(values[row - first] for values in lists)) for row in rows]
+        return found
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """One column of all rows; reads the whole index.
+
+        Raises:
+            DataError: the index is damaged or gone.
+        """
+        chunks = []
+        for which, part in enumerate(self.parts):
+            for start in range(0, part.rows, BATCH_ROWS):
+                rows = min(BATCH_ROWS, part.rows - start)
+                chunks.append(self._rows(which, start // BATCH_ROWS, 0, rows).column(name))
+        return pa.chunked_array(chunks)
+
     @property
     def dropped(self) -> dict[str, int]:
         """Number of records left out by filters, by reason."""
@@ -114,18 +143,25 @@ class Index(Sequence[dict[str, Any]]):
 
     def _find(self, index: int) -> tuple[IndexedPart, pa.RecordBatch]:
         """Part of a row, and a batch of this row alone."""
+        which, number, row = self._place(index)
+        return self.parts[which], self._rows(which, number, row, 1)
+
+    def _place(self, index: int) -> tuple[int, int, int]:
+        """Number of the part of a row, of its batch in the part, and of the row in the batch."""
         if not 0 <= index < len(self):
             raise IndexError(f"record {index} of {len(self)}")
         which = bisect.bisect_right(self._starts, index) - 1
-        part = self.parts[which]
-        number, place = divmod(int(index) - self._starts[which], BATCH_ROWS)
-        file = self.folder / part.file
+        return (which, *divmod(int(index) - self._starts[which], BATCH_ROWS))
+
+    def _rows(self, which: int, number: int, first: int, count: int) -> pa.RecordBatch:
+        """Rows ``first .. first + count - 1`` of a batch of a part, checked."""
+        file = self.folder / self.parts[which].file
         try:
-            row = open_part(file).get_batch(number).slice(place, 1)
-            check_batch(row, self.schema, 1)
+            rows = open_part(file).get_batch(number).slice(first, count)
+            check_batch(rows, self.schema, count)
         except NOT_ARROW as error:
             raise damaged(file, error) from error
-        return part, row
+        return rows
 
     def __reduce__(self):  # a loader worker maps the files itself
         return Index, (self.folder, self.parts, self.schema)
