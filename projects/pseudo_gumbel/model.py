@@ -149,8 +149,8 @@ class PseudoGumbel(BaseModel):
         side1, side2 = batch.caption_side, batch.mask_side or batch.caption_side
         # Still pictures are encoded once, unless ranks run each tower together and others may have a second frame.
         one_look = side2 is side1 and not self.student.is_partitioned
-        pictures1 = self.student.encode_pictures(side1, grounding=one_look)
-        pictures2 = pictures1 if one_look else self.student.encode_pictures(side2)
+        pictures1 = self.student.encode_pictures(side1, grounding=one_look, looks=batch.looks)
+        pictures2 = pictures1 if one_look else self.student.encode_pictures(side2, looks=batch.looks)
         rates_stop = self.estimator.rates_stop or any(one.rates_stop for one in self.regularizers)
         stop_ids = torch.tensor(self.student.prompts.encode(END) if rates_stop else [], dtype=torch.long)
         return CycleStep(batch, self.seed, self.estimator.readings, pictures1, pictures2, stop_ids, further=self)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import Tensor, nn
@@ -88,8 +88,13 @@ class Student(Protocol):
         """MMEngine's entry, for the batches that are not the cycle's and for evaluation."""
         ...
 
-    def encode_pictures(self, side: Side, *, grounding: bool = True) -> Pictures:
-        """Features of the frozen towers, without autograd; the mask model's maps only if ``grounding``."""
+    def encode_pictures(
+        self, side: Side, *, grounding: bool = True, looks: Sequence[Hashable] | None = None
+    ) -> Pictures:
+        """Features of the frozen towers, without autograd; the mask model's maps only if ``grounding``.
+
+        Samples with the same one of B ``looks`` show the same picture.
+        """
         ...
 
     def caption(self, pictures: Pictures, region: Tensor) -> list[tuple[Tensor, bool]]:
@@ -117,8 +122,13 @@ class Student(Protocol):
         """Question and answer template of a sample, drawn from its key and :attr:`seed`."""
         ...
 
-    def visual_tokens(self, vision: Tensor, region: Tensor | None = None) -> list[Tensor]:
-        """Features [B, g * g, C] -> B tensors [n_i, D], with gradient; the tokens of a region follow those of all."""
+    def visual_tokens(
+        self, vision: Tensor, region: Tensor | None = None, shown: Sequence[int] | None = None
+    ) -> list[Tensor]:
+        """Features [P, g * g, C] -> B tensors [n_i, D], with gradient; the tokens of a region follow those of all.
+
+        ``shown`` [B] tells which picture each sample shows; None: its own.
+        """
         ...
 
     def hidden_states(self, prompts: EmbeddedPrompts, context: Context | None = None) -> Tensor:
@@ -135,7 +145,7 @@ class Student(Protocol):
     def mask_from(self, hidden: Tensor, ids: Tensor, pictures: Pictures) -> MaskPrediction:
         """Masks from the hidden states [N, L, D] at the one ``[SEG]`` of each row of ids [N, L], with gradient.
 
-        Each picture has the same number of rows, one after the other.
+        Each sample has the same number of rows, one after the other.
         """
         ...
 

@@ -30,7 +30,7 @@ def whole_words(student: Any, step: CycleStep, positions: Tensor, first: Tensor,
     """
     prompts = student.prompts
     shape, flat = first.shape, first.flatten().cpu()
-    tokens = student.visual_tokens(step.pictures1.vision, step.side1.region)
+    tokens = student.visual_tokens(step.pictures1.vision, step.side1.region, step.pictures1.shown)
     context, nothing = Context(), [tokens[0][:0]] * len(flat)
     student.hidden_states(prompts.embed(student.embedding, student.caption_prompts(step.side1.region), tokens), context)
     context.repeat(shape[1] * shape[2])

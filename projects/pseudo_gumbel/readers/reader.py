@@ -98,7 +98,7 @@ def masks_from_text(student: Any, step: CycleStep, text_embeds: Tensor, lengths:
         lengths: N numbers of words that count; None: those of the captions.
     """
     prompts, lengths = student.prompts, _lengths(step) if lengths is None else lengths
-    tokens, dialogues = student.visual_tokens(step.pictures2.vision), _dialogues(student, step)
+    tokens, dialogues = _tokens(student, step), _dialogues(student, step)
     samples = [row // step.readings for row in range(len(lengths))]
     rows = [
         torch.cat([dialogues[i].head, _slots(length), dialogues[i].tail])
@@ -116,7 +116,7 @@ def masks_from_shared_heads(student: Any, step: CycleStep, text_embeds: Tensor, 
     follows, up to ``[SEG]``, for each reading.
     """
     prompts, dialogues = student.prompts, _dialogues(student, step)
-    tokens, context = student.visual_tokens(step.pictures2.vision), Context()
+    tokens, context = _tokens(student, step), Context()
     heads = prompts.embed(student.embedding, [dialogue.head for dialogue in dialogues], tokens)
     student.hidden_states(heads, context)
     context.repeat(step.readings)
@@ -126,6 +126,11 @@ def masks_from_shared_heads(student: Any, step: CycleStep, text_embeds: Tensor, 
     words = [embeds[:length] for embeds, length in zip(text_embeds, lengths, strict=True)]
     embedded = prompts.embed(student.embedding, rows, [tokens[0][:0]] * len(rows), words)
     return student.mask_from(student.hidden_states(embedded, context), embedded.ids, step.pictures2).mask_logits
+
+
+def _tokens(student: Any, step: CycleStep) -> list[Tensor]:
+    """Of picture 2, [g * g, D] for each sample."""
+    return student.visual_tokens(step.pictures2.vision, shown=step.pictures2.shown)
 
 
 class _Dialogue(NamedTuple):

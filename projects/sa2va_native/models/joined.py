@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -197,25 +197,28 @@ class JoinedModel(BaseModel):
         return hasattr(next(self.parameters()), "ds_tensor")
 
     @torch.no_grad()
-    def encode_pictures(self, side: Side, *, grounding: bool = True) -> Pictures:
-        """Run the frozen towers once, without autograd, except on pictures that ``feature_cache`` has."""
+    def encode_pictures(
+        self, side: Side, *, grounding: bool = True, looks: Sequence[Hashable] | None = None
+    ) -> Pictures:
+        """Run the frozen towers once, without autograd, except on pictures that ``feature_cache`` has.
+
+        Samples with the same one of B ``looks`` show the same picture, which is then encoded once. A smaller batch is
+        encoded, so the last bits of some kernels may differ.
+        """
+        shown = None
+        if looks is not None and len(distinct := list(dict.fromkeys(looks))) < len(looks):
+            shown = tuple(distinct.index(look) for look in looks)
+            side = side.of([looks.index(look) for look in distinct])
         (vision,) = self._seen_by(self.mllm.tower, side.pixel_values, self._vision_features)
         if not grounding:
-            return Pictures(vision, ())
+            return Pictures(vision, (), shown)
         maps = self._seen_by(self.grounding.tower, side.grounding_pixels, self.grounding.encode)
-        return Pictures(vision, maps)
+        return Pictures(vision, maps, shown)
 
     def encode_distinct(self, side: Side, *, grounding: bool = True) -> Pictures:
-        """:meth:`encode_pictures` where one picture may be in several rows, as in an evaluation: it is encoded once.
-
-        A smaller batch is encoded, so the last bits of some kernels may differ.
-        """
-        keys = list(zip(picture_ids(side.pixel_values), picture_ids(side.grounding_pixels), strict=True))
-        distinct = list(dict.fromkeys(keys))
-        if len(distinct) == len(keys):
-            return self.encode_pictures(side, grounding=grounding)
-        pictures = self.encode_pictures(side.of([keys.index(key) for key in distinct]), grounding=grounding)
-        return pictures.of([distinct.index(key) for key in keys])
+        """:meth:`encode_pictures` where pictures may be in several rows, as in an evaluation; their pixels tell."""
+        looks = list(zip(picture_ids(side.pixel_values), picture_ids(side.grounding_pixels), strict=True))
+        return self.encode_pictures(side, grounding=grounding, looks=looks).copied()
 
     def _seen_by(self, tower: PreTrainedModel, pixels: Tensor, run: Callable[[Tensor], Features]) -> Features:
         """The output of ``run``, which calls ``tower``, for uint8 pictures [B, 3, H, W]."""
@@ -228,14 +231,19 @@ class JoinedModel(BaseModel):
     def _vision_features(self, pixels: Tensor) -> Features:
         return (self.mllm.encode(pixels),)
 
-    def visual_tokens(self, vision: Tensor, region: Tensor | None = None) -> list[Tensor]:
-        """Project [B, g*g, C] and append the tokens of ``region`` [B, g, g] -> B tensors [g*g + n_vp, D].
+    def visual_tokens(
+        self, vision: Tensor, region: Tensor | None = None, shown: Sequence[int] | None = None
+    ) -> list[Tensor]:
+        """Project [P, g*g, C] and append the tokens of ``region`` [B, g, g] -> B tensors [g*g + n_vp, D].
 
-        Not under ``no_grad``: the projector is trained, on the caption side too.
+        ``shown`` [B] tells which picture each sample shows; None: its own. Not under ``no_grad``: the projector is
+        trained, on the caption side too.
         """
-        tokens = self.mllm.project(vision)
+        tokens = list(self.mllm.project(vision))
+        if shown is not None:
+            tokens = [tokens[one] for one in shown]
         if region is None:
-            return list(tokens)
+            return tokens
         return [torch.cat([t, t[cells]]) for t, cells in zip(tokens, region.flatten(1), strict=True)]
 
     def hidden_states(self, prompts: P.EmbeddedPrompts, context: Context | None = None) -> Tensor:
@@ -265,8 +273,15 @@ class JoinedModel(BaseModel):
         return self.text_hidden_fcs(hidden[rows, self.prompts.seg_positions(ids)])
 
     def mask_from(self, hidden: Tensor, ids: Tensor, pictures: Pictures) -> MaskPrediction:
-        """Masks [N, h, w] from the hidden states [N, L, D] at ``[SEG]``, one or several rows for each picture."""
-        return self.grounding(pictures.maps, self.seg_prompts(hidden, ids))
+        """Masks [N, h, w] from the hidden states [N, L, D] at ``[SEG]``, one or several rows for each sample."""
+        return self.drawn(pictures, self.seg_prompts(hidden, ids))
+
+    def drawn(self, pictures: Pictures, prompts: Tensor) -> MaskPrediction:
+        """Masks of prompts [N, C], one or several rows for each sample."""
+        shown = pictures.shown_by(len(prompts))
+        if shown is None:
+            return self.grounding(pictures.maps, prompts)
+        return self.grounding(pictures.maps, prompts, shown)
 
     @torch.no_grad()
     def generate(self, prompts: P.EmbeddedPrompts, suppress: Sequence[int] = ()) -> list[tuple[Tensor, bool]]:

@@ -164,10 +164,11 @@ class Grounding(Protocol):
         """Feature maps of pictures [B, 3, G, G] with ImageNet's statistics; each has B rows."""
         ...
 
-    def __call__(self, maps: tuple[Tensor, ...], prompts: Tensor) -> MaskPrediction:
-        """Masks for prompts [N, C] on the B maps of :meth:`encode`; N is B, or the same number for each picture.
+    def __call__(self, maps: tuple[Tensor, ...], prompts: Tensor, shown: Sequence[int] | None = None) -> MaskPrediction:
+        """Masks for prompts [N, C] on the P maps of :meth:`encode`; the maps need not be copied for them.
 
-        The prompts of a picture stand together. Its maps need not be copied for them.
+        ``shown`` [N] tells the picture of each prompt; it is given only where a training step looks at fewer pictures
+        than it has samples. None: N is P, or the same number for each picture, and a picture's prompts stand together.
         """
         ...
 

@@ -86,7 +86,8 @@ class Sa2VA(JoinedModel):
     ) -> tuple[Tensor, Tensor]:
         """Logits [B, T, V] at the caption positions, teacher-forced on ``fed``, and labels [B, T] from ``targets``."""
         rows = [torch.cat([q, ids[:-1]]) for q, ids in zip(self.caption_prompts(region), fed, strict=True)]
-        embedded = self.prompts.embed(self.embedding, rows, self.visual_tokens(pictures.vision, region))
+        tokens = self.visual_tokens(pictures.vision, region, pictures.shown)
+        embedded = self.prompts.embed(self.embedding, rows, tokens)
         return self.next_token_logits(self.hidden_states(embedded), targets)
 
     # -- inference ---------------------------------------------------------------------------------------------
@@ -96,7 +97,7 @@ class Sa2VA(JoinedModel):
 
         Captions hold words only: a visual slot or a ``[SEG]`` inside would break the prompts that they become part of.
         """
-        tokens = self.visual_tokens(pictures.vision, region)
+        tokens = self.visual_tokens(pictures.vision, region, pictures.shown)
         no_words = [i for i in self.prompts.special_ids if i not in (self.tokenizer.eos_token_id, self.prompts.pad_id)]
         return self.generate(self.prompts.embed(self.embedding, self.caption_prompts(region), tokens), no_words)
 
@@ -121,11 +122,11 @@ class Sa2VA(JoinedModel):
     def segment(self, pictures: Pictures, expressions: Sequence[str | Tensor]) -> list[Tensor | None]:
         """Masks [h, w] (logits) for expressions: generates the answer; None without exactly one ``[SEG]`` in it."""
         asked = [self.prompts.ask_segment(expression) for expression in expressions]
-        prompts = self.answer_prompts(asked, self.visual_tokens(pictures.vision))
+        prompts = self.answer_prompts(asked, self.visual_tokens(pictures.vision, shown=pictures.shown))
         masks: list[Tensor | None] = [None] * len(prompts)
         if given := {i: prompt for i, prompt in enumerate(prompts) if prompt is not None}:
-            maps = pictures.of(list(given)).maps
-            for i, mask in zip(given, self.grounding(maps, torch.stack(list(given.values()))).mask_logits, strict=True):
+            drawn = self.drawn(pictures.of(list(given)), torch.stack(list(given.values())))
+            for i, mask in zip(given, drawn.mask_logits, strict=True):
                 masks[i] = mask
         return masks
 

@@ -84,22 +84,32 @@ class LanguageSam2(nn.Module):
         with self.sam2.vision_encoder.neck.position_encoding.left_out():  # only tracking reads them
             return tuple(self.sam2.vision_encoder(pixels).fpn_hidden_states)
 
-    def forward(self, maps: tuple[Tensor, ...], prompts: Tensor) -> MaskPrediction:
-        """Masks for ``prompts`` [N, C] on the B ``maps`` of :meth:`encode`, N / B prompts for each picture.
+    def forward(self, maps: tuple[Tensor, ...], prompts: Tensor, shown: Sequence[int] | None = None) -> MaskPrediction:
+        """Masks for ``prompts`` [N, C] on the P ``maps`` of :meth:`encode`; see the protocol.
 
         As in Sa2VA, the language embedding follows the padding-point tokens as one more sparse token, without a
         dense prompt, and the best of three masks is kept.
         """
         top = maps[2] + self.sam2.no_memory_embedding.view(1, -1, 1, 1)
-        return self._decode(maps, top, prompts.unflatten(0, (len(top), -1))[:, :, None])[0]
+        fine = self._fine(maps)
+        if shown is None:
+            return self._decode(fine, top, prompts.unflatten(0, (len(top), -1))[:, :, None])[0]
+        # The decoder copies what it takes for each prompt in any case. The maps, 4 to 8 times as large, are not copied.
+        rows = torch.tensor(shown, device=top.device)
+        return self._decode([level[rows] for level in fine], top[rows], prompts[:, None, None])[0]
 
-    def _decode(self, maps: tuple[Tensor, ...], top: Tensor, prompts: Tensor) -> tuple[MaskPrediction, Tensor, Tensor]:
+    def _fine(self, maps: tuple[Tensor, ...]) -> list[Tensor]:
+        """The decoder's own convolutions on the first two maps: [P, C/8, G/4..] and [P, C/4, G/8..]."""
+        decoder = self.sam2.mask_decoder
+        return [decoder.conv_s0(maps[0]), decoder.conv_s1(maps[1])]
+
+    def _decode(self, fine: list[Tensor], top: Tensor, prompts: Tensor) -> tuple[MaskPrediction, Tensor, Tensor]:
         """The mask decoder on ``top`` [B, C, G/16..], the third map with or without memory attention.
 
         Args:
-            maps: those of :meth:`encode`.
+            fine: of :meth:`_fine`, with B rows.
             top: [B, C, G/16, G/16].
-            prompts: [B, S, n, C] sparse tokens behind the padding point, S prompts for each picture; n may be 0.
+            prompts: [B, S, n, C] sparse tokens behind the padding point, S prompts for each row; n may be 0.
 
         Returns:
             N = B * S masks, the tokens [N, C] that they came from, and object scores [N, 1].
@@ -116,7 +126,7 @@ class LanguageSam2(nn.Module):
             sparse_prompt_embeddings=torch.cat([sparse.to(prompts.dtype), prompts], dim=2),
             dense_prompt_embeddings=dense,
             multimask_output=True,
-            high_resolution_features=[decoder.conv_s0(maps[0]), decoder.conv_s1(maps[1])],
+            high_resolution_features=fine,
         )
         masks, iou, tokens, scores = (one.flatten(0, 1) for one in (masks, iou, tokens, scores))
         best = torch.arange(len(masks), device=masks.device), iou.argmax(1)
@@ -167,7 +177,7 @@ class LanguageSam2(nn.Module):
             num_total_frames=len(frames),
         )
         prompts = features.new_zeros(1, 1, 0, self.prompt_size) if prompt is None else prompt[None, None, None]
-        prediction, token, score = self._decode(maps, top.to(features.dtype), prompts)
+        prediction, token, score = self._decode(self._fine(maps), top.to(features.dtype), prompts)
         is_there = (score > 0).to(token.dtype)
         pointer = is_there * self.sam2.object_pointer_proj(token) + (1 - is_there) * self.sam2.no_object_pointer
         full = F.interpolate(prediction.mask_logits[None].float(), (self.sam2.image_size,) * 2, mode="bilinear")
