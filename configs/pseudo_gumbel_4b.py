@@ -36,6 +36,7 @@ train_dataloader["dataset"]["sources"] = [
     *train_dataloader["dataset"]["sources"],
 ]
 train_dataloader["batch_sampler"]["pattern"] = ("cycle", "refer")
+# A batch_size above 1 lets objects of a picture share its look: regions_per_picture, in docs/running.md.
 
 # Intervals count optimizer steps.
 default_hooks.update(

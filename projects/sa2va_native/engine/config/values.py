@@ -45,6 +45,7 @@ _RANGES: dict[str, Range] = {
     **dict.fromkeys(("accumulative_counts", "gradient_accumulation_steps", "train_micro_batch_size_per_gpu"), _COUNT),
     **dict.fromkeys(("draws", "samples", "noises", "candidates", "positions", "max_word_tokens", "top_k"), _COUNT),
     **dict.fromkeys(("num_points", "max_new_tokens", "group", "r", "lora_alpha", "window_size", "T_max"), _COUNT),
+    "regions_per_picture": _COUNT,
     **dict.fromkeys(("num_workers", "warmup", "max_bad_samples"), Range(0, whole=True)),
     **dict.fromkeys(("temperature", "beta", "start_factor"), _POSITIVE),
     **dict.fromkeys(("lr", "weight_decay", "eps", "eta_min", "begin", "lr_mult", "decay_mult"), _NOT_NEGATIVE),

@@ -170,8 +170,9 @@ def check_data(cfg: Any, ranks: int) -> Found:
         return found
     with found.noting():
         mixture: Any = DATASETS.build({**loader.dataset, "sources": opened} if sources else dict(loader.dataset))
-        pattern = _pattern(cfg, mixture, ranks)
-        found.facts += _passes(cfg, mixture, pattern, ranks)
+        sampler = _sampler(cfg, mixture, ranks)
+        found.facts += _passes(cfg, mixture, getattr(sampler, "pattern", ()), ranks)
+        found.facts += getattr(sampler, "notes", ())
     return found
 
 
@@ -194,15 +195,14 @@ def _require_usable(adapter: Any) -> None:
     )
 
 
-def _pattern(cfg: Any, mixture: Any, ranks: int) -> Sequence[str]:
-    """The kinds of successive micro-batches, by the batch sampler of the last rank."""
+def _sampler(cfg: Any, mixture: Any, ranks: int) -> Any:
+    """The batch sampler of the last rank."""
     settings = dict(cfg.train_dataloader.batch_sampler)
     rank = dict(rank=ranks - 1, world_size=ranks)
     known = parameters_of(resolve_type(settings["type"])) or set()  # type: ignore[arg-type]
     settings |= {key: value for key, value in rank.items() if key in known}
     batch = cfg.train_dataloader.batch_size
-    sampler = DATA_SAMPLERS.build({**settings, "sampler": SimpleNamespace(dataset=mixture), "batch_size": batch})
-    return getattr(sampler, "pattern", ())
+    return DATA_SAMPLERS.build({**settings, "sampler": SimpleNamespace(dataset=mixture), "batch_size": batch})
 
 
 def _passes(cfg: Any, mixture: Any, pattern: Sequence[str], ranks: int) -> list[str]:

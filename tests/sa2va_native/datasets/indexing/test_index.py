@@ -81,6 +81,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
     return Folder(tmp_path)
 
 
+def test_values_of_many_rows_are_those_of_each(folder: Folder):
+    """Red when rows of several batches or parts are exchanged, or a bad one has the value of its neighbour."""
+    index = folder.open()
+    rows = [9, 0, 3, 4, 5, 2, 11, 12, 13, 10]
+    good = [(index[row]["part"], index[row]["name"], index[row]["number"]) for row in rows if row != 12]
+    values = index.values(rows, "name", "number")
+    assert values.pop(7) == ("b", None, None)
+    assert values == good
+    assert index.column("name").to_pylist() == [f"a{i}" for i in range(11)] + ["b0", None, "b3"]
+
+
 def test_rows_come_back_in_order_over_batches_and_parts(folder: Folder):
     """Red when a row is looked up in the wrong part or batch. 11 rows in batches of 4, then another part."""
     index = folder.open()

@@ -92,6 +92,15 @@ def test_a_run_that_can_start(cfg: Any, tmp_path: Path, ranks: int) -> None:
     assert not (tmp_path / "work").exists()
 
 
+def test_what_runs_of_a_picture_cannot_do_is_said(cfg: Any) -> None:
+    """Red when a plan hides that a batch cuts the objects of a picture apart."""
+    cfg.train_dataloader.batch_sampler.regions_per_picture = 3
+    facts = module.check_data(cfg, ranks=2).facts
+    assert any("regions_per_picture=3 does not divide the batch of 8" in fact for fact in facts)
+    cfg.train_dataloader.batch_sampler.regions_per_picture = 4
+    assert not any("regions_per_picture" in fact for fact in module.check_data(cfg, ranks=2).facts)
+
+
 def test_all_problems_are_named(cfg: Any, tmp_path: Path) -> None:
     """Red when the first problem hides the others, as in a real start."""
     source = cfg.train_dataloader.dataset.sources[0]
