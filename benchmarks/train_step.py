@@ -8,6 +8,7 @@ and gradients must agree.
 
 python benchmarks/train_step.py                                    # the tiny model on one CPU thread
 python benchmarks/train_step.py configs/pseudo_gumbel_mid.py --batch-size 2 --against textbook
+python benchmarks/train_step.py configs/pseudo_gumbel_mid.py --regions 8 --against textbook           # 8 in one picture
 python benchmarks/train_step.py configs/pseudo_gumbel_4b.py --device cuda --dtype bfloat16 --batch-size 1 --frames 2
 """
 
@@ -73,6 +74,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("config", nargs="?", default=TINY)
     parser.add_argument("--against", choices=["textbook"], help="another loop to run in turn")
     parser.add_argument("--batch-size", type=int, default=8, help="regions of a micro-batch (default: %(default)s)")
+    parser.add_argument("--regions", type=int, default=1, help="of each picture (default: %(default)s)")
     parser.add_argument("--frames", type=int, default=1, choices=[1, 2], help="2: the mask is in a second picture")
     parser.add_argument("--tokens", type=int, help="longest caption (default: the config's)")
     parser.add_argument("--features", action="store_true", help="ours reads the towers' output from a feature cache")
@@ -173,7 +175,8 @@ def work(name: str, args: argparse.Namespace, pipe: Connection) -> None:
         loop = Ours(model) if name == "ours" else Textbook(model)
         optimizer = torch.optim.AdamW(trained, lr=1e-5)
         for turn in iter(pipe.recv, None):
-            batch = noise(model.student, args.batch_size, args.device, args.frames, seed=0 if args.features else turn)
+            seed = 0 if args.features else turn
+            batch = noise(model.student, args.batch_size, args.device, args.frames, args.regions, seed)
             parts.seconds.clear()
             forget_peak(args.device)
             start = time.perf_counter()
@@ -209,25 +212,26 @@ def build(args: argparse.Namespace, features: str | None) -> Any:
         return MODELS.build(settings).train()
 
 
-def noise(student: Any, batch_size: int, device: str, frames: int = 2, seed: int = 0) -> Batch:
-    """Pictures of noise with an object over a quarter of each."""
-    generator = torch.Generator().manual_seed(seed)
+def noise(student: Any, batch_size: int, device: str, frames: int = 2, regions: int = 1, seed: int = 0) -> Batch:
+    """Pictures of noise, with an object over a quarter of each for each of their regions."""
+    generator, looks = torch.Generator().manual_seed(seed), [row // regions for row in range(batch_size)]
 
     def side() -> Side:
-        picture, grounding = student.mllm.image_size, student.grounding.image_size
         grid, mask = student.mllm.grid_size, student.grounding.mask_size
         region, object_mask = torch.zeros(batch_size, grid, grid), torch.zeros(batch_size, mask, mask)
-        region[:, : grid // 2, : grid // 2] = 1
-        object_mask[:, : mask // 2, : mask // 2] = 1
+        for row in range(batch_size):
+            start = row % regions / (2 * regions)  # other regions of a picture lie further right
+            for tensor, size in ((region, grid), (object_mask, mask)):
+                tensor[row, : size // 2, int(start * size) : int(start * size) + size // 2] = 1
         pictures = [
-            torch.randint(256, (batch_size, 3, size, size), dtype=torch.uint8, generator=generator)
-            for size in (picture, grounding)
+            torch.randint(256, (looks[-1] + 1, 3, size, size), dtype=torch.uint8, generator=generator)[looks]
+            for size in (student.mllm.image_size, student.grounding.image_size)
         ]
         return Side(*(tensor.to(device) for tensor in (*pictures, region.bool(), object_mask)))
 
     keys = [DrawKey(seed, i) for i in range(batch_size)]
     rows = [[None] * batch_size, keys, [""] * batch_size, [{}] * batch_size, [""] * batch_size]
-    return Batch("cycle", side(), side() if frames == 2 else None, *rows, gt_masks=[])
+    return Batch("cycle", side(), side() if frames == 2 else None, *rows, gt_masks=[], looks=looks)
 
 
 def norm(parameters: list[torch.nn.Parameter]) -> float:
