@@ -21,7 +21,11 @@ ADVICE = (
         "path outside its folder",
         "write the path relative to the folder of the pictures; if links leave it, give their folder as image_root",
     ),
-    Advice(r"is not the path of a file|not a usable path", "no usable path", "write the path of a file as a string"),
+    Advice(
+        r"is not the path of a file|not a usable path|neither file_name nor coco_url",
+        "no usable path",
+        "write the path of a file as a string, in COCO's images as file_name",
+    ),
     Advice(r"name is not UTF-8", "name that is not UTF-8", "rename the file"),
     Advice(r"^unreadable \(", "unreadable file", "copy or download it again, and check that you may read it"),
     Advice(

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from sa2va_native.datasets.reading.coco_file import require_masks
 from sa2va_native.datasets.reading.files import inside, namesake, read_json
 from sa2va_native.errors import BadSample, DataError
 
@@ -73,7 +74,7 @@ def pictures_of(file: Path, folders: Sequence[Path], others: Sequence[Path]) -> 
             first of ``folders`` that exists is used, or else one of ``others`` that contains some picture.
 
     Raises:
-        DataError: none of the folders exists.
+        DataError: none of the folders exists, or the json is of another layout, which has no masks.
     """
     names, candidates = _file_names(file), list(dict.fromkeys((*folders, *others)))
     there = [sum(_is_below(folder, name, file) for name in names) for folder in candidates]
@@ -83,6 +84,7 @@ def pictures_of(file: Path, folders: Sequence[Path], others: Sequence[Path]) -> 
     for folder in usual or others:
         if usual or any(folder.glob("*.jpg")) or any(folder.glob("*.png")):
             return folder
+    require_masks(file)  # what another layout says about its pictures is of no use
     sought = f"{names[0]!r} in " if names else ""
     looked = ", ".join(map(str, candidates))
     elsewhere = namesake(names[0], candidates[-1]) if names else None

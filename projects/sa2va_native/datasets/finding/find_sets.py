@@ -18,7 +18,8 @@ from sa2va_native.datasets.reading.files import require_folder
 from sa2va_native.errors import DataError, printable
 
 #: Words of a set's name that say what it is for.
-_NOT_TRAINED_ON = {"val", "valid", "validation", "minival", "eval", "evaluation", "test", "testdev", "testing"}
+_NOT_TRAINED_ON = {"val", "valid", "validation", "minival", "valset", "eval", "evaluation"}
+_NOT_TRAINED_ON |= {"test", "testdev", "testing", "testset"}
 _LAYOUTS = (
     "Expected own data (data.jsonl), the layout of COCO (annotations/instances_NAME.json next to the folder NAME/ of "
     "pictures, or one COCO json in the folder), of REFER (instances.json, refs(unc).p and images/), of SA-V, SA-1B, "

@@ -62,11 +62,7 @@ class CocoFile:
         annotations = self._name_annotations(_entries(content, "annotations", self.path))
         if not annotations:
             raise DataError(f"{self.path}: no annotations. Give a COCO instances json with at least one annotation.")
-        if not any(has_mask(annotation.get("segmentation")) for annotation in annotations):
-            raise DataError(
-                f"{self.path}: {len(annotations)} annotations, none with a mask ('segmentation'). "
-                f"{_other_kind(annotations)}Give an instances json; captions and boxes alone cannot be used."
-            )
+        _require_masks(annotations, self.path)
         self.images, self.annotations = PackedRecords(images.values()), PackedRecords(annotations)
         self._image_place = apart({number: place for place, number in enumerate(images)})
         self._unclear = apart(unclear)
@@ -112,7 +108,9 @@ class CocoFile:
         if image["id"] in self._unclear:
             raise BadSample(str(self.path), record, f"image_id {number!r:.80} is given to images of different files")
         size = self._size(image, record) or rle_size(annotation.get("segmentation"))
-        path = inside(self.image_root, file_name(image), self.path, record)
+        if not (name := file_name(image)):
+            raise BadSample(str(self.path), record, f"image {number!r:.80} has neither file_name nor coco_url")
+        path = inside(self.image_root, name, self.path, record)
         return read_picture(path, record, size, self.max_pixels)
 
     def mask(self, annotation: dict[str, Any], picture: np.ndarray) -> Decoded:
@@ -183,6 +181,25 @@ class CocoFile:
 def file_name(image: dict[str, Any]) -> Any:
     """Where the picture of an image entry is; LVIS gives it as a URL alone."""
     return image.get("file_name") or image.get("coco_url")
+
+
+def require_masks(path: Path) -> None:
+    """Checks that the annotations of a json, if there are any, are instances. Reads all of it.
+
+    Raises:
+        DataError: none has a mask; the message says what they are instead.
+    """
+    entries = _entries(read_json(path, _REMEDY), "annotations", path)
+    if annotations := [entry for entry in entries if isinstance(entry, dict)]:
+        _require_masks(annotations, path)
+
+
+def _require_masks(annotations: list[dict[Any, Any]], path: Path) -> None:
+    if not any(has_mask(annotation.get("segmentation")) for annotation in annotations):
+        raise DataError(
+            f"{path}: {len(annotations)} annotations, none with a mask ('segmentation'). "
+            f"{_other_kind(annotations)}Give an instances json; captions and boxes alone cannot be used."
+        )
 
 
 def _other_kind(annotations: list[dict[Any, Any]]) -> str:

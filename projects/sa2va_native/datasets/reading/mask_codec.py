@@ -237,12 +237,12 @@ def _points(polygon: Any, height: int, width: int) -> np.ndarray:
     """
     if not isinstance(polygon, list):
         raise MaskError(f"piece that is neither a list of numbers nor an RLE, but a {type(polygon).__name__}")
-    # pycocotools would read 4 numbers as a box
-    if len(polygon) < 6 or len(polygon) % 2:
-        raise MaskError(f"polygon of {len(polygon)} numbers, expected x, y of at least 3 points")
     for value in polygon:
         if not isinstance(value, (int, float)):
             raise MaskError(f"polygon with a coordinate that is not a number ({value!r:.40})")
+    # pycocotools would read 4 numbers as a box
+    if len(polygon) < 6 or len(polygon) % 2:
+        raise MaskError(f"polygon of {len(polygon)} numbers, expected x, y of at least 3 points")
     try:
         points = np.array(polygon, dtype=np.float64).reshape(-1, 2)
     except OverflowError as error:

@@ -18,7 +18,7 @@ def unread_texts(records: Iterable[Mapping[Any, Any]], read: Collection[Any], re
         read: keys that are read.
         remedy: ends the notes; ``{key}`` in it is the key.
     """
-    found = Counter(key for record in records for key in _USUAL if key not in read and is_text(record.get(key)))
+    found = Counter(key for record in records for key in _USUAL if key not in read and _holds_text(record.get(key)))
     return [
         f"{count:,} records have a '{key}', which is not read; {remedy.format(key=key)}" for key, count in found.items()
     ]
@@ -29,3 +29,10 @@ def is_text(value: Any) -> bool:
     if isinstance(value, list):
         return bool(value) and all(map(is_text, value))
     return isinstance(value, str) and bool(value.strip())
+
+
+def _holds_text(value: Any) -> bool:
+    """Whether it is or contains a text, as a list of captions of which one is empty, or REFER's ``[{"raw": ...}]``."""
+    if isinstance(value, (dict, list)):
+        return any(map(_holds_text, value.values() if isinstance(value, dict) else value))
+    return is_text(value)

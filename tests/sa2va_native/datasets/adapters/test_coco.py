@@ -82,7 +82,7 @@ def test_a_sample_is_the_picture_and_the_mask(tmp_path: Path):
         ),
         (annotation(7, image_id=4), r"images/1.png: annotation 7: picture of 20 x 10 px .*annotated as 10 x 20 px"),
         (annotation(7, image_id=5), r"instances.json: annotation 7: '../1.png' leads out of"),
-        (annotation(7, image_id=6), r"instances.json: annotation 7: None is not the path"),
+        (annotation(7, image_id=6), r"instances.json: annotation 7: image 6 has neither file_name nor coco_url"),
         (annotation(7, attributes=[3]), r"annotation 7: attributes are not an object"),
         ("cut off", r"instances.json: annotations\[1\]: image_id None is not among the images"),
         ({**annotation(7), "image_id": [1]}, r"annotation 7: image_id \[1\] is not among the images"),
@@ -376,11 +376,18 @@ def test_layouts_without_masks_are_named(tmp_path: Path):
 
 def test_texts_that_are_not_read_are_counted(tmp_path: Path):
     """Red when captions of a set that is read for its masks are passed over in silence."""
-    texts = [{"caption": "a box"}, {"captions": ["a box", "it"]}, {"caption": " "}, {"caption": 5}, {}]
+    texts: list[dict[str, Any]] = [
+        {"caption": "a box"},
+        {"captions": ["a box", "it"]},
+        {"caption": " "},
+        {"caption": 5},
+    ]
+    texts += [{}, {"captions": ["", "a box"]}, {"captions": ["", 5]}, {"sentences": [{"raw": "a box", "sent_id": 1}]}]
     paths = write(tmp_path, [annotation(n, **text) for n, text in enumerate(texts)])
     assert CocoInstances(*paths).check_all() == [
         "1 records have a 'caption', which is not read; text_key='caption' of the adapter reads it",
-        "1 records have a 'captions', which is not read; text_key='captions' of the adapter reads it",
+        "2 records have a 'captions', which is not read; text_key='captions' of the adapter reads it",
+        "1 records have a 'sentences', which is not read; text_key='sentences' of the adapter reads it",
     ]
     data = CocoInstances(*paths, text_key="caption")
     assert [note.split(",")[0] for note in data.check_all()] == []

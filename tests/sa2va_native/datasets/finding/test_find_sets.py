@@ -211,7 +211,8 @@ def test_splits_of_describe_anything(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ("name", "training"),
     [("festival_train", True), ("carnival2", True), ("contest", True), ("trainval", True), ("latest_train", True),
      ("val2017", False), ("cocoVal2014", False), ("lvis_v1_val", False), ("testA", False), ("unc testB", False),
-     ("TEST", False), ("minival", False), ("validation", False), ("test-dev2017", False), ("valid", False)],
+     ("TEST", False), ("testset", False), ("minival", False), ("validation", False), ("test-dev2017", False),
+     ("valid", False)],
 )  # fmt: skip
 def test_a_name_is_read_word_by_word(name: str, training: bool) -> None:
     """Red when a set is left out because its name contains val or test, or a validation set is trained on."""
@@ -294,4 +295,20 @@ def test_pictures_elsewhere_are_told(tmp_path: Path) -> None:
     coco_json(tmp_path / "annotations/instances_train.json", "1.png")
     pictures(tmp_path / "photos/deep/1.png")
     with pytest.raises(DataError, match=r"A file of that name lies at .*/photos/deep/1.png"):
+        find_sets(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "named"),
+    [({"segments_info": []}, "panoptic layout"), ({"isfake": 0}, "Objects365"), ({"caption": "a"}, "none with a mask")],
+)
+def test_a_layout_without_masks_is_named_before_its_pictures_are_missed(
+    tmp_path: Path, annotation: dict[str, Any], named: str
+) -> None:
+    """Red when panoptic_train2017.json, whose pictures are in train2017/, is told to lack pictures."""
+    content = {"images": [{"id": 1, "file_name": "1.png"}], "annotations": [{"id": 1, "image_id": 1, **annotation}]}
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations/panoptic_train2017.json").write_text(json.dumps(content))
+    pictures(tmp_path / "train2017/1.png")
+    with pytest.raises(DataError, match=named):
         find_sets(tmp_path)

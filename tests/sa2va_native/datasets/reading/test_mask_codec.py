@@ -68,6 +68,8 @@ def test_polygons_are_united():
         ({"size": [10, 20], "counts": "é"}, "cannot be decoded"),
         ({"size": [10, 20], "counts": ""}, "cannot be decoded"),
         ([[1, 1, "5", 5, 1, 5]], "not a number"),
+        ([[[1, 1, 5, 1, 5, 5]]], r"not a number \(\[1, 1, 5, 1, 5, 5\]\)"),  # a list too many, no polygon of 1 number
+        ([[{"x": 1, "y": 1}, {"x": 5, "y": 1}]], r"not a number \(\{'x': 1, 'y': 1\}\)"),
         ([[1, 1, 10**400, 5, 1, 5]], "not finite"),
         ([[1, 1, 1e9, 5, 1, 5]], "outline of 2e\\+09 px"),  # pycocotools would take 100 GB
         ("yes", "neither"),
