@@ -14,8 +14,13 @@ _SAID_BY = {
     "slurm": ("SLURM_NTASKS", "SLURM_PROCID"),
     "mpi": ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK"),
 }
-#: What says that there are more ranks than this process.
-_SEVERAL = ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
+#: Counts and numbers that, if they are others, speak of more ranks than this process.
+_ALONE = {
+    **dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE", "NNODES", "NPROC_PER_NODE"), ("1",)),
+    **dict.fromkeys(("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"), ("1",)),
+    **dict.fromkeys(("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK"), ("0",)),
+    "MASTER_ADDR": ("127.0.0.1", "::1", "localhost", socket.gethostname()),
+}
 
 
 def require_launcher(launcher: str, environment: Mapping[str, str] = os.environ) -> None:
@@ -27,10 +32,12 @@ def require_launcher(launcher: str, environment: Mapping[str, str] = os.environ)
     Raises:
         ConfigError: it is not; the variable is named.
     """
+    if port := environment.get("MASTER_PORT"):
+        _port(port)
+    if (ends := environment.get("SLURM_JOB_END_TIME")) and not ends.isdecimal():
+        raise ConfigError(f"SLURM_JOB_END_TIME={ends}: expected seconds since 1970, as Slurm says it. Unset it.")
     if launcher == "none":
-        several = [name for name in _SEVERAL if environment.get(name, "1") != "1"]
-        several += [name for name in ("RANK",) if environment.get(name, "0") != "0"]
-        if several:
+        if several := _others(_ALONE, environment):
             raise ConfigError(
                 f"{_said(several, environment)} in the environment, but this process was not told that a launcher "
                 "started it, and would train alone. Unset it, or add --launcher pytorch, slurm or mpi."
@@ -53,16 +60,8 @@ def require_no_launcher(ranks: int, environment: Mapping[str, str] = os.environ)
     Raises:
         ConfigError: it does; the variable is named.
     """
-    agreeing: dict[str, tuple[str, ...]] = {
-        **dict.fromkeys(("NNODES", "SLURM_STEP_NUM_TASKS"), ("1",)),
-        **dict.fromkeys(("NODE_RANK", "GROUP_RANK", "RANK", "LOCAL_RANK"), ("0",)),
-        **dict.fromkeys(("NPROC_PER_NODE", "LOCAL_WORLD_SIZE"), (str(ranks),)),
-        "WORLD_SIZE": ("1", str(ranks)),
-        "MASTER_ADDR": ("127.0.0.1", "::1", "localhost", socket.gethostname()),
-    }
-    if wrong := [
-        name for name, values in agreeing.items() if environment.get(name) and environment[name] not in values
-    ]:
+    here = dict.fromkeys(("NPROC_PER_NODE", "LOCAL_WORLD_SIZE"), (str(ranks),))
+    if wrong := _others({**_ALONE, **here, "WORLD_SIZE": ("1", str(ranks))}, environment):
         raise ConfigError(
             f"{_said(wrong, environment)} in the environment, but this starts {ranks} ranks on this machine alone. "
             "Unset it; for several machines use pseudo-gumbel slurm-train, or torchrun as in docs/running.md."
@@ -75,17 +74,27 @@ def require_port(port: str) -> int:
     Raises:
         ConfigError: it is none, or something listens there.
     """
-    if not port.isdecimal() or not 0 < int(port) < 2**16:
-        raise ConfigError(f"MASTER_PORT={port}: expected a number from 1 to 65535.")
+    number = _port(port)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the ranks do: one that was just left is free
         try:
-            probe.bind(("", int(port)))
+            probe.bind(("", number))
         except OSError as error:
             raise ConfigError(
                 f"MASTER_PORT={port} cannot be used ({error.strerror}). Leave it out for a free one, or choose another."
             ) from error
-    return int(port)
+    return number
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 2**16:
+        raise ConfigError(f"MASTER_PORT={text}: expected a number from 1 to 65535.")
+    return int(text)
+
+
+def _others(agreeing: Mapping[str, tuple[str, ...]], environment: Mapping[str, str]) -> list[str]:
+    """The variables that say something else; an empty one says nothing."""
+    return [name for name, values in agreeing.items() if environment.get(name) and environment[name] not in values]
 
 
 def _said(names: list[str] | tuple[str, ...], environment: Mapping[str, str]) -> str:

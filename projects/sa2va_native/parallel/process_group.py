@@ -10,11 +10,10 @@ import torch.distributed as dist
 
 def describe_single_rank() -> None:
     """Says in the environment that a process without a launcher is a group of one; DeepSpeed would look for MPI."""
-    os.environ.setdefault("RANK", "0")
-    os.environ.setdefault("LOCAL_RANK", "0")
-    os.environ.setdefault("WORLD_SIZE", "1")
-    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
-    os.environ.setdefault("MASTER_PORT", str(_free_port()))
+    alone = dict(RANK="0", LOCAL_RANK="0", WORLD_SIZE="1", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(_free_port()))
+    for name, value in alone.items():
+        if not os.environ.get(name):  # an empty one says nothing
+            os.environ[name] = value
 
 
 def init_cpu_process_group(use_deepspeed: bool = True) -> None:

@@ -91,7 +91,7 @@ class TimeLimit:
 
 def is_first_rank() -> bool:
     """Whether this is the rank that speaks for all, before there is a process group."""
-    return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
+    return (os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or "0") == "0"
 
 
 def ignore_sigterm(start: Callable[[int], None] | None, worker: int) -> None:
