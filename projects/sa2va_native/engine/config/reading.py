@@ -39,7 +39,7 @@ def read_file(path: str | Path) -> Any:
             cfg = Config.fromfile(str(path), import_custom_modules=False)
     except Exception as error:  # a config is code and can fail in any way
         raise ConfigError(_located(error, path, set(files))) from error
-    _import_custom(cfg, path)
+    import_custom(cfg, path)
     for name in [name for name in cfg if name.startswith("_")]:
         cfg.pop(name)
     return cfg
@@ -175,7 +175,12 @@ def _packages_without_pkg_resources(path: Path) -> Iterator[None]:
         module.get_installed_path = theirs
 
 
-def _import_custom(cfg: Any, path: Path) -> None:
+def import_custom(cfg: Any, path: str | Path) -> None:
+    """Imports what ``custom_imports`` names; what was imported already is not imported again.
+
+    Raises:
+        ConfigError: an import fails.
+    """
     from mmengine.utils import import_modules_from_strings
 
     if not (custom := cfg.get("custom_imports")):
@@ -185,7 +190,7 @@ def _import_custom(cfg: Any, path: Path) -> None:
     except Exception as error:  # of any module
         reason = error.__context__ if isinstance(error.__context__, Exception) else error  # MMEngine leaves it out
         raise ConfigError(
-            f"{shown(path)}: custom_imports = {dict(custom)}: {_first_line(reason)}. "
+            f"{shown(Path(path))}: custom_imports = {dict(custom)}: {_first_line(reason)}. "
             "Put the module next to the config, or its folder on PYTHONPATH."
         ) from error
 

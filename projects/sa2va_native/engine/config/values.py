@@ -57,6 +57,7 @@ _RANGES: dict[str, Range] = {
     "max_norm": Range(0, open=True, optional=True),
     "gradient_clipping": _NOT_NEGATIVE,
     "max_hours": Range(0, open=True, optional=True),
+    "minutes": _POSITIVE,
     "prefetch_factor": Range(1, whole=True, optional=True),
     "seed": Range(0, 2**32 - 1, whole=True, optional=True),
 }
@@ -66,6 +67,8 @@ _PACKAGES = ("pseudo_gumbel", "sa2va_native", "mmengine", "torch")
 
 #: Parts of a config that hold others.
 _SECTIONS = ("model", "train_dataloader", "test_dataloader", "train_cfg", "test_cfg", "optim_wrapper", "default_hooks")
+#: Parts for which the runner has no other value than a dict, if they are there.
+_NEVER_NONE = ("randomness", "env_cfg")
 #: Parts that MMEngine's runner takes all together, or none of them.
 _PHASES = (
     ("train_dataloader", "train_cfg", "optim_wrapper"),
@@ -80,9 +83,9 @@ def require_sections(cfg: Any) -> None:
     Raises:
         ConfigError: one is something else.
     """
-    for name in _SECTIONS:
-        part = cfg.get(name)
-        if part is not None and not isinstance(part, dict):
+    for name in (*_SECTIONS, *_NEVER_NONE):
+        part = cfg.get(name, {})
+        if not isinstance(part, dict) and (part is not None or name in _NEVER_NONE):
             raise ConfigError(f"config key {name} = {part!r}: expected a dict, as in configs/_base_.")
     dataset = (cfg.get("train_dataloader") or {}).get("dataset", {})
     if not isinstance(dataset, dict):

@@ -11,12 +11,14 @@ from typing import Any
 from sa2va_native.engine.config.config_check import check_config, require_weights, sa2va_config
 from sa2va_native.engine.config.find_config import find_config
 from sa2va_native.engine.config.options import merge_options
-from sa2va_native.engine.config.reading import read_file
+from sa2va_native.engine.config.reading import import_custom, read_file
 from sa2va_native.engine.config.values import require_sections
 from sa2va_native.engine.run.use_engine import is_settled, use_engine
 from sa2va_native.errors import CheckpointError, ConfigError, DataError, Sa2VAError, printable
 
 _WEIGHTS_VARIABLE = "SA2VA_WEIGHTS"
+#: Hooks that MMEngine adds by itself, unless the config says None.
+_MMENGINE_HOOKS = {"runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint"}
 #: Messages of torch in a rank that cannot listen for the others.
 _PORT_IS_TAKEN = ("EADDRINUSE", "Address already in use")
 #: Messages of gloo in a rank that waits for one that has exited.
@@ -49,6 +51,10 @@ def read_config(path: str, options: dict[str, Any] | None = None, work_dir: str 
     cfg = read_file(find_config(path))
     merge_options(cfg, options or {})
     require_sections(cfg)
+    import_custom(cfg, path)  # what an option named
+    hooks = cfg.get("default_hooks") or {}
+    for name in [name for name, hook in hooks.items() if hook is None and name not in _MMENGINE_HOOKS]:
+        del hooks[name]  # left out, as MMEngine does with its own alone
     cfg.work_dir = work_dir or cfg.get("work_dir") or str(Path("work_dirs") / Path(path).stem)
     dataset = (cfg.get("train_dataloader") or {}).get("dataset", {})
     if report_file := dataset.get("report_file"):
@@ -143,6 +149,8 @@ def join_ranks(cfg: Any) -> None:
 def use_checkpoint(cfg: Any, resume: str | None, load_from: str | None) -> None:
     """Settles where the weights come from. Rank 0 looks and decides for all; a collective if ``cfg`` has a launcher.
 
+    Without an argument, ``resume`` and ``load_from`` of the config mean the same.
+
     Args:
         cfg: MMEngine config, changed in place.
         resume: checkpoint to resume from, or a work dir for its newest one; ``""`` for the newest one of this run's
@@ -163,6 +171,9 @@ def use_checkpoint(cfg: Any, resume: str | None, load_from: str | None) -> None:
         raise ConfigError(
             "--resume and --load-from exclude each other: one continues a run, the other starts a new one."
         )
+    if resume is None and load_from is None:  # the config's own, which MMEngine would take unchecked
+        resume = (cfg.get("load_from") or "") if cfg.get("resume") else None
+        load_from = cfg.get("load_from") if resume is None else None
     if resume is None and load_from is None:
         return
 

@@ -33,6 +33,7 @@ NAN, INF = float("nan"), float("inf")
         ("param_scheduler.0.begin", (-1,)),
         ("default_hooks.logger.interval", (0, -1)),
         ("default_hooks.checkpoint.interval", (0, -1, 0.5)),
+        ("default_hooks.hang_watch.minutes", (0, -1, "a")),
         ("randomness.seed", (-1, 2**32, 0.5, "one")),
         ("optim_wrapper.optimizer.eps", (-1e-8, NAN)),
         ("_helper.anything", (NAN,)),
@@ -85,7 +86,10 @@ def test_a_choice_whose_package_is_missing_is_named(
     assert any(package in one for one in config_problems(cfg))
 
 
-@pytest.mark.parametrize(("key", "value"), [("train_dataloader", 5), ("model", "Sa2VA"), ("default_hooks", [1])])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("train_dataloader", 5), ("model", "Sa2VA"), ("default_hooks", [1]), ("randomness", None), ("env_cfg", None)],
+)
 def test_a_part_that_is_no_dict_is_named(tmp_path: Path, key: str, value: Any) -> None:
     """Red when it ends in an AttributeError that names no place."""
     cfg = toy_config(tmp_path)

@@ -14,7 +14,7 @@ from mmengine.registry import RUNNERS
 
 from sa2va_native.engine.run import launch
 from sa2va_native.engine.run.use_engine import use_deepspeed, use_engine
-from sa2va_native.errors import ConfigError
+from sa2va_native.errors import CheckpointError, ConfigError
 from sa2va_native.files.paths import ROOT
 from sa2va_native.hooks.config_check_hook import ConfigCheckHook
 from tests.ranks import run_ranks
@@ -56,6 +56,35 @@ def test_weights_come_from_the_option_the_config_or_the_environment(monkeypatch:
     cfg = load("sa2va_4b")
     launch.use_weights(cfg, ["a"])
     assert cfg.model.weights == ["a"], "not nested under the method"
+
+
+def test_a_hook_may_be_left_out() -> None:
+    """Red when MMEngine asserts without a word that a hook is not None, which the dry run does not."""
+    options = {"default_hooks.hang_watch": None, "default_hooks.timer": None}
+    hooks = launch.read_config("pseudo_gumbel_tiny", options).default_hooks
+    assert "hang_watch" not in hooks
+    assert "checkpoint" in hooks
+    assert hooks["timer"] is None, "which MMEngine adds by itself"
+
+
+def test_custom_imports_of_an_option_are_imported() -> None:
+    """Red when an option is taken and ignored."""
+    with pytest.raises(ConfigError, match=r"custom_imports = .*No module named 'nowhere'"):
+        launch.read_config("pseudo_gumbel_tiny", {"custom_imports.imports": "nowhere"})
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_checkpoint_of_the_config_is_looked_at_like_one_of_an_option(tmp_path: Path, resume: bool) -> None:
+    """Red when MMEngine resumes by itself what belongs to another run, or a missing file is taken for a folder."""
+    cfg = toy_config(tmp_path)
+    cfg.merge_from_dict({"resume": resume, "load_from": str(tmp_path / "iter_2.pth")})
+    with pytest.raises(CheckpointError, match=r"iter_2\.pth does not exist"):
+        launch.use_checkpoint(cfg, None, None)
+    if resume:
+        cfg.load_from = None
+        (tmp_path / "iter_2.pth").write_bytes(b"damaged")
+        with pytest.raises(CheckpointError, match="no undamaged checkpoint"):
+            launch.use_checkpoint(cfg, None, None)
 
 
 def test_a_model_that_takes_no_weights_says_so(tmp_path: Path) -> None:
