@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,9 +57,13 @@ def source_of(stored: Stored, path: str) -> Source:
     one, all names share a prefix, which is removed too.
 
     Raises:
-        CheckpointError: the layout is unknown.
+        CheckpointError: the layout is unknown, or two tensors have one name then.
     """
-    stored = {without_lora(name): tensor for name, tensor in without_wrappers(stored).items()}
+    names = without_wrappers(stored)
+    if twice := [name for name, count in Counter(names.values()).items() if count > 1]:
+        both = " and ".join(name for name, ours in names.items() if ours == twice[0])
+        raise CheckpointError(f"weights {path!r}: {both} are one tensor ({len(twice)} such); leave out one of each.")
+    stored = {names[name]: tensor for name, tensor in stored.items()}
     try:
         layout = detect(stored, path)
     except CheckpointError as unknown:
@@ -74,12 +79,12 @@ def source_of(stored: Stored, path: str) -> Source:
     return Source(path, layout, tensors, unexplained)
 
 
-def without_wrappers(stored: Stored) -> Stored:
-    """The tensors without ``_orig_mod.`` in their names, and without ``module.`` before all of them."""
-    stored = {name.replace("_orig_mod.", ""): tensor for name, tensor in stored.items()}
-    while stored and all(name.startswith("module.") for name in stored):
-        stored = {name.removeprefix("module."): tensor for name, tensor in stored.items()}
-    return stored
+def without_wrappers(names: Iterable[str]) -> dict[str, str]:
+    """Each name -> itself without LoRA, without ``_orig_mod.``, and without ``module.`` if that is before all."""
+    found = {name: without_lora(name.replace("_orig_mod.", "")) for name in names}
+    while found and all(name.startswith("module.") for name in found.values()):
+        found = {name: ours.removeprefix("module.") for name, ours in found.items()}
+    return found
 
 
 def overlay(sources: Sequence[Source]) -> Stored:

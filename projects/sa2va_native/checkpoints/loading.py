@@ -69,7 +69,7 @@ def load_weights(model: nn.Module, path: Path) -> LoadReport:
 
 
 def compare(own: dict[str, Tensor], stored: Stored, new_rows: int = 0, growing: Collection[str] = ()) -> LoadReport:
-    """Which stored tensors fit those of the model; names that only one side has are left to the caller.
+    """Which stored tensors fit those of the model in shape and kind; names of one side alone are left to the caller.
 
     Args:
         own: :func:`named_tensors` of the model.
@@ -80,7 +80,10 @@ def compare(own: dict[str, Tensor], stored: Stored, new_rows: int = 0, growing: 
     report = LoadReport()
     for name in own.keys() & stored.keys():
         have, want = stored[name].shape, tuple(own[name].shape)
-        if have == want:
+        if own[name].is_floating_point() and not stored[name].dtype.is_floating_point:
+            what = str(stored[name].dtype).removeprefix("torch.")  # quantised, or complex: other numbers than these
+            report.mismatched.append(f"{name} {what} for floating point (there: {stored[name].name})")
+        elif have == want:
             report.loaded.append(name)
         elif name in growing and have[1:] == want[1:] and 0 < want[0] - have[0] <= new_rows:
             report.grown.append(name)

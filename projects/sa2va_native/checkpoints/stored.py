@@ -144,7 +144,19 @@ def _open_pickle(file: Path) -> Stored:
             break
     if not isinstance(content, Mapping):
         raise CheckpointError(f"weights {str(file)!r}: holds a {type(content).__name__}, expected named tensors")
-    return in_memory({name: value for name, value in content.items() if isinstance(value, Tensor)})
+    tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}
+    if nameless := [name for name in tensors if not isinstance(name, str)]:
+        raise CheckpointError(f"weights {str(file)!r}: a tensor is named {nameless[0]!r:.80}, expected a text")
+    if not tensors and (parts := [key for key, part in content.items() if _holds_tensor(part)]):
+        raise CheckpointError(
+            f"weights {str(file)!r}: its tensors are under {', '.join(map(repr, parts))}, and are looked for under "
+            f"{', '.join(_STATE_KEYS)}, or without a key; save the one part that is meant"
+        )
+    return in_memory(tensors)
+
+
+def _holds_tensor(part: Any) -> bool:
+    return isinstance(part, Mapping) and any(isinstance(value, Tensor) for value in part.values())
 
 
 def load_pickle(file: Path) -> Any:
@@ -184,8 +196,8 @@ def require_bounded(content: Any) -> None:
     """Refuses what takes far more memory than its file as soon as it is copied or listed.
 
     Raises:
-        ValueError: a tensor has more elements than its storage, or containers that hold each other again and again
-            stand for more than ten million values.
+        ValueError: a tensor has more elements than its storage, or no values at all, or containers that hold each other
+            again and again stand for more than ten million values.
     """
     if _expanded(content, {}) > _MOST_VALUES:
         raise ValueError(f"its containers stand for more than {_MOST_VALUES:,} values")
@@ -194,6 +206,8 @@ def require_bounded(content: Any) -> None:
 def _expanded(value: Any, known: dict[int, int]) -> int:
     """How many values there are if each container is written out wherever it is used; of a cycle too many."""
     if isinstance(value, Tensor):
+        if value.is_meta:
+            raise ValueError(f"a tensor of shape {tuple(value.shape)} was saved without its values")
         if value.layout != torch.strided or value.numel() * value.element_size() > value.untyped_storage().nbytes():
             raise ValueError(f"a tensor of shape {tuple(value.shape)} has fewer elements in the file")
         return 1

@@ -49,6 +49,38 @@ def test_a_pointer_of_git_lfs_is_named(tmp_path: Path, name: str) -> None:
         open_checkpoint(tmp_path / name if name == "sam2.pt" else tmp_path)
 
 
+def test_one_tensor_under_two_names_is_refused(tmp_path: Path) -> None:
+    """Red when one of them is taken in silence, here the one that is 0."""
+    tensors = load_file(WEIGHTS)
+    torch.save({**tensors, **{f"_orig_mod.{name}": t * 0 for name, t in tensors.items()}}, tmp_path / "w.pt")
+    with pytest.raises(CheckpointError, match=r"w\.pt': (\S+) and _orig_mod\.\1 are one tensor \(440 such\)"):
+        open_source(tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({1: torch.ones(2)}, "a tensor is named 1, expected a text"),
+        ({"model_state_dict": {"a": torch.ones(2)}, "epoch": 3}, "its tensors are under 'model_state_dict'"),
+        ({"a": torch.ones(2, device="meta")}, "saved without its values"),
+    ],
+)
+def test_what_is_no_table_of_tensors_is_told(tmp_path: Path, content: Any, said: str) -> None:
+    """Red when it ends in an AttributeError, or is said to hold no tensor, or is taken."""
+    torch.save(content, tmp_path / "w.pt")
+    with pytest.raises(CheckpointError, match=rf"w\.pt.*{said}"):
+        open_checkpoint(tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.complex64])
+def test_numbers_of_another_kind_are_refused(tmp_path: Path, dtype: torch.dtype) -> None:
+    """Red when quantised weights are taken for the weights, or the imaginary part is dropped."""
+    model = torch.nn.Linear(2, 2)
+    torch.save({**model.state_dict(), "weight": torch.ones(2, 2, dtype=dtype)}, tmp_path / "w.pt")
+    with pytest.raises(CheckpointError, match=r"mismatched 1: .*weight (int8|complex64) for floating point"):
+        load_weights(model, tmp_path / "w.pt")
+
+
 def _index(**changes: Any) -> dict[str, Any]:
     return {"weight_map": {"a": "1.safetensors", "b": "2.safetensors", **changes}}
 
