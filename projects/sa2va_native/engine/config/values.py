@@ -103,11 +103,15 @@ def require_complete(cfg: Mapping[str, Any]) -> None:
 
 
 def completeness_problems(cfg: Mapping[str, Any]) -> Iterator[str]:
-    """What the runner would refuse when it is made: a part of a phase without the others, a level that is none."""
+    """What the runner would refuse when it is made: a part of a phase without the others, backends or a level that are
+    none."""
     for phase in _PHASES:
         missing = [name for name in phase if cfg.get(name) is None]
         if missing and len(missing) < len(phase):
             yield f"config key {missing[0]} is missing, which goes with {', '.join(sorted({*phase} - {*missing}))}."
+    backends = (cfg.get("visualizer") or {}).get("vis_backends")
+    if backends is not None and not (isinstance(backends, list) and all(isinstance(one, dict) for one in backends)):
+        yield f"config key visualizer.vis_backends = {backends!r}: expected a list of dicts, each with a type."
     level = cfg.get("log_level", "INFO")
     if level not in logging.getLevelNamesMapping() and not isinstance(level, int):
         yield f"config key log_level = {level!r}: expected one of {', '.join(logging.getLevelNamesMapping())}."

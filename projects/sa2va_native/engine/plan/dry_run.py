@@ -20,6 +20,7 @@ import torch
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DATA_SAMPLERS, DATASETS, HOOKS, PARAM_SCHEDULERS
 from torch import nn
+from torch.utils.data import DataLoader
 
 from sa2va_native.checkpoints.importing import open_source
 from sa2va_native.datasets.check import spread
@@ -43,6 +44,8 @@ from sa2va_native.parallel.process_group import has_cuda
 #: Changes that the command line makes to a config; each may return what it settled.
 Settings = Sequence[Callable[[Any], str | None]]
 
+#: What torch's own loader checks when it is made.
+_LOADER_KEYS = ("num_workers", "persistent_workers", "prefetch_factor", "pin_memory", "timeout")
 _TRIED = 16  # samples of a set; if none of them can be used, a run would soon reach ``max_bad_samples``
 
 
@@ -248,8 +251,10 @@ def check_weights(cfg: Any, model: nn.Module | None) -> Found:
 
 
 def check_parts(cfg: Any, model: nn.Module | None) -> Found:
-    """Builds the hooks, the optimizer and its schedules."""
+    """Builds the hooks, the loader (of nothing, so it starts no worker), the optimizer and its schedules."""
     found = Found()
+    with found.noting():
+        DataLoader(range(1), **{key: value for key, value in cfg.train_dataloader.items() if key in _LOADER_KEYS})
     hooks = hook_settings(cfg)
     for hook in hooks:
         with found.noting():

@@ -130,12 +130,21 @@ def test_all_problems_are_named(cfg: Any, tmp_path: Path) -> None:
 
 
 def test_what_the_runner_would_refuse_is_a_problem(cfg: Any) -> None:
-    """Red when a start dies of a schedule, a level of the log or a half-given evaluation that the dry run takes."""
+    """Red when a start dies of a schedule, a loader, a backend, a level of the log or a half-given evaluation that the
+    dry run takes."""
     cfg.param_scheduler[0].update(begin=10, end=5)
     cfg.log_level = "LOUD"
+    cfg.visualizer.vis_backends = 5
+    cfg.train_dataloader.persistent_workers = True
     cfg.test_evaluator = None
     problems = "\n".join(dry_run(cfg, [zero2], 1).problems)
-    for expected in ("end should be larger than begin", "log_level = 'LOUD': expected", "test_evaluator is missing"):
+    for expected in (
+        "end should be larger than begin",
+        "log_level = 'LOUD': expected",
+        "test_evaluator is missing",
+        "needs num_workers > 0",
+        "vis_backends = 5: expected a list",
+    ):
         assert expected in problems, problems
 
 
