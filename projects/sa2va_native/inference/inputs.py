@@ -33,7 +33,7 @@ def picture_pixels(picture: Any) -> np.ndarray:
         raise InputError(
             f"a {type(picture).__name__} as a picture; give an array (H, W, 3) of uint8, or a Pillow picture"
         )
-    array = np.asarray(picture)
+    array = _array(picture, "picture")
     if array.ndim == 2:
         array = array[..., None]
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or not array.size:
@@ -48,9 +48,12 @@ def frames_pixels(frames: Iterable[Any]) -> list[np.ndarray]:
     """The frames of a clip, each as :func:`picture_pixels` gives it.
 
     Raises:
-        InputError: no frame, frames of different sizes, or one that is no picture.
+        InputError: no frame, a single picture, frames of different sizes, or one that is no picture.
     """
-    pictures = [picture_pixels(frame) for frame in frames]
+    shape: tuple[int, ...] = getattr(frames, "shape", ())
+    if isinstance(frames, Image.Image) or (len(shape) == 3 and shape[2] in (3, 4)):
+        raise InputError("a single picture as a clip; give a list of pictures")
+    pictures = [picture_pixels(frame) for frame in _listed(frames, "frames")]
     if not pictures:
         raise InputError("a clip without a frame; give at least one picture")
     for number, picture in enumerate(pictures):
@@ -69,7 +72,7 @@ def expression_texts(expressions: str | Sequence[str]) -> list[str]:
     Raises:
         InputError: one is not a text, or blank.
     """
-    texts = [expressions] if isinstance(expressions, str) else list(expressions)
+    texts = [expressions] if isinstance(expressions, str) else _listed(expressions, "expressions")
     for number, text in enumerate(texts):
         if not isinstance(text, str):
             raise InputError(f"expression {number} is a {type(text).__name__}, expected a text")
@@ -82,20 +85,19 @@ def region_masks(masks: Any, picture: np.ndarray) -> list[np.ndarray | None]:
     """The masks of regions, each bool (H, W); None stays None, as ``segment_image`` answers without a mask.
 
     Args:
-        masks: masks (H, W), or one array (N, H, W) or (H, W): bool, numbers 0..1 with the object above 0.5, or numbers
-            0..255 with the object above 127.5.
+        masks: masks (H, W), Pillow's too, or a single one, or one array (N, H, W): bool, numbers 0..1 with the object
+            above 0.5, or numbers 0..255 with the object above 127.5.
         picture: (H, W, 3).
 
     Raises:
-        InputError: no mask, or not of the picture's size.
+        InputError: no mask, not of the picture's size, or a map of labels.
     """
-    if hasattr(masks, "ndim") and masks.ndim == 2:
-        masks = [masks]
+    masks = [masks] if isinstance(masks, Image.Image) or getattr(masks, "ndim", 3) == 2 else _listed(masks, "masks")
     return [None if mask is None else _region(mask, number, picture) for number, mask in enumerate(masks)]
 
 
 def _region(mask: Any, number: int, picture: np.ndarray) -> np.ndarray:
-    array, (height, width) = np.asarray(mask), picture.shape[:2]
+    array, (height, width) = _array(mask, f"mask {number}"), picture.shape[:2]
     if array.dtype.kind not in "buif" or array.shape != (height, width):
         raise InputError(
             f"mask {number} is {array.dtype} of shape {array.shape}, and the picture has {width} x {height} px; "
@@ -106,8 +108,28 @@ def _region(mask: Any, number: int, picture: np.ndarray) -> np.ndarray:
     lowest, highest = float(array.min()), float(array.max())
     if not 0 <= lowest <= highest <= 255:  # also false for NaN
         raise InputError(f"mask {number} has values from {lowest:g} to {highest:g}, expected 0 to 1 or 0 to 255")
+    if 1 < highest <= 127.5:
+        raise InputError(
+            f"mask {number} has no value above {highest:g}, so no object of 0 to 255; of a map of labels give one, as "
+            "mask == 2"
+        )
     region: np.ndarray = array > (0.5 if highest <= 1 else 127.5)
     return region
+
+
+def _array(value: Any, what: str) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except (TypeError, RuntimeError, ValueError) as error:  # of torch: on a GPU, bfloat16, with a gradient
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{what}: a {type(value).__name__} that is no array ({reason}); give one of numpy") from error
+
+
+def _listed(values: Any, what: str) -> list[Any]:
+    try:
+        return list(values)
+    except TypeError as error:
+        raise InputError(f"a {type(values).__name__} as {what}; give a list of them") from error
 
 
 def _levels(array: np.ndarray) -> np.ndarray:

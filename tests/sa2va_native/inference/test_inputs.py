@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from sa2va_native.errors import InputError
@@ -54,6 +55,8 @@ def test_transparency_is_laid_over_white():
         ("a.jpg", "a str as a picture; give an array"),
         (None, "a NoneType as a picture"),
         (Image.fromarray(GREY.astype(np.float32)), "picture of mode F"),
+        (torch.zeros(6, 8, 3, requires_grad=True), "picture: a Tensor that is no array"),
+        (torch.zeros(6, 8, 3, dtype=torch.bfloat16), "picture: a Tensor that is no array"),
     ],
 )
 def test_what_is_no_picture_is_named(picture: Any, reason: str):
@@ -66,15 +69,18 @@ def test_a_text_is_one_expression_and_an_empty_one_is_refused():
     """Red when a single text becomes a mask for each letter, or an empty one a mask of something."""
     assert expression_texts("the red circle") == expression_texts(("the red circle",)) == ["the red circle"]
     assert expression_texts([]) == []
-    for texts, reason in ((["a", " "], "expression 1 is empty"), ("", "0 is empty"), ([5], "a int, expected a text")):
+    nothing = (None, "a NoneType as expressions; give a list")
+    for texts, reason in (
+        (["a", " "], "expression 1 is empty"), ("", "0 is empty"), ([5], "a int, expected a text"), nothing
+    ):  # fmt: skip
         with pytest.raises(InputError, match=reason):
             expression_texts(texts)
 
 
 @pytest.mark.parametrize(
     "masks",
-    [[MASK], MASK, MASK[None], [MASK.astype(np.uint8)], [MASK * 255], [MASK * 1.0], (MASK,)],
-    ids=["list", "one", "array", "0 and 1", "0 and 255", "floats", "tuple"],
+    [[MASK], MASK, MASK[None], [MASK.astype(np.uint8)], [MASK * 255], [MASK * 1.0], (MASK,), Image.fromarray(MASK)],
+    ids=["list", "one", "array", "0 and 1", "0 and 255", "floats", "tuple", "pillow"],
 )
 def test_every_form_of_a_mask_is_the_same(masks: Any):
     """Red when an array of masks is refused, or a mask of levels is taken for all of the picture."""
@@ -95,6 +101,7 @@ def test_masks_that_are_none_keep_their_place():
         (np.ones((12, 16), bool), r"mask 0 is bool of shape \(12, 16\), and the picture has 8 x 6 px"),
         ("mask.png", "mask 0 is <U8"),
         (MASK - 2.0, "values from -2 to -1"),
+        (MASK * 2, "mask 0 has no value above 2, so no object of 0 to 255; of a map of labels give one"),
     ],
 )
 def test_a_mask_that_does_not_fit_is_named(mask: Any, reason: str):
@@ -110,3 +117,10 @@ def test_frames_are_of_one_size():
         frames_pixels([RGB, RGB[:3]])
     with pytest.raises(InputError, match="without a frame"):
         frames_pixels([])
+
+
+@pytest.mark.parametrize("picture", [RGB, Image.fromarray(RGB)], ids=["array", "pillow"])
+def test_a_picture_is_no_clip(picture: Any):
+    """Red when each row of an array is taken for a grey frame."""
+    with pytest.raises(InputError, match="a single picture as a clip"):
+        frames_pixels(picture)
