@@ -36,6 +36,8 @@ from sa2va_native.datasets.indexing.index import (
     damaged,
     open_part,
 )
+from sa2va_native.datasets.reading.bounded_json import load_json, machine_memory, read_bounded
+from sa2va_native.datasets.reading.files import is_special
 from sa2va_native.datasets.reading.object_limits import Dropped
 from sa2va_native.datasets.reading.unchanged import Stamp, stamp
 from sa2va_native.errors import BadSample, ConfigError, printable
@@ -131,8 +133,11 @@ def _digest(*content: Any) -> str:
 
 def _fresh(folder: Path, key: str, root: Path, schema: pa.Schema) -> Index | None:
     """The complete index of ``key``, unless the source has changed since, or it is damaged."""
+    listing = folder / f"{key}.json"
+    if is_special(listing):  # a pipe would never end
+        return None
     try:
-        content = json.loads((folder / f"{key}.json").read_text(encoding="utf-8"))
+        content = load_json(read_bounded(listing, machine_memory()), machine_memory())
         if any(stamp(root / name) != was for name, was in content["stamps"].items()):
             return None
         parts = [_listed(key, *fields) for fields in content["parts"]]

@@ -14,7 +14,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -460,6 +460,17 @@ def test_a_planted_list_is_built_anew(folder: Folder, listing: str):
     folder.open()
     next((folder.root / ".index").glob("*.json")).write_text(listing)
     assert folder.open()[0]["name"] == "a0"
+
+
+@pytest.mark.parametrize("plant", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["pipe", "device"])
+def test_a_planted_list_that_is_no_file_is_written_anew(folder: Folder, plant: Callable[[Path], None]):
+    """Red when opening a set waits for somebody to write to a pipe, or reads zeros without end."""
+    folder.open()
+    (listing,) = (folder.root / ".index").glob("*.json")
+    listing.unlink()
+    plant(listing)
+    assert folder.open()[0]["name"] == "a0"
+    assert listing.is_file()
 
 
 def test_a_planted_file_that_no_list_names_is_written_again(folder: Folder):
