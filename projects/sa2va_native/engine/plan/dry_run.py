@@ -20,7 +20,7 @@ import torch
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DATA_SAMPLERS, DATASETS, HOOKS, PARAM_SCHEDULERS
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 
 from sa2va_native.checkpoints.importing import open_source
 from sa2va_native.datasets.check import spread
@@ -254,7 +254,8 @@ def check_parts(cfg: Any, model: nn.Module | None) -> Found:
     """Builds the hooks, the loader (of nothing, so it starts no worker), the optimizer and its schedules."""
     found = Found()
     with found.noting():
-        DataLoader(range(1), **{key: value for key, value in cfg.train_dataloader.items() if key in _LOADER_KEYS})
+        settings = {key: value for key, value in cfg.train_dataloader.items() if key in _LOADER_KEYS}
+        DataLoader(TensorDataset(torch.zeros(1)), **settings)
     hooks = hook_settings(cfg)
     for hook in hooks:
         with found.noting():
