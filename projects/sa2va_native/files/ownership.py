@@ -23,7 +23,7 @@ def own_folder(folder: str | Path) -> None:
     see it too, unless their file system has no locks: then nobody is kept out.
 
     Raises:
-        ConfigError: another process owns it; it is named.
+        ConfigError: another process owns it; it is named. Or the lock is no file, or cannot be opened.
     """
     path = Path(folder) / LOCK
     handle = _locked(path)
@@ -55,7 +55,12 @@ def require_no_owner(folder: str | Path) -> None:
 def _locked(path: Path) -> int | None:
     """A handle of the file, open as long as the lock is wanted; None where there are no locks."""
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)  # what a link leads to is not ours
+        except OSError as error:
+            raise ConfigError(
+                f"{path} cannot be opened ({error.strerror}). Remove it, or choose another --work-dir."
+            ) from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -57,3 +57,16 @@ def test_a_folder_is_free_again_when_its_owner_has_ended(tmp_path: Path) -> None
     assert not (tmp_path / LOCK).exists()
     require_no_owner(tmp_path)
     require_no_owner(tmp_path / "not there")
+
+
+def test_a_planted_lock_is_refused(tmp_path: Path) -> None:
+    """Red when the file that a link in a work dir of others leads to is emptied, or a folder ends in a traceback."""
+    (tmp_path / "mine").write_text("precious")
+    (tmp_path / LOCK).symlink_to(tmp_path / "mine")
+    with pytest.raises(ConfigError, match=r"\.running cannot be opened .* choose another --work-dir"):
+        own_folder(tmp_path)
+    assert (tmp_path / "mine").read_text() == "precious"
+    (tmp_path / LOCK).unlink()
+    (tmp_path / LOCK).mkdir()
+    with pytest.raises(ConfigError, match=r"Is a directory"):
+        own_folder(tmp_path)
