@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "pseudo-gumbel chec
 
 def check(path: Path) -> None:
     from sa2va_native.engine.checkpoints.checkpointing import checkpoints_of, is_run_checkpoint
-    from sa2va_native.errors import CheckpointError
+    from sa2va_native.errors import CheckpointError, printable
 
     paths = [path] if is_run_checkpoint(path) else [one.path for one in checkpoints_of(path)] or [path]
     bad = 0
@@ -36,10 +36,10 @@ def check(path: Path) -> None:
         print(one)
         try:
             for title, text in _of_run(one) if is_run_checkpoint(one) else _of_weights(one):
-                print(f"  {title:<12} {text}")
+                print(printable(f"  {title:<12} {text}"))
         except CheckpointError as error:
             bad += 1
-            print(f"  {'NOT USABLE':<12} {error}")
+            print(f"  {'NOT USABLE':<12} {printable(str(error))}")
     sys.exit(1 if bad else 0)
 
 

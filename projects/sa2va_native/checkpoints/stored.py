@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from sa2va_native.errors import CheckpointError
+from sa2va_native.errors import CheckpointError, printable
 from sa2va_native.files.sealed_archive import archive_damage, archive_seal, foreign_records
 
 _SAFETENSORS_TYPES = {
@@ -56,6 +56,8 @@ def open_checkpoint(path: Path) -> Stored:
     stored = _open_directory(path) if path.is_dir() else _open_file(path)
     if not stored:
         raise CheckpointError(f"weights {str(path)!r}: holds no tensor")
+    if odd := [name for name in stored if not name.isprintable()]:  # which could forge lines of a log
+        raise CheckpointError(f"weights {str(path)!r}: a tensor is named {odd[0]!r:.80}")
     return stored
 
 
@@ -180,7 +182,7 @@ def load_pickle(file: Path) -> Any:
             content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
         require_bounded(content)
     except UnpicklingError as error:
-        named = ", ".join(foreign) or "an operation of pickle protocol 4 hides the name"
+        named = printable(", ".join(foreign)) or "an operation of pickle protocol 4 hides the name"
         raise CheckpointError(
             f"weights {str(file)!r}: reading it would run code that it names ({named}), which is refused; save the "
             "weights as safetensors instead"

@@ -13,7 +13,7 @@ from mmengine.registry import HOOKS
 
 from sa2va_native.engine.checkpoints.atomic_backend import is_unwritten, unwritten
 from sa2va_native.engine.checkpoints.checkpointing import put_beside, seal_values
-from sa2va_native.engine.checkpoints.fitting import require_optimizer, require_weights
+from sa2va_native.engine.checkpoints.fitting import as_written, require_optimizer, require_weights
 from sa2va_native.engine.checkpoints.live_state import require_finite_state
 from sa2va_native.engine.run.optimizer_steps import accumulation_steps, deepspeed_engine, optimizer_steps
 from sa2va_native.engine.run.step_size import StepSize, count_in_own_batches
@@ -104,15 +104,19 @@ class StepCheckpointHook(CheckpointHook):
         Raises:
             CheckpointError: weights or optimizer do not fit by name or shape, or are not finite.
         """
+        with as_written(str(runner._load_from)):
+            self._check(runner, checkpoint)
+
+    def _check(self, runner: Any, checkpoint: dict) -> None:
         meta = checkpoint.get("meta", {})
         meta.pop("config", None)
         resumes = bool(runner._resume)
         self.loaded = dict(meta) if resumes else {}
-        if "state_dict" not in checkpoint or deepspeed_engine(runner) is not None:
+        if deepspeed_engine(runner) is not None:
             return
         where, model = str(runner._load_from), unwrap_model(runner.model)
         needed = (model.state_dict() if resumes else trainable_parameters(model)).keys()
-        require_weights(checkpoint["state_dict"], model, needed, where)
+        require_weights(checkpoint.get("state_dict", {}), model, needed, where)
         if resumes:
             if "optimizer" in checkpoint:
                 require_optimizer(checkpoint["optimizer"], runner.optim_wrapper.optimizer, where)

@@ -61,6 +61,7 @@ def test_one_tensor_under_two_names_is_refused(tmp_path: Path) -> None:
     ("content", "said"),
     [
         ({1: torch.ones(2)}, "a tensor is named 1, expected a text"),
+        ({"a\n11/27 - INFO - forged": torch.ones(2)}, r"a tensor is named 'a\\n11/27"),
         ({"model_state_dict": {"a": torch.ones(2)}, "epoch": 3}, "its tensors are under 'model_state_dict'"),
         ({"a": torch.ones(2, device="meta")}, "saved without its values"),
     ],

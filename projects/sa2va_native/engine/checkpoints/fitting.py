@@ -5,17 +5,36 @@ Models and optimizers may be without values (on the meta device), as in a dry ru
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from sa2va_native.errors import CheckpointError
+from sa2va_native.errors import CheckpointError, Sa2VAError, printable
 from sa2va_native.parallel.parameters import is_finite
 
 _REMEDY = "Use the config that wrote the checkpoint."
+
+
+@contextmanager
+def as_written(where: str) -> Iterator[None]:
+    """For code that takes a checkpoint for one that a run wrote, which it may not be.
+
+    Raises:
+        CheckpointError: the code ended in an error of Python.
+    """
+    try:
+        yield
+    except Sa2VAError:  # some are a ValueError too
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise CheckpointError(
+            f"{where} is not laid out as a run writes checkpoints ({type(error).__name__}: {printable(str(error))}). "
+            "Take another one."
+        ) from error
 
 
 def require_weights(state: Mapping[str, Any], model: nn.Module, needed: Collection[str], where: str) -> None:
@@ -28,14 +47,19 @@ def require_weights(state: Mapping[str, Any], model: nn.Module, needed: Collecti
         where: the checkpoint, for messages.
 
     Raises:
-        CheckpointError: a needed tensor is missing, one is unexpected, a shape differs, or a value is not finite.
+        CheckpointError: a needed tensor is missing, one is unexpected, a shape or kind of number differs, or a value
+            is not finite.
     """
     own = model.state_dict()
     missing, unexpected = needed - state.keys(), state.keys() - own.keys()
     if missing or unexpected:
         kind, names = ("lacks", missing) if missing else ("has unknown", unexpected)
-        raise CheckpointError(f"{where} {kind} {len(names)} tensors, e.g. {min(names)}. {_REMEDY}")
+        example = printable(min(map(str, names)))
+        raise CheckpointError(f"{where} {kind} {len(names)} tensors, e.g. {example}. {_REMEDY}")
     require_shapes({name: _shape(value) for name, value in state.items()}, {n: own[n].shape for n in state}, where)
+    for name, value in state.items():
+        if own[name].is_floating_point() and not value.is_floating_point():
+            raise CheckpointError(f"{where}: {name} is of type {value.dtype}, not of floating point. {_REMEDY}")
     require_finite(state.items(), where)
 
 
@@ -49,8 +73,8 @@ def require_shapes(there: Mapping[str, Any], own: Mapping[str, Any], where: str)
         if there.get(name) != own.get(name):
             shapes = [None if shape is None else tuple(shape) for shape in (there.get(name), own.get(name))]
             raise CheckpointError(
-                f"{where} does not fit the model: it has {name} with shape {shapes[0]} and this run trains it with "
-                f"{shapes[1]} (None: not at all). {_REMEDY}"
+                f"{where} does not fit the model: it has {printable(name)} with shape {shapes[0]} and this run trains "
+                f"it with {shapes[1]} (None: not at all). {_REMEDY}"
             )
 
 
@@ -92,7 +116,8 @@ def require_finite(tensors: Iterable[tuple[str, Any]], where: str) -> None:
     for name, tensor in tensors:
         if not is_finite(tensor):
             raise CheckpointError(
-                f"{where}: {name} is not finite. Take a checkpoint from before, and a lower learning rate."
+                f"{where}: {printable(str(name))} is not finite. Take a checkpoint from before, and a lower learning "
+                "rate."
             )
 
 

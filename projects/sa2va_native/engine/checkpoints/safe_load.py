@@ -14,7 +14,7 @@ import torch
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from sa2va_native.checkpoints.stored import StandIn, require_bounded
-from sa2va_native.errors import CheckpointError
+from sa2va_native.errors import CheckpointError, printable
 from sa2va_native.files.sealed_archive import foreign_records
 
 #: What DeepSpeed's optimizer states of every ZeRO stage need beyond tensors and plain values.
@@ -73,8 +73,8 @@ def require_known_globals(path: str | Path) -> list[str]:
     foreign = sorted(set(named) - _DEEPSPEED - _LOG_HISTORY)
     if foreign:
         raise CheckpointError(
-            f"{path} holds {foreign[0]}, which no checkpoint needs and which could run code when it is loaded. "
-            "Nothing was loaded. Take a checkpoint from a source that you trust."
+            f"{path} holds {printable(foreign[0])}, which no checkpoint needs and which could run code when it is "
+            "loaded. Nothing was loaded. Take a checkpoint from a source that you trust."
         )
     return named
 

@@ -264,7 +264,8 @@ def _one_line(error: Exception, began: bool) -> str | None:
     if isinstance(error, Sa2VAError):
         # An error from a loader worker contains that worker's traceback, which ends with the error itself.
         told = text.rpartition(f".{name}: ")[2].rstrip()
-        return f"{name}: {printable(told) if isinstance(error, DataError) else told}"
+        lines = [told] if isinstance(error, DataError) else told.splitlines()  # of weights, a report
+        return f"{name}: " + "\n".join(map(printable, lines))
     if any(sign in text for sign in _PEER_IS_GONE):
         return "stopped, because another rank did; its message says why"
     if any(sign in text for sign in _PORT_IS_TAKEN):

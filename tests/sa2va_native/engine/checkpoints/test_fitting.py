@@ -55,6 +55,15 @@ DAMAGES: dict[str, tuple[Callable[[dict], Any], str]] = {
         lambda c: c.update(state_dict={f"x.{k}": v for k, v in c["state_dict"].items()}),
         r"lacks 10 tensors, e.g. adapter\.bias",
     ),
+    "whole numbers": (
+        lambda c: c["state_dict"].update({"head.1.bias": torch.ones(8, dtype=torch.int8)}),
+        r"head\.1\.bias is of type torch\.int8, not of floating point",
+    ),
+    "a name that forges a line": (
+        lambda c: c["state_dict"].update({"more\nINFO": torch.ones(1)}),
+        r"has unknown 1 tensors, e\.g\. more\\nINFO",
+    ),
+    "an optimizer of another make": (lambda c: c.update(optimizer=[]), "is not laid out as a run writes checkpoints"),
     "no weights": (lambda c: c.pop("state_dict"), "lacks 10 tensors"),
     "a moment is missing a row": (
         lambda c: c["optimizer"]["state"][0].update(exp_avg=torch.ones(7, 8)),
@@ -105,6 +114,14 @@ def test_what_is_inside_is_described(tmp_path: Path, content: dict) -> None:
     assert said["weights"] == "10 tensors, 231 values, float32, all finite"
     assert said["ema_teacher"] == "8 tensors, 159 values, float32, all finite"
     assert (said["optimizer"], said["run"]) == ("exp_avg, exp_avg_sq", "not named")
+
+
+@pytest.mark.parametrize("content", [[1], {}, {"state_dict": None}, {"state_dict": {}, "meta": 5}])
+def test_what_no_run_wrote_is_told(tmp_path: Path, content: Any) -> None:
+    """Red when it ends in an AttributeError, or is said to be in order."""
+    torch.save(content, tmp_path / "iter_1.pth")
+    with pytest.raises(CheckpointError, match=r"iter_1\.pth is not laid out as a run writes checkpoints"):
+        dict(describe(tmp_path / "iter_1.pth"))
 
 
 def _train(work_dir: Path, stage: int, steps: int, resume: str | None, **options: Any) -> None:
