@@ -143,6 +143,12 @@ ADVICE = (
         "ambiguous id",
         "give each entry a unique id; a ref means one object, by one ann_id",
     ),
+    Advice(
+        r"is no list; |^no_target is|is an object of image",
+        "ref that contradicts itself",
+        "correct its ann_id (a list; [-1] without a target), image_id or no_target",
+    ),
+    Advice(r"^no target", "expression without a target", "use the set in a source of kind 'refer'"),
     Advice(r"is not in|not among", "reference to a missing entry", "add the missing entry, or remove the record"),
 )
 

@@ -46,6 +46,7 @@ class Seen(NamedTuple):
     """What is counted of a sound sample."""
 
     without_text: bool
+    without_target: bool
     two_frames: bool
     lost: list[str]  #: poolings that leave its region too few cells
     strays: list[str]  #: see ``Sample.strays``
@@ -61,6 +62,7 @@ class SetReport:
     strays: int = 0  #: pieces of masks that were left out
     stray_examples: list[str] = field(default_factory=list)  #: the first few, as sample: reason
     without_text: int = 0
+    without_target: int = 0  #: expressions that mean nothing in their picture
     two_frames: int = 0
     too_few_cells: dict[str, int] = field(default_factory=lambda: dict.fromkeys(POOLINGS, 0))  #: objects, by pooling
 
@@ -100,9 +102,10 @@ def check_set(
         except BadSample as error:
             return error
         cells = {name: region_grid(sample.mask, region.grid_size, name, region.min_share).sum() for name in POOLINGS}
-        lost: list[str] = [name for name, count in cells.items() if count < region.min_cells]
+        target = bool(sample.mask.any())
+        lost: list[str] = [name for name, count in cells.items() if target and count < region.min_cells]
         strays = [printable(f"{sample.sample_id}: {stray}") for stray in sample.strays]
-        return Seen(sample.text is None, sample.image2 is not None, lost, strays)
+        return Seen(sample.text is None, not target, sample.image2 is not None, lost, strays)
 
     threads = min(8, cores())  # Pillow releases the GIL while decoding
     with ThreadPoolExecutor(threads) as pool:
@@ -113,6 +116,7 @@ def check_set(
                 on_bad(seen)
                 continue
             report.without_text += seen.without_text
+            report.without_target += seen.without_target
             report.two_frames += seen.two_frames
             report.strays += len(seen.strays)
             report.stray_examples += seen.strays[: _EXAMPLES - len(report.stray_examples)]
@@ -159,7 +163,8 @@ def format_report(report: SetReport, total: int, region: Region) -> str:
         lines += [f"  note: {report.strays:,} pieces of masks were left out; the rest of these masks is used"]
         lines += [f"      {example}" for example in report.stray_examples]
     if good:
-        lines.append(f"  with text {good - report.without_text:,}, with two frames {report.two_frames:,}")
+        none = f", without a target {report.without_target:,}" if report.without_target else ""
+        lines.append(f"  with text {good - report.without_text:,}, with two frames {report.two_frames:,}{none}")
         few = "without a region cell" if region.min_cells == 1 else f"with fewer than {region.min_cells} region cells"
         lost = ", ".join(
             f"{name} {count:,} ({count / good:.1%}{', the configured one' if name == region.pooling else ''})"

@@ -72,8 +72,8 @@ class MixtureDataset:
     A sample that cannot be used is counted, named and replaced with the next usable item of its source, so a draw gives
     the same sample on every rank and in every worker. A sample is unusable if it is
 
-    * *bad*: the adapter raises ``BadSample``, or a sample of a ``refer`` or ``caption`` source has no text. More than
-      ``max_bad_samples`` different ones stop the run;
+    * *bad*: the adapter raises ``BadSample``, a sample of a ``refer`` or ``caption`` source has no text, or one of a
+      ``cycle`` or ``caption`` source no target. More than ``max_bad_samples`` different ones stop the run;
     * *too small*: an object of a ``cycle`` or ``caption`` source with *too few region cells* to be described, or one
       of a ``cycle`` or ``refer`` source with *no mask pixel* left at the size of the loss. There is no limit on
       these. In an evaluation every object is scored.
@@ -195,6 +195,8 @@ class MixtureDataset:
             others = self._others(source, int(source.items[position]), sample)
             if source.kind != "cycle" and not sample.text:
                 raise BadSample(sample.sample_id, "text", f"no text, which a '{source.kind}' source needs")
+            if source.kind in DESCRIBED_KINDS and not sample.mask.any():
+                raise BadSample(sample.sample_id, "mask", f"no target, which a '{source.kind}' source describes")
         except BadSample as error:
             self._report(index, _BAD, str(error), error.report())
             return None

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from mmengine.registry import DATASETS
 
+from sa2va_native.datasets.reading.bounded_json import machine_memory, read_bounded
 from sa2va_native.datasets.reading.coco_file import CocoFile, of_id
-from sa2va_native.datasets.reading.files import MAX_IMAGE_PIXELS, require_folder, usable_text
+from sa2va_native.datasets.reading.files import MAX_IMAGE_PIXELS, parse_json, require_folder, usable_text
 from sa2va_native.datasets.reading.packed_records import PackedRecords
 from sa2va_native.datasets.reading.plain_pickle import read_pickle
 from sa2va_native.datasets.reading.unchanged import shared
@@ -48,15 +49,15 @@ class ReferExpressions:
         max_pixels: int = MAX_IMAGE_PIXELS,
     ) -> None:
         folder = require_folder(Path(root), _REMEDY)
-        self.refs_file = _find_refs(folder, split_by)
+        self.refs_file = find_refs(folder, "refs({}).p", split_by, _REMEDY)
         self.file = shared(CocoFile, folder / "instances.json", Path(image_root or folder / "images"), max_pixels)
-        self._refs = shared(_read_refs, self.refs_file)
+        self._refs = shared(read_refs, self.refs_file)
         same_id = self.file.places()
         items: list[tuple[int, int, int, int]] = []
         for place, ref in enumerate(self._refs):
             if ref.get("split", split) == split:
                 annotations = of_id(same_id, ref.get("ann_id")) or []
-                for sentence in range(max(1, len(_sentences(ref)))):
+                for sentence in range(max(1, len(sentences_of(ref)))):
                     items.append((place, sentence, len(annotations), next(iter(annotations), 0)))
         #: Index of a ref, index of a sentence in it, number of annotations with its ann_id, index of the first of them.
         self._items = np.array(items, np.int64)
@@ -79,7 +80,7 @@ class ReferExpressions:
     def __getitem__(self, index: int) -> Sample:
         place, number, count, first = self._items[index]
         ref = self._refs[place]
-        sentence = next(iter(_sentences(ref)[number:]), None)  # None for a ref without sentences
+        sentence = next(iter(sentences_of(ref)[number:]), None)  # None for a ref without sentences
         sentence = sentence if isinstance(sentence, dict) else {}
         record = f"ref {ref.get('ref_id')} sentence {sentence.get('sent_id')}"
         for key in ("ref_id", "ann_id", "split"):
@@ -122,30 +123,45 @@ def splits_of(refs_file: Path) -> list[str]:
     Raises:
         DataError: see ``ReferExpressions``.
     """
-    splits = {str(ref["split"]) for ref in shared(_read_refs, refs_file) if "split" in ref}
+    splits = {str(ref["split"]) for ref in shared(read_refs, refs_file) if "split" in ref}
     return sorted(map(printable, splits))
 
 
-def _find_refs(folder: Path, split_by: str | None) -> Path:
-    found = sorted(folder.glob("refs(*).p"))
-    if split_by is not None:
-        found = [path for path in found if path.name == f"refs({split_by}).p"]
+def find_refs(folder: Path, named: str, split_by: str | None, remedy: str) -> Path:
+    """The refs file of a folder.
+
+    Args:
+        named: of such a file, with ``{}`` for ``split_by``.
+        split_by: None if there is only one.
+        remedy: ends the error if there is none.
+
+    Raises:
+        DataError: there is none, or several of which one must be chosen.
+    """
+    pattern = named.format(split_by or "*")
+    found = sorted(folder.glob(pattern))
     if len(found) == 1:
         return found[0]
     if not found:
-        raise DataError(f"{folder}: no {f'refs({split_by}).p' if split_by else 'refs(*).p'}. {_REMEDY}")
+        raise DataError(f"{folder}: no {pattern}. {remedy}")
     raise DataError(
         f"{folder}: several refs files ({', '.join(path.name for path in found)}). Choose one with split_by."
     )
 
 
-def _sentences(ref: dict[str, Any]) -> list[Any]:
+def sentences_of(ref: dict[str, Any]) -> list[Any]:
+    """The sentences of a ref; none if they are no list."""
     sentences = ref.get("sentences")
     return sentences if isinstance(sentences, list) else []
 
 
-def _read_refs(path: Path) -> PackedRecords:
-    refs = read_pickle(path)
+def read_refs(path: Path) -> PackedRecords:
+    """The refs of a ``.p`` or ``.json``.
+
+    Raises:
+        DataError: it holds anything but a list of them, or no plain data.
+    """
+    refs = read_pickle(path) if path.suffix == ".p" else parse_json(_bytes(path), path, "Download it again.")
     if not isinstance(refs, list) or not refs or not all(isinstance(ref, dict) for ref in refs):
         raise DataError(f"{path}: holds no list of refs. {_REMEDY}")
     try:
@@ -154,3 +170,10 @@ def _read_refs(path: Path) -> PackedRecords:
         return PackedRecords(refs)
     except (ValueError, TypeError, RecursionError) as error:
         raise DataError(f"{path}: a ref that is not plain data ({error}). Rewrite it with plain data.") from error
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return read_bounded(path, machine_memory())
+    except OSError as error:
+        raise DataError(f"{path}: unreadable ({error.strerror or error}). Download it again.") from error

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from mmengine.logging import print_log
 
+from sa2va_native.datasets.adapters.grefer import GeneralizedReferExpressions
 from sa2va_native.datasets.adapters.refer import ReferExpressions, splits_of
 from sa2va_native.datasets.finding.coco_json import is_coco, may_be_coco, pictures_of
 from sa2va_native.datasets.finding.unread import unread_files, unread_layout
@@ -27,6 +28,8 @@ _LAYOUTS = (
 )
 
 
+#: Adapters of sets without masks of their own.
+_EXPRESSIONS = (ReferExpressions.__name__, GeneralizedReferExpressions.__name__)
 #: A folder with more jsons than this contains many small files, e.g. LabelMe's, not a COCO set.
 _MOST_JSON = 64
 #: File names of large sets, and their adapters.
@@ -64,7 +67,7 @@ def find_sets(path: str | Path) -> list[FoundSet]:
       ``NAME/_annotations.coco.json``: COCO, one set per file. The pictures of ``NAME`` are in ``NAME/``,
       ``images/NAME/``, ``images/``, the folder itself or next to the json, whichever has the first of them;
     * a folder with ``instances.json``, or that file: COCO;
-    * a folder that also has ``refs(*).p``: REFER, one set per split;
+    * a folder that also has ``refs(*).p``: REFER, one set per split; ``grefs(*).json``: gRefCOCO, the same;
     * a folder with ``SPLIT-annotations-object-segmentation.csv``: Open Images, one set per split;
     * a folder with ``SPLIT/annotations.json`` and ``SPLIT/images/*.tar``, or such a ``SPLIT``: Describe Anything, one
       set per split;
@@ -115,10 +118,10 @@ def find_mask_sets(path: str | Path) -> list[FoundSet]:
         DataError: see :func:`find_sets`; or there are only referring expressions.
     """
     found = find_sets(path)
-    masks = [one for one in found if one.config["type"] != ReferExpressions.__name__]
+    masks = [one for one in found if one.config["type"] not in _EXPRESSIONS]
     if not masks:
         raise DataError(
-            f"{path}: holds referring expressions, not a set of masks alone. Train on them with a source of kind "
+            f"{path}: holds referring expressions ({found[0].config['type']}), not a set of masks alone. Train on them with a source of kind "
             "'refer' in the config, or give the folder of a COCO set."
         )
     training = [one for one in masks if one.training] or masks
@@ -134,7 +137,7 @@ def _of_folder(path: Path) -> list[FoundSet]:
     for name in ("data.jsonl", "data.json"):
         if (path / name).is_file():
             return [_of_file(path / name)]
-    if refs := sorted(path.glob("refs(*).p")):
+    if refs := [*sorted(path.glob("refs(*).p")), *sorted(path.glob("grefs(*).json"))]:
         return [found for file in refs for found in _refer(path, file)]
     if found := coco_sets(path, named=True) or _described(path) or _large_sets(path) or coco_sets(path):
         return found
@@ -173,11 +176,13 @@ def _coco(file: Path) -> FoundSet:
 
 
 def _refer(root: Path, file: Path) -> list[FoundSet]:
-    split_by = file.name.removeprefix("refs(").removesuffix(").p")
+    adapter = ReferExpressions if file.suffix == ".p" else GeneralizedReferExpressions
+    split_by = file.stem.partition("(")[2].removesuffix(")")
     folders = [root / name for name in ("images", "../coco2014/train2014", "../train2014", "train2014")]
     pictures = pictures_of(root / "instances.json", folders, [root])
-    config = {"type": ReferExpressions.__name__, "root": str(root), "split_by": split_by, "image_root": str(pictures)}
-    return [FoundSet(f"{split_by} {split}", {**config, "split": split}) for split in splits_of(file)]
+    config = {"type": adapter.__name__, "root": str(root), "split_by": split_by, "image_root": str(pictures)}
+    name = split_by if adapter is ReferExpressions else file.stem
+    return [FoundSet(f"{name} {split}", {**config, "split": split}) for split in splits_of(file)]
 
 
 def _described(path: Path) -> list[FoundSet]:

@@ -17,7 +17,6 @@ _BY_NAME = {
     "*/SegmentationObject": "PASCAL VOC: convert it with pseudo-gumbel convert-data voc.",
 }
 _LABELME = "LabelMe's layout: convert it with pseudo-gumbel convert-data labelme."
-_GREFCOCO = "gRefCOCO, whose expressions mean several objects or none: it is not read."
 
 
 def unread_layout(root: Path) -> str | None:
@@ -33,7 +32,7 @@ def unread_layout(root: Path) -> str | None:
 
 def unread_files(root: Path) -> list[str]:
     """Files beside a set that was found that look like data and are not read."""
-    notes = [f"{file} is {_GREFCOCO}" for file in sorted(root.glob("grefs(*).json"))]
+    notes = []
     folder = root / "annotations"
     others = sorted({*folder.glob("*.json")} - {*folder.glob("instances_*.json")})
     if others and len(others) < len(list(folder.glob("*.json"))):

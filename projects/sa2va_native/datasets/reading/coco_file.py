@@ -101,13 +101,26 @@ class CocoFile:
         Raises:
             BadSample: the json does not list it, or see ``read_picture``.
         """
-        record, number = self.record(annotation), annotation.get("image_id")
-        image = self.image(annotation)
+        stated = rle_size(annotation.get("segmentation"))
+        return self.picture_of(annotation.get("image_id"), self.record(annotation), stated)
+
+    def picture_of(self, number: Any, record: str, stated: tuple[int, int] | None = None) -> np.ndarray:
+        """The picture of an image id, uint8 (H, W, 3), for a record that names it.
+
+        Args:
+            number: the id.
+            record: for the error.
+            stated: (height, width) in px where the json's image gives none.
+
+        Raises:
+            BadSample: see :meth:`picture`.
+        """
+        image = self.image_of(number)
         if not image:
             raise BadSample(str(self.path), record, f"image_id {number!r:.80} is not among the images")
         if image["id"] in self._unclear:
             raise BadSample(str(self.path), record, f"image_id {number!r:.80} is given to images of different files")
-        size = self._size(image, record) or rle_size(annotation.get("segmentation"))
+        size = self._size(image, record) or stated
         if not (name := file_name(image)):
             raise BadSample(str(self.path), record, f"image {number!r:.80} has neither file_name nor coco_url")
         path = inside(self.image_root, name, self.path, record)

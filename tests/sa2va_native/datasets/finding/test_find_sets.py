@@ -151,6 +151,18 @@ def test_refer_is_a_set_for_each_split(tmp_path: Path) -> None:
         find_mask_sets(tmp_path)
 
 
+def test_grefcoco_is_not_taken_for_plain_coco(tmp_path: Path) -> None:
+    """Red when its masks are trained on as COCO's, without a word of its expressions; it may stand beside refs(*).p."""
+    make_refs(tmp_path, [ref(1, "left one")])
+    grefs = [{**ref(1, "both", split=split), "ann_id": [1, 2]} for split in ("train", "val")]
+    (tmp_path / "grefs(unc).json").write_text(json.dumps(grefs))
+    assert [one.name for one in find_sets(tmp_path)] == ["unc train", "grefs(unc) train", "grefs(unc) val"]
+    (tmp_path / "refs(unc).p").unlink()
+    assert [len(DATASETS.build(one.config)) for one in find_sets(tmp_path)] == [1, 1]
+    with pytest.raises(DataError, match=r"GeneralizedReferExpressions.*kind 'refer' in the config"):
+        find_mask_sets(tmp_path)
+
+
 def test_generated_scenes_are_found(scene_root: Path) -> None:
     (found,) = find_sets(scene_root / "mask_only")
     assert len(DATASETS.build(found.config)) == 24
@@ -225,16 +237,9 @@ def test_what_is_left_out_or_not_read_is_logged(tmp_path: Path, caplog: pytest.L
     with logged(caplog):
         assert [found.name for found in find_mask_sets(root)] == ["festival_train"]
         assert "not trained on, for validation or test by its name: street_val" in caplog.text
-        coco_json(tmp_path / "b/instances.json", "1.png")
-        pictures(tmp_path / "b/images/1.png")
-        (tmp_path / "b/grefs(unc).json").write_text("[]")
         (root / "annotations/captions_train.json").write_text("{}")
         find_sets(root)
         assert "not read beside instances_*.json: captions_train.json. Give the path of one" in caplog.text
-        find_sets(tmp_path / "b")
-        assert (
-            "grefs(unc).json is gRefCOCO, whose expressions mean several objects or none: it is not read" in caplog.text
-        )
 
 
 @contextmanager
