@@ -15,6 +15,8 @@ examples:
   newest checkpoint of a run   pseudo-gumbel test sa2va_tiny work_dirs/sa2va_tiny
   the config's own weights     pseudo-gumbel test sa2va_tiny
   keep the numbers             pseudo-gumbel test sa2va_tiny CHECKPOINT --out metrics.json
+  benchmarks                   pseudo-gumbel test sa2va_4b CHECKPOINT --benchmark refcoco refcocog --data-root /data
+  go on after a kill           the same command again, with --predictions as before
   tell truth from a code       pseudo-gumbel test pseudo_gumbel_tiny CHECKPOINT --controls floor ceiling stranger
 """
 
@@ -27,7 +29,22 @@ def parse_args(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace
     parser.add_argument("--work-dir", help="where the log goes (default: work_dirs/<config>)")
     parser.add_argument("--out", metavar="JSON", help="write the metrics to this file")
     parser.add_argument(
-        "--predictions", metavar="JSONL", help="write captions and masks, one sample per line, to this file"
+        "--predictions",
+        metavar="JSONL",
+        help="write captions and masks, one sample per line, to this file; the same command goes on after a kill",
+    )
+    parser.add_argument(
+        "--benchmark",
+        nargs="+",
+        metavar="NAME",
+        help="evaluate on these in place of the config's test set: configs/benchmarks has them, or a path",
+    )
+    parser.add_argument(
+        "--data-root", metavar="DIR", help="folder that the benchmarks' paths begin with (default: data)"
+    )
+    parser.add_argument("--max-samples", type=int, metavar="N", help="evaluate at most N samples of each source")
+    parser.add_argument(
+        "--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="who started the ranks"
     )
     parser.add_argument(
         "--controls",
@@ -51,19 +68,24 @@ def parse_args(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace
 
 
 def evaluate(args: argparse.Namespace) -> None:
+    from mmengine.dist import is_main_process
+
     from pseudo_gumbel.hooks.ema_teacher_hook import EMATeacherHook
     from sa2va_native.engine.checkpoints.weights import load_weights, require_path
     from sa2va_native.engine.config.source_metrics import require_metrics
     from sa2va_native.engine.run import launch
     from sa2va_native.engine.run.use_engine import without_deepspeed
+    from sa2va_native.parallel.launchers import require_launcher
 
+    require_launcher(args.launcher)
     path = None if args.checkpoint is None else require_path(args.checkpoint)
     cfg = launch.load_config(args.config, args.cfg_options, args.work_dir)
+    use_test_set(cfg, args)
     require_metrics(cfg, "test")
     launch.use_weights(cfg, args.weights)
     launch.require_writable(cfg.work_dir)
     without_deepspeed(cfg)
-    cfg.launcher, cfg.load_from, cfg.resume = "none", None, False
+    cfg.launcher, cfg.load_from, cfg.resume = args.launcher, None, False
     for key in ("train_dataloader", "train_cfg", "optim_wrapper", "param_scheduler"):
         cfg.pop(key, None)
     for key in ("val_dataloader", "val_cfg", "val_evaluator"):
@@ -72,15 +94,70 @@ def evaluate(args: argparse.Namespace) -> None:
         import sa2va_native.evaluation.prediction_writer  # noqa: F401  registers PredictionWriter
 
         cfg.test_evaluator.append(dict(type="PredictionWriter", path=args.predictions))
+        keep_finished(cfg, args.predictions, path, args.teacher)
     use_controls(cfg, args.controls, args.stranger)
     runner = launch.build_runner(cfg)
     if path is not None:
         load_weights(runner.model, path, EMATeacherHook.checkpoint_key if args.teacher else None)
     metrics = {name: _plain(value) for name, value in runner.test().items()}
+    if not is_main_process():
+        return
     print(table(metrics))
     if args.out:
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)
         Path(args.out).write_text(json.dumps({"checkpoint": path, **metrics}, indent=2) + "\n")
+
+
+def use_test_set(cfg: Any, args: argparse.Namespace) -> None:
+    """Puts the benchmarks that the options name in place of a config's test set.
+
+    Raises:
+        ConfigError: see :mod:`sa2va_native.engine.config.benchmarks`; a data root without benchmarks.
+    """
+    from sa2va_native.engine.config.benchmarks import limit_samples, use_benchmarks
+    from sa2va_native.engine.config.config_check import check_config
+    from sa2va_native.errors import ConfigError
+
+    if args.benchmark:
+        use_benchmarks(cfg, args.benchmark, args.data_root)
+        check_config(cfg)
+    elif args.data_root:
+        raise ConfigError(
+            f"--data-root {args.data_root}: only with --benchmark. Give the config's paths in the config."
+        )
+    if args.max_samples is not None:
+        limit_samples(cfg, args.max_samples)
+
+
+def keep_finished(cfg: Any, predictions: str, checkpoint: str | None, teacher: bool) -> None:
+    """Has the test loop keep finished batches beside the predictions, so that the same evaluation goes on after a kill.
+
+    Args:
+        cfg: MMEngine config, changed in place; a test loop that cannot is left as it is.
+        predictions: the file.
+        checkpoint: that is evaluated; None for the config's own weights.
+        teacher: whether its EMA teacher is.
+    """
+    from sa2va_native.datasets.reading.unchanged import stamp
+    from sa2va_native.engine.config.config_check import resolve_type, sa2va_config
+    from sa2va_native.engine.run.cycle_test_loop import CycleTestLoop
+
+    loop: Any = resolve_type(cfg.test_cfg.get("type", "TestLoop"))
+    if not issubclass(loop, CycleTestLoop):
+        return
+    settings = cfg.to_dict()
+    weights = (sa2va_config(cfg) or {}).get("weights") or []
+    paths = [*([weights] if isinstance(weights, str) else weights), *([checkpoint] if checkpoint else [])]
+    loader = settings["test_dataloader"]
+    identity = {
+        "model": settings["model"],
+        "data": loader["dataset"],
+        "batch size": loader.get("batch_size"),
+        "weights": [[str(file), stamp(Path(file))] for file in paths],
+        "teacher": teacher,
+        "precision": settings["test_cfg"].get("fp16", False),
+    }
+    cfg.test_cfg.update(journal=f"{predictions}.unfinished", identity=json.loads(json.dumps(identity, default=str)))
 
 
 def use_controls(cfg: Any, controls: Sequence[str] | None, stranger: Sequence[str] | None) -> None:

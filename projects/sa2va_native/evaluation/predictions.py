@@ -1,22 +1,34 @@
-"""Reads what :class:`PredictionWriter` wrote."""
+"""Results of a model's ``predict`` as JSON lines, and back."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pycocotools import mask as rle
 
+from sa2va_native.datasets.reading.mask_codec import encode_mask
 from sa2va_native.errors import DataError
-from sa2va_native.evaluation.prediction_writer import MASKS
 
+MASKS = ("pred_mask", "cycle_mask", "gt_mask")
 _NEEDED = ("kind", "source", "sample_id", "picture_id", "text", "caption", "stopped", "attributes", *MASKS)
 
 
+def encoded(sample: Mapping[str, Any]) -> dict[str, Any]:
+    """A result with its masks, bool (H, W), as COCO RLE; None stays None."""
+    return {**sample, **{name: None if sample[name] is None else encode_mask(sample[name]) for name in MASKS}}
+
+
+def decoded(line: Mapping[str, Any]) -> dict[str, Any]:
+    """What :func:`encoded` was made of, exactly."""
+    # Not with the codec for data sets: a predicted mask may be empty.
+    return {**line, **{name: None if line[name] is None else rle.decode(line[name]).astype(bool) for name in MASKS}}
+
+
 def read_predictions(path: Path) -> Iterator[dict[str, Any]]:
-    """The samples of a file, one after the other, with their masks as bool (H, W).
+    """The samples of a file that ``PredictionWriter`` wrote, one after the other, with their masks as bool (H, W).
 
     Raises:
         DataError: there is no such file, or a line is not a whole sample.
@@ -37,7 +49,4 @@ def read_predictions(path: Path) -> Iterator[dict[str, Any]]:
                     f"{path}: line {number} has no {', '.join(missing)}, as another version wrote it. Write it again "
                     "with tools/test.py --predictions."
                 )
-            for name in MASKS:
-                # Not with the codec for data sets: a predicted mask may be empty.
-                sample[name] = None if sample[name] is None else rle.decode(sample[name]).astype(bool)
-            yield sample
+            yield decoded(sample)

@@ -162,17 +162,19 @@ class Sa2VA(JoinedModel):
         region; ``cycle`` also ``cycle_mask``, the mask that this caption, as text, leads back to. Masks are bool at the
         size of the ground truth. None if the model gave none, e.g. for a region [g, g] without a cell; an empty caption
         leads nowhere. ``stopped``: whether the caption ended with a stop word, not at the length limit; None without a
-        caption. ``picture_id`` is the same for all samples of a picture, and for no other one.
+        caption. ``picture_id`` is the same for all samples of a picture, and for no other one; ``item`` is its position
+        in the data set.
         """
         side2 = batch.mask_side or batch.caption_side
         results: list[dict[str, Any]] = [
             dict(
                 kind=batch.kind, source=source, sample_id=sample_id, picture_id=picture_id, attributes=attributes,
                 text=text, gt_mask=gt_mask, caption=None, stopped=None, pred_mask=None, cycle_mask=None,
+                item=key.sample,
             )
-            for source, sample_id, picture_id, attributes, text, gt_mask in zip(
+            for source, sample_id, picture_id, attributes, text, gt_mask, key in zip(
                 batch.sources, batch.sample_ids, picture_ids(batch.caption_side.pixel_values), batch.attributes,
-                batch.text, batch.gt_masks, strict=True
+                batch.text, batch.gt_masks, batch.keys, strict=True
             )
         ]  # fmt: skip
         if batch.kind == "refer":

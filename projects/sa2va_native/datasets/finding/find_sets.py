@@ -121,7 +121,7 @@ def find_mask_sets(path: str | Path) -> list[FoundSet]:
     masks = [one for one in found if one.config["type"] not in _EXPRESSIONS]
     if not masks:
         raise DataError(
-            f"{path}: holds referring expressions ({found[0].config['type']}), not a set of masks alone. Train on them with a source of kind "
+            f"{path}: holds referring expressions, not a set of masks alone. Train on them with a source of kind "
             "'refer' in the config, or give the folder of a COCO set."
         )
     training = [one for one in masks if one.training] or masks

@@ -75,7 +75,7 @@ def test_a_broken_file_is_one_clear_error(tmp_path: Path, content: str) -> None:
 
 def test_files_and_splits_are_chosen_by_name(tmp_path: Path) -> None:
     root = make(tmp_path / "set", [gref(1, [1])])
-    with pytest.raises(DataError, match="no sentences in split 'testA'. It has: val"):
+    with pytest.raises(DataError, match=r"no sentences in split 'testA'\. It has: val"):
         GeneralizedReferExpressions(root, "testA")
     make(root, [gref(1, [2], "other")], "grefs(umd).json")
     with pytest.raises(DataError, match="Choose one with split_by"):

@@ -159,7 +159,7 @@ def test_grefcoco_is_not_taken_for_plain_coco(tmp_path: Path) -> None:
     assert [one.name for one in find_sets(tmp_path)] == ["unc train", "grefs(unc) train", "grefs(unc) val"]
     (tmp_path / "refs(unc).p").unlink()
     assert [len(DATASETS.build(one.config)) for one in find_sets(tmp_path)] == [1, 1]
-    with pytest.raises(DataError, match=r"GeneralizedReferExpressions.*kind 'refer' in the config"):
+    with pytest.raises(DataError, match="kind 'refer' in the config"):
         find_mask_sets(tmp_path)
 
 

@@ -1,0 +1,119 @@
+"""Writes each benchmark's layout below one folder of data, small, and with a fault where one is asked for."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.sa2va_native.datasets.native import box, jpeg, picture, write_files
+
+#: A polygon, another one, and their areas' place: left and right of the small pictures.
+LEFT, RIGHT = [[3, 2, 15, 2, 15, 12, 3, 12]], [[18, 6, 28, 6, 28, 20, 18, 20]]
+PHOTOS = "coco2014/train2014"
+
+
+def coco_content(folder: Path, name: str, count: int = 3) -> dict[str, Any]:
+    """Pictures 1, 2, ... in ``folder``, and their annotations 10, 11, 20, 21, ...: two objects each."""
+    images = [{"id": n, "file_name": name.format(n), "height": 24, "width": 32} for n in range(1, count + 1)]
+    write_files(folder, {image["file_name"]: jpeg(picture(image["id"])) for image in images})
+    annotations = [
+        {"id": 10 * image["id"] + side, "image_id": image["id"], "segmentation": polygon, "area": 120, "iscrowd": 0}
+        for image in images
+        for side, polygon in enumerate((LEFT, RIGHT))
+    ]
+    return {"images": images, "annotations": annotations}
+
+
+def write_refs(data: Path, folder: str, name: str, splits: tuple[str, ...], fault: bool) -> None:
+    """REFER's layout, or gRefCOCO's: in each split two sentences for one object, and for gRefCOCO for both and none."""
+    content = coco_content(data / PHOTOS, "COCO_train2014_{:012d}.jpg")
+    refs: list[dict[str, Any]] = []
+
+    def add(ann_id: Any, image: int, split: str, *texts: str) -> None:
+        number = len(refs) + 1
+        sentences = [{"sent_id": 10 * number + n, "sent": text} for n, text in enumerate(texts)]
+        refs.append({"ref_id": number, "ann_id": ann_id, "image_id": image, "split": split, "sentences": sentences})
+
+    several = name.startswith("grefs")
+    for image, split in enumerate(splits, start=1):
+        left = 10 * image
+        add([left] if several else left, image, split, "the red circle", "the left one")
+        if several:
+            add([left, left + 1], image, split, "both of them")
+            add([-1], image, split, "the dog")
+            refs[-1]["no_target"] = True
+    if fault:
+        add([99] if several else 99, 1, splits[0], "the one that is gone")
+    (data / folder).mkdir(parents=True, exist_ok=True)
+    (data / folder / "instances.json").write_text(json.dumps(content))
+    written = json.dumps(refs).encode() if several else pickle.dumps(refs, protocol=2)
+    (data / folder / name).write_bytes(written)
+
+
+def write_reason_seg(data: Path, fault: bool) -> None:
+    for number, split in enumerate(("val", "test"), start=1):
+        shapes = [
+            {"label": "target", "points": [[3, 2], [15, 2], [15, 12], [3, 12]]},
+            {"label": "ignore", "points": [[18, 6], [28, 6], [28, 20], [18, 20]]},
+        ]
+        content = {"text": ["what is red?", "another wording"], "is_sentence": True, "shapes": shapes}
+        files = {"1.jpg": jpeg(picture(number)), "1.json": json.dumps(content).encode()}
+        if fault:
+            files |= {"2.jpg": jpeg(picture(number)), "2.json": json.dumps({**content, "shapes": shapes[1:]}).encode()}
+        write_files(data / "ReasonSeg" / split, files)
+
+
+def write_coco(data: Path, fault: bool) -> None:
+    content = coco_content(data / "coco/val2017", "{:012d}.jpg")
+    if fault:
+        content["annotations"].append({**content["annotations"][0], "id": 99, "image_id": 99})
+    (data / "coco/annotations").mkdir(parents=True)
+    (data / "coco/annotations/instances_val2017.json").write_text(json.dumps(content))
+
+
+def write_coco_text(data: Path, fault: bool) -> None:
+    content = coco_content(data / "coco_text/images", "{}.jpg", count=2)
+    for annotation in content["annotations"]:
+        annotation["caption"] = "a red circle"
+    if fault:
+        content["annotations"][0]["caption"] = "  "
+    (data / "coco_text/instances.json").write_text(json.dumps(content))
+
+
+def write_own(data: Path, fault: bool) -> None:
+    records = [{"image": "a.jpg", "mask": mask, "text": text} for mask, text in ((LEFT, "red one"), (RIGHT, "other"))]
+    if fault:
+        del records[1]["text"]
+    write_files(data / "own", {"a.jpg": jpeg(picture(1)), "data.jsonl": "\n".join(map(json.dumps, records)).encode()})
+
+
+def _refs(folder: str, name: str, *splits: str) -> Callable[[Path, bool], None]:
+    return lambda data, fault: write_refs(data, folder, name, splits, fault)
+
+
+#: Benchmark -> how its data are written below a folder, and what its fault is called.
+LAYOUTS: dict[str, tuple[Callable[[Path, bool], None], str]] = {
+    "refcoco": (_refs("refcoco", "refs(unc).p", "val", "testA", "testB"), "ann_id 99 is not in"),
+    "refcoco_plus": (_refs("refcoco+", "refs(unc).p", "val", "testA", "testB"), "ann_id 99 is not in"),
+    "refcocog": (_refs("refcocog", "refs(umd).p", "val", "test"), "ann_id 99 is not in"),
+    "refcocog_google": (_refs("refcocog", "refs(google).p", "val"), "ann_id 99 is not in"),
+    "refcocog_captions": (_refs("refcocog", "refs(umd).p", "val", "test"), "ann_id 99 is not in"),
+    "grefcoco": (_refs("grefcoco", "grefs(unc).json", "val", "testA", "testB"), "ann_id 99 is not in"),
+    "reason_seg": (write_reason_seg, "empty mask: no pixel of a target"),
+    "coco": (write_coco, "image_id 99 is not among the images"),
+    "coco_text": (write_coco_text, "empty text"),
+    "own": (write_own, "text is a NoneType"),
+}
+
+
+def write_benchmark(name: str, data: Path, fault: bool = False) -> None:
+    """The data of a benchmark below ``data``, as its paths begin."""
+    LAYOUTS[name][0](data, fault)
+
+
+def left_mask() -> Any:
+    """bool (H, W): the object left in every picture, as pycocotools draws it."""
+    return box(2, 3)

@@ -1,0 +1,227 @@
+"""Benchmarks: their layouts, generated with and without faults, evaluated and gone on with after a kill."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from mmengine.registry import DATASETS
+
+from pseudo_gumbel.cli import test as test_command
+from sa2va_native.engine.config.benchmarks import benchmark_file, limit_samples, use_benchmarks
+from sa2va_native.engine.config.find_config import shipped_configs
+from sa2va_native.engine.config.source_metrics import require_metrics
+from sa2va_native.engine.run import launch
+from sa2va_native.errors import ConfigError, DataError
+from sa2va_native.evaluation.predictions import read_predictions
+from sa2va_native.evaluation.reason_seg_metric import ReasonSegMetric
+from sa2va_native.evaluation.segmentation import cumulative_iou, intersection_union, mean_iou
+from sa2va_native.models.sa2va import Sa2VA
+from tests.benchmark_layouts import LAYOUTS, left_mask, write_benchmark
+from tests.ranks import run_ranks
+
+SHIPPED = sorted(name.split("/")[1] for name in shipped_configs() if name.startswith("benchmarks/"))
+#: Needs an extra and Java.
+WITH_EXTRA = "refcocog_captions"
+
+
+def config(work_dir: Path) -> Any:
+    return launch.load_config("sa2va_tiny", None, str(work_dir))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_benchmark_is_the_test_set_of_any_config(name: str, tmp_path: Path) -> None:
+    """Red when a source has no metric, a path is not below the data root, or the model's sizes are lost."""
+    cfg = config(tmp_path)
+    transform = cfg.test_dataloader.dataset.transform
+    use_benchmarks(cfg, [name], str(tmp_path / "sets"))
+    require_metrics(cfg, "test")
+    assert cfg.test_dataloader.dataset.transform == transform
+    assert {metric.source for metric in cfg.test_evaluator} == {
+        source.name for source in cfg.test_dataloader.dataset.sources
+    }
+    for source in cfg.test_dataloader.dataset.sources:
+        assert source.name.startswith(f"{name}/")
+        paths = [value for value in source.dataset.values() if isinstance(value, str) and "/" in value]
+        assert all(path.startswith(str(tmp_path / "sets")) for path in paths)
+    assert name in LAYOUTS or name == "scenes"
+
+
+def test_benchmarks_are_named(tmp_path: Path) -> None:
+    cfg = config(tmp_path)
+    with pytest.raises(ConfigError, match=r"--benchmark refcocoo: .*Did you mean 'refcoco'"):
+        use_benchmarks(cfg, ["refcocoo"])
+    own = tmp_path / "mine.py"
+    own.write_text("test_dataloader = dict(dataset=dict(sources=[dict(kind='cycle')]))\ntest_evaluator = [dict(a=1)]\n")
+    with pytest.raises(ConfigError, match=r"mine.py: .*does not say which source"):
+        use_benchmarks(cfg, [str(own)])
+    own.write_text("model = 3\n")
+    with pytest.raises(ConfigError, match=r"mine\.py: model is not for a benchmark"):
+        use_benchmarks(cfg, [str(own)])
+    with pytest.raises(ConfigError, match="--max-samples must be at least 1, got 0"):
+        limit_samples(cfg, 0)
+
+
+def test_two_names_for_one_benchmark_count_once(tmp_path: Path) -> None:
+    cfg = config(tmp_path)
+    use_benchmarks(cfg, ["refcoco", "grefcoco", "refcoco"])
+    names = [source.name for source in cfg.test_dataloader.dataset.sources]
+    assert names == [f"{name}/{split}" for name in ("refcoco", "grefcoco") for split in ("val", "testA", "testB")]
+    assert benchmark_file("refcoco").name == "refcoco.py"
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_fault_ends_the_evaluation_by_name(name: str, tmp_path: Path) -> None:
+    """Red when a faulty record is scored, or left out of a figure without a word."""
+    write_benchmark(name, tmp_path / "sets", fault=True)
+    cfg = config(tmp_path)
+    use_benchmarks(cfg, [name], str(tmp_path / "sets"))
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    with pytest.raises(DataError, match=LAYOUTS[name][1]):
+        list(map(dataset.__getitem__, range(len(dataset))))
+
+
+def test_ignored_pixels_do_not_count(tmp_path: Path) -> None:
+    """Red when ReasonSeg's ignored pixels are errors of whoever marks them, or hits."""
+    write_benchmark("reason_seg", tmp_path / "sets")
+    cfg = config(tmp_path)
+    use_benchmarks(cfg, ["reason_seg"], str(tmp_path / "sets"))
+    item = DATASETS.build(cfg.test_dataloader.dataset)[0]
+    target = np.zeros((24, 32), bool)
+    target[2:13, 3:16] = True  # with its outline, as cv2 draws it
+    np.testing.assert_array_equal(item.gt_mask, target)
+    assert item.text == "what is red?"
+    sample = {"kind": "refer", "source": "val", "gt_mask": item.gt_mask, "attributes": item.attributes}
+    metric = ReasonSegMetric(source="val")
+    wrong = np.zeros((24, 32), bool)
+    wrong[6:21, 18:29] = True
+    for pred_mask in (target | wrong, None, wrong):
+        metric.process(None, [{**sample, "pred_mask": pred_mask}])
+    assert metric.evaluate(3) == {"val/refer_ciou": 1 / 3, "val/refer_giou": 1 / 3}
+
+
+def evaluate(work_dir: Path, data: Path, *names: str, options: tuple[str, ...] = ()) -> dict[str, float]:
+    """Figures of an evaluation by the command; the predictions are in ``work_dir``."""
+    benchmarks = ["--benchmark", *names, "--data-root", str(data)]
+    kept = ["--predictions", f"{work_dir}/predictions.jsonl", "--out", f"{work_dir}/metrics.json"]
+    cut = ["--cfg-options", "test_dataloader.batch_size=2", *options]
+    test_command.main(["sa2va_tiny", "--work-dir", str(work_dir), *benchmarks, *kept, *cut, "--debug"])
+    return {
+        name: value
+        for name, value in json.loads((work_dir / "metrics.json").read_text()).items()
+        if "/" in name and "time" not in name
+    }
+
+
+@pytest.mark.slow
+def test_every_benchmark_is_evaluated_from_its_layout(tmp_path: Path) -> None:
+    """Each figure under its own prefix, equal to a recount from the predictions. Red when two benchmarks mix."""
+    names = [name for name in LAYOUTS if name != WITH_EXTRA]
+    for name in names:
+        write_benchmark(name, tmp_path / "sets")
+    figures = evaluate(tmp_path, tmp_path / "sets", *names)
+    samples = list(read_predictions(tmp_path / "predictions.jsonl"))
+    assert [sample["item"] for sample in samples] == list(range(len(samples)))
+    assert {name.split("/")[0] for name in figures} == set(names)
+    for source in {sample["source"] for sample in samples if sample["kind"] == "refer"} - {
+        "reason_seg/val",
+        "reason_seg/test",
+    }:
+        pairs = [
+            intersection_union(sample["pred_mask"], sample["gt_mask"])
+            for sample in samples
+            if (sample["source"], sample["kind"]) == (source, "refer")
+        ]
+        assert figures[f"{source}/refer_ciou"] == cumulative_iou(pairs)
+        assert figures[f"{source}/refer_giou"] == mean_iou(pairs)
+    none = [sample for sample in samples if sample["source"] == "grefcoco/val" and not sample["gt_mask"].any()]
+    assert [sample["text"] for sample in none] == ["the dog"]
+    answered = none[0]["pred_mask"] is not None and none[0]["pred_mask"].any()
+    assert figures["grefcoco/val/refer_n_acc"] == float(not answered)
+    assert 0 <= figures["grefcoco/val/refer_t_acc"] <= 1
+    (first, *_) = [sample for sample in samples if sample["source"] == "refcoco/val"]
+    np.testing.assert_array_equal(first["gt_mask"], left_mask())
+    assert not (tmp_path / "predictions.jsonl.unfinished").exists()
+
+
+class Killed(BaseException):
+    """As SIGKILL, nothing handles it."""
+
+
+def kill_after(monkeypatch: pytest.MonkeyPatch, batches: int) -> list[int]:
+    """Ends the evaluation in this many batches; returns where the numbers of samples of predicted batches go."""
+    predict, sizes = Sa2VA.predict, []
+
+    def counted(self: Sa2VA, batch: Any) -> Any:
+        if len(sizes) == batches:
+            raise Killed
+        sizes.append(len(batch.text))
+        return predict(self, batch)
+
+    monkeypatch.setattr(Sa2VA, "predict", counted)
+    return sizes
+
+
+def test_a_killed_evaluation_goes_on_to_the_same_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With controls too. Red when a batch is predicted twice or never, or another sample takes its place."""
+    write_benchmark("own", tmp_path / "sets")
+    write_benchmark("grefcoco", tmp_path / "sets")
+    names, controls = ("grefcoco", "own"), ("--controls", "floor")
+    whole = evaluate(tmp_path / "whole", tmp_path / "sets", *names, options=controls)
+    parts = []
+    for batches in (2, 5, 100):
+        with monkeypatch.context() as patched:
+            sizes = kill_after(patched, batches)
+            if batches < 100:
+                with pytest.raises(Killed):
+                    evaluate(tmp_path / "cut", tmp_path / "sets", *names, options=controls)
+                (last,) = (tmp_path / "cut/predictions.jsonl.unfinished").glob("*.jsonl") if batches == 2 else [None]
+                if last:
+                    last.write_text(last.read_text() + '{"items": [6')  # what a full disk leaves
+            else:
+                resumed = evaluate(tmp_path / "cut", tmp_path / "sets", *names, options=controls)
+            parts.append(len(sizes))
+    assert resumed == whole
+    assert sum(parts) == 2 * 3 + 3
+    one, other = ((tmp_path / run / "predictions.jsonl").read_text() for run in ("whole", "cut"))
+    assert one.replace(str(tmp_path / "whole"), "") == other.replace(str(tmp_path / "cut"), "")
+
+
+def test_another_evaluation_does_not_go_on_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Red when the results of other weights or data are counted among this model's."""
+    write_benchmark("own", tmp_path / "sets")
+    with monkeypatch.context() as patched:
+        kill_after(patched, 1)
+        with pytest.raises(Killed):
+            evaluate(tmp_path, tmp_path / "sets", "own")
+    with pytest.raises(ConfigError, match=r"holds an unfinished evaluation with another model\. Delete it"):
+        evaluate(tmp_path, tmp_path / "sets", "own", options=("model.max_new_tokens=3",))
+
+
+def on_ranks(work_dir: Path, data: Path, batches: int | None) -> dict[str, float] | None:
+    import os
+
+    with pytest.MonkeyPatch.context() as patched:
+        if batches is not None:
+            kill_after(patched, batches)
+        try:
+            several = ("--launcher", "pytorch") if os.environ["WORLD_SIZE"] != "1" else ()
+            return evaluate(work_dir, data, "grefcoco", options=several)
+        except Killed:
+            return None
+
+
+@pytest.mark.slow
+def test_it_goes_on_with_other_ranks(tmp_path: Path) -> None:
+    """One rank is killed after a batch; three, with uneven shards, end it. Red when a rank goes on alone."""
+    write_benchmark("grefcoco", tmp_path / "sets")
+    whole = run_ranks(1, on_ranks, tmp_path / "whole", tmp_path / "sets", None, timeout=300)[0]
+    assert run_ranks(1, on_ranks, tmp_path / "cut", tmp_path / "sets", 1, timeout=300) == [None]
+    assert run_ranks(3, on_ranks, tmp_path / "cut", tmp_path / "sets", None, timeout=600)[0] == whole
+    one, other = ((tmp_path / run / "predictions.jsonl").read_text() for run in ("whole", "cut"))
+    texts = [[json.loads(line)["text"] for line in lines.splitlines()] for lines in (one, other)]
+    assert texts[0] == texts[1]
+    assert not list((tmp_path / "cut").glob("predictions.rank*"))
