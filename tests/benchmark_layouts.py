@@ -8,7 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.sa2va_native.datasets.native import box, jpeg, picture, write_files
+import numpy as np
+
+from sa2va_native.datasets.reading.mask_codec import encode_mask
+from tests.sa2va_native.datasets.native import box, jpeg, picture, write_files, write_png
 
 #: A polygon, another one, and their areas' place: left and right of the small pictures.
 LEFT, RIGHT = [[3, 2, 15, 2, 15, 12, 3, 12]], [[18, 6, 28, 6, 28, 20, 18, 20]]
@@ -90,6 +93,48 @@ def write_own(data: Path, fault: bool) -> None:
     write_files(data / "own", {"a.jpg": jpeg(picture(1)), "data.jsonl": "\n".join(map(json.dumps, records)).encode()})
 
 
+def clip_masks(frames: int) -> list[np.ndarray]:
+    """An object that moves to the right and is hidden in the last frame."""
+    return [box(4, 2 + 3 * frame) if frame < frames - 1 else box(0, 0, 0) for frame in range(frames)]
+
+
+def write_video_expressions(data: Path, root: str, images: str, expressions: str, fault: bool, davis: bool) -> None:
+    """Two videos of seven and two frames; each has an expression for one object, the first also one for another."""
+    videos, masks = {}, {}
+    for name, count in (("a", 7), ("b", 2)):
+        frames = [f"{number:05d}" for number in range(count)]
+        moving, still = clip_masks(count), [box(14, 20, 6, 8)] * count
+        for frame, first, second in zip(frames, moving, still, strict=True):
+            write_files(data / root / images / name, {f"{frame}.jpg": jpeg(picture(len(masks)))})
+            if davis:
+                labels = first.astype(np.uint8) + 2 * second.astype(np.uint8)
+                write_png(data / root / "valid/Annotations" / name / f"{frame}.png", labels)
+        number = len(masks)
+        masks[str(number)] = [encode_mask(mask) if mask.any() else None for mask in moving]
+        masks[str(number + 1)] = [encode_mask(mask) for mask in still]
+        said = {"0": {"exp": "the one that moves", "anno_id": [number], "obj_id": "1"}}
+        if name == "a":
+            said["1"] = {"exp": "both", "anno_id": [number, number + 1], "obj_id": "2"}
+        videos[name] = {"frames": frames, "expressions": said}
+    if fault:
+        videos["b"]["expressions"]["9"] = {"exp": "the one that is gone", "anno_id": [99], "obj_id": "9"}
+    (data / root / expressions).parent.mkdir(parents=True, exist_ok=True)
+    (data / root / expressions).write_text(json.dumps({"videos": videos}))
+    if not davis:
+        (data / root / "mask_dict.json").write_text(json.dumps(masks))
+
+
+def write_dlc_bench(data: Path, fault: bool) -> None:
+    content = coco_content(data / "DLC-Bench/images", "{}.jpg", count=2)
+    if fault:
+        content["images"].pop()
+    (data / "DLC-Bench/annotations.json").write_text(json.dumps(content))
+
+
+def _videos(root: str, images: str, expressions: str, davis: bool = False) -> Callable[[Path, bool], None]:
+    return lambda data, fault: write_video_expressions(data, f"video_datas/{root}", images, expressions, fault, davis)
+
+
 def _refs(folder: str, name: str, *splits: str) -> Callable[[Path, bool], None]:
     return lambda data, fault: write_refs(data, folder, name, splits, fault)
 
@@ -106,6 +151,13 @@ LAYOUTS: dict[str, tuple[Callable[[Path, bool], None], str]] = {
     "coco": (write_coco, "image_id 99 is not among the images"),
     "coco_text": (write_coco_text, "empty text"),
     "own": (write_own, "text is a NoneType"),
+    "dlc_bench": (write_dlc_bench, "image_id 2 is not among the images"),
+    "mevis": (_videos("mevis/valid_u", "JPEGImages", "meta_expressions.json"), "anno_id 99 is not in"),
+    "revos": (_videos("revos", "", "meta_expressions_valid_.json"), "anno_id 99 is not in"),
+    "ref_davis": (
+        _videos("davis17", "valid/JPEGImages", "meta_expressions/valid/meta_expressions.json", davis=True),
+        "obj_id 9 is not in its masks",
+    ),
 }
 
 

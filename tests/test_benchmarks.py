@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,17 +12,22 @@ import pytest
 from mmengine.registry import DATASETS
 
 from pseudo_gumbel.cli import test as test_command
+from sa2va_native.datasets.collate import collate_batch
+from sa2va_native.datasets.samplers import EvaluationBatchSampler
 from sa2va_native.engine.config.benchmarks import benchmark_file, limit_samples, use_benchmarks
 from sa2va_native.engine.config.find_config import shipped_configs
 from sa2va_native.engine.config.source_metrics import require_metrics
 from sa2va_native.engine.run import launch
 from sa2va_native.errors import ConfigError, DataError
+from sa2va_native.evaluation.caption_file import CaptionFile
+from sa2va_native.evaluation.clips import clip_scores
 from sa2va_native.evaluation.predictions import read_predictions
 from sa2va_native.evaluation.reason_seg_metric import ReasonSegMetric
-from sa2va_native.evaluation.segmentation import cumulative_iou, intersection_union, mean_iou
+from sa2va_native.evaluation.segmentation import cumulative_iou, intersection_union, mean, mean_iou
 from sa2va_native.models.sa2va import Sa2VA
-from tests.benchmark_layouts import LAYOUTS, left_mask, write_benchmark
+from tests.benchmark_layouts import LAYOUTS, clip_masks, left_mask, write_benchmark
 from tests.ranks import run_ranks
+from tests.sa2va_native.datasets.native import box
 
 SHIPPED = sorted(name.split("/")[1] for name in shipped_configs() if name.startswith("benchmarks/"))
 #: Needs an extra and Java.
@@ -103,6 +109,42 @@ def test_ignored_pixels_do_not_count(tmp_path: Path) -> None:
     assert metric.evaluate(3) == {"val/refer_ciou": 1 / 3, "val/refer_giou": 1 / 3}
 
 
+@pytest.mark.parametrize("name", ["mevis", "revos", "ref_davis"])
+def test_clips_have_a_mask_for_each_frame(name: str, tmp_path: Path) -> None:
+    """Red when masks and frames part, a hidden object keeps a mask, or two clips share a batch."""
+    write_benchmark(name, tmp_path / "sets")
+    cfg = config(tmp_path)
+    use_benchmarks(cfg, [name], str(tmp_path / "sets"))
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    items = [dataset[item] for item in range(len(dataset))]
+    assert [item.text for item in items] == ["the one that moves", "both", "the one that moves"]
+    moving, still = np.stack(clip_masks(7)), np.stack([box(14, 20, 6, 8)] * 7)
+    second = still if name == "ref_davis" else moving | still
+    for item, mask in zip(items, (moving, second, np.stack(clip_masks(2))), strict=True):
+        np.testing.assert_array_equal(item.gt_mask, mask)
+        assert item.sides.caption_side.pixel_values.shape == (len(mask), 3, 128, 128)
+    sampler = EvaluationBatchSampler(SimpleNamespace(dataset=dataset), 4, rank=0, world_size=1)
+    assert [len(batch) for batch in sampler] == [1, 1, 1]
+    with pytest.raises(DataError, match="2 clips, which differ in length"):
+        collate_batch(items[:2])
+    with pytest.raises(ConfigError, match="is for evaluation"):
+        DATASETS.build({**cfg.test_dataloader.dataset.to_dict(), "keep_gt_masks": False})
+
+
+def test_no_judge_is_called_unless_named(tmp_path: Path) -> None:
+    """Red when a figure of the judge is lost, or the json is not what DLC-Bench's code reads."""
+    samples = [
+        {"kind": "cycle", "source": "all", "sample_id": f"annotations.json#annotation {number}", "caption": caption}
+        for number, caption in ((12, "a red box"), (7, None))
+    ]
+    judges: list[Any] = [None, lambda captions: {"length": float(len(captions["12"]))}]
+    for judge, told in zip(judges, ({}, {"all/judge_length": 9.0}), strict=True):
+        metric = CaptionFile(tmp_path / "new/dlc.json", judge, source="all")
+        metric.process(None, samples)
+        assert metric.evaluate(2) == {"all/caption_missing": 0.5, **told}
+        assert json.loads((tmp_path / "new/dlc.json").read_text()) == {"12": "a red box", "7": ""}
+
+
 def evaluate(work_dir: Path, data: Path, *names: str, options: tuple[str, ...] = ()) -> dict[str, float]:
     """Figures of an evaluation by the command; the predictions are in ``work_dir``."""
     benchmarks = ["--benchmark", *names, "--data-root", str(data)]
@@ -137,6 +179,17 @@ def test_every_benchmark_is_evaluated_from_its_layout(tmp_path: Path) -> None:
         ]
         assert figures[f"{source}/refer_ciou"] == cumulative_iou(pairs)
         assert figures[f"{source}/refer_giou"] == mean_iou(pairs)
+    for name in ("mevis", "ref_davis"):
+        scores = [
+            clip_scores(sample["pred_mask"], sample["gt_mask"], first_given=False)
+            for sample in samples
+            if sample["source"] == f"{name}/valid"
+        ]
+        assert len(scores) == 3
+        assert figures[f"{name}/valid/clip_j"] == mean([j for j, _ in scores])
+        assert figures[f"{name}/valid/clip_f"] == mean([f for _, f in scores])
+    said = {sample["sample_id"].split()[-1]: sample["caption"] for sample in samples if "dlc" in sample["source"]}
+    assert json.loads((tmp_path / "dlc_bench.json").read_text()) == said
     none = [sample for sample in samples if sample["source"] == "grefcoco/val" and not sample["gt_mask"].any()]
     assert [sample["text"] for sample in none] == ["the dog"]
     answered = none[0]["pred_mask"] is not None and none[0]["pred_mask"].any()
@@ -165,6 +218,7 @@ def kill_after(monkeypatch: pytest.MonkeyPatch, batches: int) -> list[int]:
     return sizes
 
 
+@pytest.mark.slow
 def test_a_killed_evaluation_goes_on_to_the_same_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With controls too. Red when a batch is predicted twice or never, or another sample takes its place."""
     write_benchmark("own", tmp_path / "sets")
@@ -190,6 +244,7 @@ def test_a_killed_evaluation_goes_on_to_the_same_figures(tmp_path: Path, monkeyp
     assert one.replace(str(tmp_path / "whole"), "") == other.replace(str(tmp_path / "cut"), "")
 
 
+@pytest.mark.slow
 def test_another_evaluation_does_not_go_on_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Red when the results of other weights or data are counted among this model's."""
     write_benchmark("own", tmp_path / "sets")

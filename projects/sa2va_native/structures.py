@@ -15,8 +15,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 
-#: ``cycle``: mask without caption; ``refer``: human expression -> mask; ``caption``: mask -> human caption.
-Kind = Literal["cycle", "refer", "caption"]
+#: ``cycle``: mask without caption; ``refer``: human expression -> mask; ``caption``: mask -> human caption;
+#: ``clip``: human expression -> masks of all frames, for evaluation alone.
+Kind = Literal["cycle", "refer", "caption", "clip"]
 
 
 class DrawKey(NamedTuple):
@@ -40,7 +41,8 @@ class Sample:
     """One object in one picture (or in two frames), as an adapter reads it; it depends on no model and is not resized.
 
     ``image`` is uint8 RGB (H, W, 3); ``mask`` is bool (H, W) of the same size. ``image2`` / ``mask2`` are the mask side
-    (another frame of the same object); None for a still picture, whose mask side equals its caption side.
+    (another frame of the same object); None for a still picture, whose mask side equals its caption side. A sample of a
+    ``clip`` has F frames in ``image`` (F, H, W, 3) and ``mask`` (F, H, W).
     """
 
     sample_id: str  #: where it came from, e.g. ``"instances_train.json#annotation 17"``
@@ -69,7 +71,8 @@ class Side(NamedTuple):
 class Batch(NamedTuple):
     """A collated micro-batch; all samples are of one kind, and of the same kind on every rank.
 
-    A named tuple, so that MMEngine's data preprocessor moves it to the device unchanged.
+    A named tuple, so that MMEngine's data preprocessor moves it to the device unchanged. One of kind ``clip`` holds one
+    clip: B is 1, and its caption side has F frames in place of B pictures.
     """
 
     kind: Kind

@@ -31,12 +31,14 @@ def collate_batch(items: Sequence[Item]) -> dict[str, Batch]:
         raise DataError(
             f"one batch holds kinds {', '.join(kinds)}. Train with MixtureBatchSampler; evaluate one kind at a time."
         )
+    if kinds == ["clip"] and len(items) > 1:
+        raise DataError(f"one batch holds {len(items)} clips, which differ in length. Evaluate one at a time.")
     sides = [item.sides for item in items]
     two_frames = any(pair.mask_side is not None for pair in sides)
     mask_sides = [pair.mask_side or pair.caption_side for pair in sides]
     batch = Batch(
         kind=items[0].kind,
-        caption_side=_stack([pair.caption_side for pair in sides]),
+        caption_side=sides[0].caption_side if kinds == ["clip"] else _stack([pair.caption_side for pair in sides]),
         mask_side=_stack(mask_sides) if two_frames else None,
         text=[item.text for item in items],
         keys=[item.key for item in items],

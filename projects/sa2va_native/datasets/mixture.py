@@ -22,6 +22,8 @@ from sa2va_native.randomness.generators import generator
 from sa2va_native.structures import Draw, DrawKey, Kind, Sample
 
 KINDS = ("cycle", "refer", "caption")
+#: A kind that is evaluated and not trained.
+CLIP = "clip"
 #: Kinds whose region is described, which takes at least one cell of the token grid.
 DESCRIBED_KINDS = ("cycle", "caption")
 
@@ -60,14 +62,14 @@ class Item(NamedTuple):
     key: DrawKey
     sample_id: str
     attributes: dict[str, Any]
-    gt_mask: np.ndarray | None  #: bool mask of the mask side at original size; None while training
+    gt_mask: np.ndarray | None  #: bool mask (of a clip, masks) of the mask side at original size; None while training
     others: torch.Tensor | None = None  #: [M, h, w] bool, other objects of the mask side; None unless asked for
     look: Hashable = None  #: the same for items that show the same pictures; None: unknown, or drawn alone
 
 
 @DATASETS.register_module()
 class MixtureDataset:
-    """Sources of the three kinds behind one index.
+    """Sources of several kinds behind one index.
 
     A sample that cannot be used is counted, named and replaced with the next usable item of its source, so a draw gives
     the same sample on every rank and in every worker. A sample is unusable if it is
@@ -83,8 +85,8 @@ class MixtureDataset:
     The counts are per rank and shared by its loader workers.
 
     Args:
-        sources: dicts with ``kind`` (``cycle``, ``refer``, ``caption``), ``dataset`` (an adapter or its
-            config), and optionally ``weight`` (relative, among the sources of its kind; default 1),
+        sources: dicts with ``kind`` (``cycle``, ``refer``, ``caption``, and ``clip`` in an evaluation), ``dataset``
+            (an adapter or its config), and optionally ``weight`` (relative, among the sources of its kind; default 1),
             ``max_samples`` (a seeded subset of that many items) and ``name`` (for the metrics of an evaluation).
         transform: a ``SampleTransform`` or its config.
         max_bad_samples: largest number of bad samples on a rank; one more ends the run.
@@ -134,6 +136,8 @@ class MixtureDataset:
         for config in sources:
             self.sources.append(_source(dict(config), start=len(self), seed=seed))
             self._require_others(self.sources[-1])
+            if self.sources[-1].kind == CLIP and not keep_gt_masks:
+                raise ConfigError(f"kind '{CLIP}' of a mixture source is for evaluation. Train on its frames instead.")
         self._unusable = UnusableItems((_BAD, _FEW_CELLS, _NO_PIXEL))
         self._strays = UnusableItems((_STRAYS,))
         self._rank = get_rank()  # a spawned worker is not in the process group
@@ -205,7 +209,8 @@ class MixtureDataset:
             self._write(
                 {"record": sample.sample_id, "reason": f"used without stray pieces: {'; '.join(sample.strays)}"}
             )
-        sides, text = self.transform(sample), sample.text
+        sides = self.transform.clip(sample) if source.kind == CLIP else self.transform(sample)
+        text = sample.text
         if not self.keep_gt_masks and (why := self._too_small(source.kind, sides)):
             self._report(index, why, sample.sample_id, {"record": sample.sample_id, "reason": why})
             return None
@@ -288,8 +293,8 @@ def _source(config: dict[str, Any], start: int, seed: int) -> Source:
         if key not in known:
             raise ConfigError(f"unknown key '{key}' in a mixture source. {did_you_mean(key, known)}")
     kind, weight = config.get("kind"), config.get("weight", 1.0)
-    if kind not in KINDS:
-        raise ConfigError(f"kind '{kind}' of a mixture source is unknown. {did_you_mean(str(kind), KINDS)}")
+    if kind not in (*KINDS, CLIP):
+        raise ConfigError(f"kind '{kind}' of a mixture source is unknown. {did_you_mean(str(kind), (*KINDS, CLIP))}")
     if weight <= 0:
         raise ConfigError(f"weight of a mixture source must be above 0, got {weight}")
     dataset = config["dataset"]

@@ -13,7 +13,7 @@ from mmengine.dist import get_dist_info
 from mmengine.logging import print_log
 from mmengine.registry import DATA_SAMPLERS
 
-from sa2va_native.datasets.mixture import DESCRIBED_KINDS, KINDS, MixtureDataset, Source
+from sa2va_native.datasets.mixture import CLIP, DESCRIBED_KINDS, KINDS, MixtureDataset, Source
 from sa2va_native.datasets.permutation import Permutation
 from sa2va_native.datasets.picture_order import PictureOrder, knows_pictures, places_by_picture
 from sa2va_native.errors import ConfigError, printable
@@ -202,6 +202,8 @@ def _choices(weights: np.ndarray, key: tuple[int, int], block: int) -> np.ndarra
 class EvaluationBatchSampler:
     """Every item of a mixture once, in order, in batches of one source; rank ``r`` takes every ``world_size``-th batch.
 
+    A clip is a batch of its own.
+
     Nothing is padded or dropped, so ranks may have different numbers of batches; metrics pool the results of all ranks.
 
     Args:
@@ -215,10 +217,11 @@ class EvaluationBatchSampler:
         rank = this_rank if rank is None else rank
         self.sampler, self.batch_size = sampler, batch_size
         batches = [
-            [Draw(item, DrawKey(step=0, sample=item)) for item in range(first, min(first + batch_size, end))]
+            [Draw(item, DrawKey(step=0, sample=item)) for item in range(first, min(first + size, end))]
             for source in sampler.dataset.sources
             for end in (source.start + len(source.items),)
-            for first in range(source.start, end, batch_size)
+            for size in (1 if source.kind == CLIP else batch_size,)
+            for first in range(source.start, end, size)
         ]
         self.batches = batches[rank :: all_ranks if world_size is None else world_size]
 

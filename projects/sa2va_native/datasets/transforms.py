@@ -65,6 +65,11 @@ class SampleTransform:
             return Sides(caption_side, None)
         return Sides(caption_side, self._side(sample.image2, sample.mask2))
 
+    def clip(self, sample: Sample) -> Sides:
+        """All frames of a clip as one side, with F in place of the batch axis."""
+        frames = [self._side(image, mask) for image, mask in zip(sample.image, sample.mask, strict=True)]
+        return Sides(Side(*map(torch.stack, zip(*frames, strict=True))), None)
+
     def masks(self, masks: Sequence[np.ndarray]) -> torch.Tensor:
         """bool (H, W) each -> bool [M, h, w] of the size of the loss; one that has no pixel left is dropped."""
         resized = [resize_mask(mask, self.mask_size).bool() for mask in masks]

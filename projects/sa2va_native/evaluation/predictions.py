@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pycocotools import mask as rle
 
 from sa2va_native.datasets.reading.mask_codec import encode_mask
@@ -17,14 +18,26 @@ _NEEDED = ("kind", "source", "sample_id", "picture_id", "text", "caption", "stop
 
 
 def encoded(sample: Mapping[str, Any]) -> dict[str, Any]:
-    """A result with its masks, bool (H, W), as COCO RLE; None stays None."""
-    return {**sample, **{name: None if sample[name] is None else encode_mask(sample[name]) for name in MASKS}}
+    """A result with its masks, bool (H, W), as COCO RLE, those of a clip as a list of them; None stays None."""
+    return {**sample, **{name: _encoded(sample[name]) for name in MASKS}}
 
 
 def decoded(line: Mapping[str, Any]) -> dict[str, Any]:
     """What :func:`encoded` was made of, exactly."""
+    return {**line, **{name: _decoded(line[name]) for name in MASKS}}
+
+
+def _encoded(mask: np.ndarray | None) -> Any:
+    if mask is None or mask.ndim == 2:
+        return None if mask is None else encode_mask(mask)
+    return [encode_mask(frame) for frame in mask]
+
+
+def _decoded(code: Any) -> np.ndarray | None:
     # Not with the codec for data sets: a predicted mask may be empty.
-    return {**line, **{name: None if line[name] is None else rle.decode(line[name]).astype(bool) for name in MASKS}}
+    if code is None or isinstance(code, dict):
+        return None if code is None else rle.decode(code).astype(bool)
+    return np.stack([rle.decode(frame).astype(bool) for frame in code])
 
 
 def read_predictions(path: Path) -> Iterator[dict[str, Any]]:

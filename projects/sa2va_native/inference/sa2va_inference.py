@@ -14,11 +14,8 @@ from sa2va_native.datasets.region_grid import Pooling
 from sa2va_native.datasets.transforms import SampleTransform, Side
 from sa2va_native.inference.inputs import expression_texts, frames_pixels, picture_pixels, region_masks
 from sa2va_native.models.evaluating import evaluating
-from sa2va_native.models.sa2va import Sa2VA
+from sa2va_native.models.sa2va import SHOWN_FRAMES, Sa2VA
 from sa2va_native.structures import Sample
-
-#: Frames of a clip that the language model sees, as in Sa2VA.
-SHOWN_FRAMES = 5
 
 
 class Sa2VAInference:

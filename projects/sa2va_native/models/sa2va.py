@@ -25,6 +25,9 @@ from sa2va_native.models.protocols import MaskPrediction
 from sa2va_native.randomness.generators import choose, generator, generators
 from sa2va_native.structures import Batch, DrawKey
 
+#: Frames of a clip that the language model sees, as in Sa2VA.
+SHOWN_FRAMES = 5
+
 
 @MODELS.register_module()
 class Sa2VA(JoinedModel):
@@ -162,10 +165,10 @@ class Sa2VA(JoinedModel):
         region; ``cycle`` also ``cycle_mask``, the mask that this caption, as text, leads back to. Masks are bool at the
         size of the ground truth. None if the model gave none, e.g. for a region [g, g] without a cell; an empty caption
         leads nowhere. ``stopped``: whether the caption ended with a stop word, not at the length limit; None without a
-        caption. ``picture_id`` is the same for all samples of a picture, and for no other one; ``item`` is its position
-        in the data set.
+        caption. ``clip``: ``pred_mask``, bool (F, H, W), from the human expression. ``picture_id`` is the same for all
+        samples of a picture (of a clip, its first), and for no other one; ``item`` is its position in the data set.
         """
-        side2 = batch.mask_side or batch.caption_side
+        side2, shown = batch.mask_side or batch.caption_side, batch.caption_side.pixel_values
         results: list[dict[str, Any]] = [
             dict(
                 kind=batch.kind, source=source, sample_id=sample_id, picture_id=picture_id, attributes=attributes,
@@ -173,10 +176,16 @@ class Sa2VA(JoinedModel):
                 item=key.sample,
             )
             for source, sample_id, picture_id, attributes, text, gt_mask, key in zip(
-                batch.sources, batch.sample_ids, picture_ids(batch.caption_side.pixel_values), batch.attributes,
-                batch.text, batch.gt_masks, batch.keys, strict=True
+                batch.sources, batch.sample_ids, picture_ids(shown[: len(batch.text)]), batch.attributes, batch.text,
+                batch.gt_masks, batch.keys, strict=True
             )
         ]  # fmt: skip
+        if batch.kind == "clip":
+            frames = self.segment_clip(shown[:SHOWN_FRAMES], list(side2.grounding_pixels), batch.text[0] or "")
+            if frames is not None:
+                size = results[0]["gt_mask"].shape[1:]
+                results[0]["pred_mask"] = np.stack([_full_size(frame, size) for frame in frames])
+            return results
         if batch.kind == "refer":
             masks = self.segment(self.encode_distinct(side2), [text or "" for text in batch.text])
             for result, mask in zip(results, masks, strict=True):
@@ -218,7 +227,9 @@ class Sa2VA(JoinedModel):
 
 def _at_size(mask: Tensor | None, size: tuple[int, ...]) -> np.ndarray | None:
     """Mask logits [h, w] as a mask, bool (H, W)."""
-    if mask is None:
-        return None
+    return None if mask is None else _full_size(mask, size)
+
+
+def _full_size(mask: Tensor, size: tuple[int, ...]) -> np.ndarray:
     full = F.interpolate(mask[None, None].float(), size, mode="bilinear", align_corners=False)[0, 0]
     return (full > 0).cpu().numpy()

@@ -18,7 +18,8 @@ _DATA = "data"
 def use_benchmarks(cfg: Any, names: Sequence[str], data_root: str | None = None) -> None:
     """Makes benchmarks the test set of a config; its transform, batch size and workers stay.
 
-    The name of each source, and so the prefix of its figures, begins with that of its benchmark: ``refcoco/val``.
+    The name of each source, and so the prefix of its figures, begins with that of its benchmark: ``refcoco/val``. A
+    relative ``path`` of a metric, a file that it writes, is put into the work dir.
 
     Args:
         cfg: MMEngine config, changed in place.
@@ -44,6 +45,9 @@ def use_benchmarks(cfg: Any, names: Sequence[str], data_root: str | None = None)
             if not entry.get(key):
                 raise ConfigError(f"benchmark {file}: {entry} does not say which source it is or scores.")
             entry[key] = f"{file.stem}/{entry[key]}"
+        for metric in own_metrics:
+            if "path" in metric:
+                metric["path"] = str(Path(cfg.work_dir) / metric["path"])
         sources += own_sources if data_root is None else _moved(own_sources, data_root)
         metrics += own_metrics
     cfg.test_dataloader.dataset.sources = sources

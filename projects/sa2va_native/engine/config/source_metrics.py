@@ -6,7 +6,9 @@ from typing import Any
 
 from sa2va_native.engine.config.config_check import resolve_type
 from sa2va_native.errors import ConfigError
+from sa2va_native.evaluation.caption_file import CaptionFile
 from sa2va_native.evaluation.caption_metric import CaptionMetric
+from sa2va_native.evaluation.clip_metric import ClipMetric
 from sa2va_native.evaluation.coco_caption_metric import CocoCaptionMetric
 from sa2va_native.evaluation.cycle_metric import CycleMetric
 from sa2va_native.evaluation.prediction_writer import PredictionWriter
@@ -21,7 +23,7 @@ from sa2va_native.evaluation.scene_caption_metric import SceneCaptionMetric
 
 _METRICS = (
     ReferringMetric, ReferringPrecision, ReferringTargets, ReferringSizes, ReferringBoundary,
-    CycleMetric, SceneCaptionMetric, CaptionMetric, CocoCaptionMetric,
+    CycleMetric, SceneCaptionMetric, CaptionFile, CaptionMetric, CocoCaptionMetric, ClipMetric,
 )  # fmt: skip
 
 
