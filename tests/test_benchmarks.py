@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
+import re
+import shlex
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +19,7 @@ from pseudo_gumbel.cli import test as test_command
 from sa2va_native.datasets.collate import collate_batch
 from sa2va_native.datasets.samplers import EvaluationBatchSampler
 from sa2va_native.engine.config.benchmarks import benchmark_file, limit_samples, use_benchmarks
-from sa2va_native.engine.config.find_config import shipped_configs
+from sa2va_native.engine.config.find_config import find_config, shipped_configs
 from sa2va_native.engine.config.source_metrics import require_metrics
 from sa2va_native.engine.run import launch
 from sa2va_native.errors import ConfigError, DataError
@@ -24,10 +28,12 @@ from sa2va_native.evaluation.clips import clip_scores
 from sa2va_native.evaluation.predictions import read_predictions
 from sa2va_native.evaluation.reason_seg_metric import ReasonSegMetric
 from sa2va_native.evaluation.segmentation import cumulative_iou, intersection_union, mean, mean_iou
+from sa2va_native.files.paths import ROOT
 from sa2va_native.models.sa2va import Sa2VA
 from tests.benchmark_layouts import LAYOUTS, clip_masks, left_mask, write_benchmark
 from tests.ranks import run_ranks
-from tests.sa2va_native.datasets.native import box
+from tests.sa2va_native.datasets import real
+from tests.sa2va_native.datasets.native import box, jpeg, picture, write_files
 
 SHIPPED = sorted(name.split("/")[1] for name in shipped_configs() if name.startswith("benchmarks/"))
 #: Needs an extra and Java.
@@ -145,12 +151,57 @@ def test_no_judge_is_called_unless_named(tmp_path: Path) -> None:
         assert json.loads((tmp_path / "new/dlc.json").read_text()) == {"12": "a red box", "7": ""}
 
 
+@pytest.mark.parametrize("page", ["docs/evaluation.md", "docs/reproduce_4b.md"])
+def test_commands_of_the_pages_are_understood(page: str) -> None:
+    """Red when a page names an option, a config or a benchmark that is not there."""
+    blocks = "".join(re.findall(r"^```bash\n(.*?)^```", (ROOT / page).read_text(), flags=re.M | re.S))
+    commands = [shlex.split(line, comments=True) for line in blocks.replace("\\\n", " ").splitlines()]
+    found = 0
+    for words in commands:
+        if "tools/test.py" in words:
+            args = test_command.parse_args(words[words.index("tools/test.py") + 1 :], "tools/test.py")
+            find_config(args.config)
+            assert all(benchmark_file(name) for name in args.benchmark or ())
+            found += bool(args.benchmark)
+        elif words and words[0] == "tools/dist_train.sh":
+            find_config(words[1])
+        elif words and words[0].startswith("tools/"):
+            assert (ROOT / words[0]).is_file()
+    assert found > 2
+    shown = (ROOT / "docs/evaluation.md").read_text()
+    assert all(f"`{name}`" in shown for name in SHIPPED)
+
+
+def test_a_dry_run_opens_the_data_and_loads_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """At 4B, whose weights are not there. Red when a missing set is noticed after the weights are loaded."""
+    write_benchmark("refcoco", tmp_path / "sets")
+    command = [
+        "sa2va_4b",
+        "--work-dir",
+        str(tmp_path / "w"),
+        "--weights",
+        "none",
+        "--data-root",
+        str(tmp_path / "sets"),
+    ]
+    test_command.main([*command, "--benchmark", "refcoco", "--dry-run", "--debug"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:3] for line in lines[-3:]] == [
+        [f"refcoco/{split}", "refer", "2"] for split in ("val", "testA", "testB")
+    ]
+    assert "ReferringMetric, ReferringPrecision" in lines[-1]
+    with pytest.raises(DataError, match="no such folder"):
+        test_command.main([*command, "--benchmark", "refcoco_plus", "--dry-run", "--debug"])
+
+
 def evaluate(work_dir: Path, data: Path, *names: str, options: tuple[str, ...] = ()) -> dict[str, float]:
     """Figures of an evaluation by the command; the predictions are in ``work_dir``."""
     benchmarks = ["--benchmark", *names, "--data-root", str(data)]
     kept = ["--predictions", f"{work_dir}/predictions.jsonl", "--out", f"{work_dir}/metrics.json"]
     cut = ["--cfg-options", "test_dataloader.batch_size=2", *options]
     test_command.main(["sa2va_tiny", "--work-dir", str(work_dir), *benchmarks, *kept, *cut, "--debug"])
+    if os.environ.get("RANK", "0") != "0":
+        return {}  # the first rank tells
     return {
         name: value
         for name, value in json.loads((work_dir / "metrics.json").read_text()).items()
@@ -257,8 +308,6 @@ def test_another_evaluation_does_not_go_on_there(tmp_path: Path, monkeypatch: py
 
 
 def on_ranks(work_dir: Path, data: Path, batches: int | None) -> dict[str, float] | None:
-    import os
-
     with pytest.MonkeyPatch.context() as patched:
         if batches is not None:
             kill_after(patched, batches)
@@ -280,3 +329,45 @@ def test_it_goes_on_with_other_ranks(tmp_path: Path) -> None:
     texts = [[json.loads(line)["text"] for line in lines.splitlines()] for lines in (one, other)]
     assert texts[0] == texts[1]
     assert not list((tmp_path / "cut").glob("predictions.rank*"))
+
+
+@pytest.mark.slow
+@pytest.mark.realdata
+def test_real_files_are_evaluated(tmp_path: Path, realdata_root: Path) -> None:
+    """COCO's photos, human expressions for them, and masklets of SA-V on drawn frames. Red when a real file is refused.
+
+    All expressions of the join, some objects of COCO, and the first four frames of every masklet.
+    """
+    data = tmp_path / "sets"
+    (data / "coco2014").mkdir(parents=True)
+    (data / "coco").symlink_to(realdata_root / "tiny_coco")
+    (data / "coco2014/train2014").symlink_to(realdata_root / "tiny_coco/val2017")
+    real.write_refer(realdata_root, data / "refcoco")
+    refs = data / "refcoco/refs(unc).p"
+    written = pickle.loads(refs.read_bytes())  # our own
+    for number, ref in enumerate(written):
+        ref["split"] = ("val", "testA", "testB")[number % 3]
+    refs.write_bytes(pickle.dumps(written, protocol=2))
+    clips = write_masklets(realdata_root, data / "video_datas/mevis/valid_u")
+
+    figures = evaluate(tmp_path, data, "refcoco", "mevis", options=())
+    samples = list(read_predictions(tmp_path / "predictions.jsonl"))
+    human = [one["expression"] for one in real.expressions(realdata_root)]
+    assert sorted(sample["text"] for sample in samples if sample["kind"] == "refer") == sorted(human)
+    assert sum(sample["kind"] == "clip" for sample in samples) == clips
+    assert all(0 <= value <= 1 for value in figures.values() if value == value)  # a size may not be there
+
+
+def write_masklets(realdata: Path, folder: Path) -> int:
+    """The masklets of SA-V's example in MeViS's layout, on frames of noise; returns how many."""
+    content = json.loads((realdata / "sav_example/sav_000001_manual.json").read_text())
+    size = int(content["video_height"]), int(content["video_width"])
+    frames = [f"{number:05d}" for number in range(4)]
+    files = {f"{frame}.jpg": jpeg(picture(number, size)) for number, frame in enumerate(frames)}
+    write_files(folder / "JPEGImages/sav", files)
+    masklets = list(zip(*content["masklet"][: len(frames)], strict=True))
+    expressions = {str(n): {"exp": f"object {n}", "anno_id": [n], "obj_id": [n]} for n in range(len(masklets))}
+    (folder / "mask_dict.json").write_text(json.dumps(dict(enumerate(masklets))))
+    videos = {"videos": {"sav": {"frames": frames, "expressions": expressions}}}
+    (folder / "meta_expressions.json").write_text(json.dumps(videos))
+    return len(masklets)

@@ -16,6 +16,7 @@ examples:
   the config's own weights     pseudo-gumbel test sa2va_tiny
   keep the numbers             pseudo-gumbel test sa2va_tiny CHECKPOINT --out metrics.json
   benchmarks                   pseudo-gumbel test sa2va_4b CHECKPOINT --benchmark refcoco refcocog --data-root /data
+  what would be evaluated      pseudo-gumbel test sa2va_4b --benchmark refcoco --weights none --dry-run
   go on after a kill           the same command again, with --predictions as before
   tell truth from a code       pseudo-gumbel test pseudo_gumbel_tiny CHECKPOINT --controls floor ceiling stranger
 """
@@ -43,6 +44,9 @@ def parse_args(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace
         "--data-root", metavar="DIR", help="folder that the benchmarks' paths begin with (default: data)"
     )
     parser.add_argument("--max-samples", type=int, metavar="N", help="evaluate at most N samples of each source")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="load no model: open the data, and print what would be evaluated"
+    )
     parser.add_argument(
         "--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="who started the ranks"
     )
@@ -82,6 +86,10 @@ def evaluate(args: argparse.Namespace) -> None:
     cfg = launch.load_config(args.config, args.cfg_options, args.work_dir)
     use_test_set(cfg, args)
     require_metrics(cfg, "test")
+    if args.dry_run:
+        launch.use_weights(cfg, args.weights)
+        print(plan(cfg))
+        return
     launch.use_weights(cfg, args.weights)
     launch.require_writable(cfg.work_dir)
     without_deepspeed(cfg)
@@ -158,6 +166,27 @@ def keep_finished(cfg: Any, predictions: str, checkpoint: str | None, teacher: b
         "precision": settings["test_cfg"].get("fp16", False),
     }
     cfg.test_cfg.update(journal=f"{predictions}.unfinished", identity=json.loads(json.dumps(identity, default=str)))
+
+
+def plan(cfg: Any) -> str:
+    """The sources of a config's test set as a table: kind, number of samples, and what scores them.
+
+    Raises:
+        DataError: one cannot be opened.
+    """
+    from mmengine.registry import DATASETS
+
+    from sa2va_native.engine.config.config_check import resolve_type
+
+    rows = []
+    for source in DATASETS.build(cfg.test_dataloader.dataset).sources:
+        scoring: list[Any] = [
+            resolve_type(metric["type"]) for metric in cfg.test_evaluator if metric.get("source") in (None, source.name)
+        ]
+        metrics = [metric.__name__ for metric in scoring if getattr(metric, "kind", source.kind) == source.kind]
+        rows.append((source.name, source.kind, f"{len(source.items):,}", ", ".join(metrics)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows)
 
 
 def use_controls(cfg: Any, controls: Sequence[str] | None, stranger: Sequence[str] | None) -> None:

@@ -18,7 +18,7 @@ from sa2va_native.structures import Sample
 
 _REMEDY = "Expected gRefCOCO's layout: instances.json and grefs(unc).json in one folder."
 #: ``ann_id`` of an expression without a target.
-_NONE = ([], [-1])
+_NONE: tuple[list[int], list[int]] = ([], [-1])
 
 
 @DATASETS.register_module()
@@ -91,7 +91,8 @@ class GeneralizedReferExpressions:
         text = usable_text(sentence.get("sent"), self.refs_file, record)
         annotations = self._annotations(ref, self._targets[of_ref], record)
         image = self.file.picture_of(ref["image_id"], record)
-        mask, strays = np.zeros(image.shape[:2], bool), ()
+        mask = np.zeros(image.shape[:2], bool)
+        strays: tuple[str, ...] = ()
         for annotation in annotations:
             target, more = self.file.mask(annotation, image)
             mask, strays = mask | target, strays + more

@@ -57,7 +57,7 @@ class ReasonSeg:
         texts = content["text"] if isinstance(content["text"], list) else [content["text"]]
         text = usable_text(next(iter(texts), ""), file, "text")
         image = read_picture(self.root / f"{name}.jpg", file.name, None, self.max_pixels)
-        target, ignored = _drawn(content["shapes"], *image.shape[:2], file)
+        target, ignored = _drawn(content["shapes"], image.shape[:2], file)
         if not target.any():
             raise BadSample(str(file), "shapes", "empty mask: no pixel of a target")
         return Sample(
@@ -83,8 +83,8 @@ def _content(file: Path) -> dict[str, Any]:
     return content
 
 
-def _drawn(shapes: Any, height: int, width: int, file: Path) -> tuple[np.ndarray, np.ndarray]:
-    """The targets and the ignored pixels, bool (height, width), with their outlines, as LISA's code draws them."""
+def _drawn(shapes: Any, size: tuple[int, ...], file: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The targets and the ignored pixels, bool of ``size``, with their outlines, as LISA's code draws them."""
     drawn: list[tuple[int, bool, np.ndarray]] = []
     for number, shape in enumerate(shapes if isinstance(shapes, list) else []):
         label = shape.get("label") if isinstance(shape, dict) else None
@@ -92,19 +92,19 @@ def _drawn(shapes: Any, height: int, width: int, file: Path) -> tuple[np.ndarray
             raise BadSample(str(file), f"shape {number}", "no 'label'")
         if label.lower() == "flag":
             continue
-        mask = np.zeros((height, width), np.uint8)
+        mask = np.zeros(size, np.uint8)
         points = _outline(shape.get("points"), file, f"shape {number}")
-        cv2.polylines(mask, points, True, 1, 1)
-        cv2.fillPoly(mask, points, 1)
+        cv2.polylines(mask, [points], True, 1, 1)
+        cv2.fillPoly(mask, [points], 1)
         drawn.append((int(mask.sum()), "ignore" in label.lower(), mask.astype(bool)))
-    target, ignored = np.zeros((2, height, width), bool)
+    target, ignored = np.zeros((2, *size), bool)
     for _, left_out, mask in sorted(drawn, key=lambda one: -one[0]):
         target[mask], ignored[mask] = not left_out, left_out
     return target, ignored
 
 
 def _outline(points: Any, file: Path, record: str) -> np.ndarray:
-    """int32 [1, N, 2]."""
+    """int32 [N, 2]."""
     try:
         outline = np.array(points, np.float64)
     except (TypeError, ValueError, OverflowError) as error:
@@ -113,4 +113,4 @@ def _outline(points: Any, file: Path, record: str) -> np.ndarray:
         raise BadSample(
             str(file), record, f"polygon of shape {outline.shape}, expected x, y of points near the picture"
         )
-    return outline.astype(np.int32)[None]
+    return outline.astype(np.int32)
