@@ -141,17 +141,19 @@ def keep_finished(cfg: Any, predictions: str, checkpoint: str | None, teacher: b
     """Has the test loop keep finished batches beside the predictions, so that the same evaluation goes on after a kill.
 
     Args:
-        cfg: MMEngine config, changed in place; a test loop that cannot is left as it is.
+        cfg: MMEngine config, changed in place; one with another test loop or batch sampler is left as it is.
         predictions: the file.
         checkpoint: that is evaluated; None for the config's own weights.
         teacher: whether its EMA teacher is.
     """
     from sa2va_native.datasets.reading.unchanged import stamp
+    from sa2va_native.datasets.samplers import EvaluationBatchSampler
     from sa2va_native.engine.config.config_check import resolve_type, sa2va_config
     from sa2va_native.engine.run.cycle_test_loop import CycleTestLoop
 
     loop: Any = resolve_type(cfg.test_cfg.get("type", "TestLoop"))
-    if not issubclass(loop, CycleTestLoop):
+    sampler: Any = resolve_type((cfg.test_dataloader.get("batch_sampler") or {}).get("type", "BatchSampler"))
+    if not issubclass(loop, CycleTestLoop) or sampler is not EvaluationBatchSampler:
         return
     settings = cfg.to_dict()
     weights = (sa2va_config(cfg) or {}).get("weights") or []
