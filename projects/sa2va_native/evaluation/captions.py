@@ -11,6 +11,11 @@ from sa2va_native.datasets.scenes.language import COLOURS, SHAPES, SIZES, TEXTUR
 WORDS = {"colour": COLOURS, "shape": SHAPES, "size": SIZES}
 
 
+def has_scene_attributes(attributes: Mapping[str, Any]) -> bool:
+    """Whether these are the attributes of an object of a generated scene; other data sets have others, or none."""
+    return {*WORDS, "texture"} <= attributes.keys()
+
+
 def attribute_accuracy(captions: Sequence[str | None], attributes: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Share of captions whose word for an attribute is the true one: colour, shape, size, and their mean.
 

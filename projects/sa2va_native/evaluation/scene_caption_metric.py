@@ -7,7 +7,13 @@ from typing import Any
 
 from mmengine.registry import METRICS
 
-from sa2va_native.evaluation.captions import absent_colour_rate, attribute_accuracy, grammar_rate, texture_accuracy
+from sa2va_native.evaluation.captions import (
+    absent_colour_rate,
+    attribute_accuracy,
+    grammar_rate,
+    has_scene_attributes,
+    texture_accuracy,
+)
 from sa2va_native.evaluation.diversity import distinct_n
 from sa2va_native.evaluation.pooled_metric import PooledMetric
 
@@ -21,6 +27,9 @@ class SceneCaptionMetric(PooledMetric):
     ``caption_distinct_1``, ``caption_distinct_2``, and ``caption_different``, the number of different captions. A
     missing caption is wrong in every respect. ``caption_absent_colour``, the share of captions that name a colour which
     no object of the picture has, is reported where the colours of the other objects are known.
+
+    Samples without a generated scene's attributes, such as COCO's, are not scored. Their number is reported as
+    ``caption_not_scored``, if there are any.
     """
 
     kind = "cycle"
@@ -29,7 +38,7 @@ class SceneCaptionMetric(PooledMetric):
         return sample["caption"], sample["attributes"]
 
     def compute_metrics(self, results: list[tuple[str | None, Mapping[str, Any]]]) -> dict[str, float]:
-        scored = [(caption, attributes) for caption, attributes in results if attributes]
+        scored = [(caption, attributes) for caption, attributes in results if has_scene_attributes(attributes)]
         captions = [caption for caption, _ in scored]
         accuracy = attribute_accuracy(captions, [attributes for _, attributes in scored])
         known = [
@@ -43,4 +52,5 @@ class SceneCaptionMetric(PooledMetric):
             "caption_distinct_1": distinct_n(captions, 1),
             "caption_distinct_2": distinct_n(captions, 2),
             "caption_different": float(len({caption for caption in captions if caption})),
+            **({"caption_not_scored": float(len(results) - len(scored))} if len(scored) < len(results) else {}),
         }

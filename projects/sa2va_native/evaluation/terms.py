@@ -11,10 +11,10 @@ from typing import Any
 
 from sa2va_native.evaluation.boundary import boundary_f
 from sa2va_native.evaluation.captions import (
-    WORDS,
     absent_colour_rate,
     attribute_accuracy,
     grammar_rate,
+    has_scene_attributes,
     texture_accuracy,
 )
 from sa2va_native.evaluation.controls import CONTROLS
@@ -99,7 +99,7 @@ def cycle_terms(sample: Sample) -> Terms:
 def scene_terms(sample: Sample) -> Terms:
     """Whether the caption of a generated object is true and well formed, see ``SceneCaptionMetric``."""
     said, true = [sample["caption"]], [sample["attributes"]]
-    if not {*WORDS, "texture"} <= true[0].keys():
+    if not has_scene_attributes(true[0]):
         return {}
     shares = {
         **attribute_accuracy(said, true),

@@ -77,6 +77,13 @@ def test_samples_of_another_kind_or_without_attributes_do_not_dilute():
     assert (result["refer_ciou"], result["caption_attribute_accuracy"], result["cycle_iou"]) == (1, 1, 1)
 
 
+def test_attributes_of_other_data_sets_are_counted_and_not_scored():
+    """Red when a COCO object in a source with SceneCaptionMetric ends the evaluation with a KeyError."""
+    coco = prediction(kind="cycle", attributes={"category": "dog", "iscrowd": 0}, caption="a dog")
+    result = evaluate(*both(), coco, coco)
+    assert (result["caption_colour"], result["caption_grammar"], result["caption_not_scored"]) == (1, 1, 2)
+
+
 def test_sources_are_scored_apart():
     result = evaluate(*both(), *both(source="other", pred_mask=None, cycle_mask=None), source="other")
     assert result["other/refer_ciou"] == result["other/cycle_iou"] == 0
