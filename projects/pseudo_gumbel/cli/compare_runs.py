@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ examples:
   write what is compared       pseudo-gumbel test sa2va_tiny RUN --predictions RUN/predictions.jsonl
   a run and its base           pseudo-gumbel compare-runs base/predictions.jsonl run/predictions.jsonl
   folders hold the file        pseudo-gumbel compare-runs work_dirs/base work_dirs/one work_dirs/other
+  has it forgotten anything?   pseudo-gumbel compare-runs work_dirs/base work_dirs/one --forgetting
 
 Intervals are of a bootstrap over pictures, paired: each draw takes the same pictures of both runs. They hold the noise
 of the test set; that of another training seed comes on top. A difference is called better, worse or other when its
@@ -31,6 +33,11 @@ def parse_args(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace
         help="predictions of the test command, or a folder with predictions.jsonl; the first one is the base",
     )
     parser.add_argument("--out", metavar="JSON", type=Path, help="write the rows to this file")
+    parser.add_argument(
+        "--forgetting",
+        action="store_true",
+        help="also say in which figures each run is worse than the first, and exit with status 1 if there are any",
+    )
     parser.add_argument("--resamples", type=int, default=1000, help="draws of pictures (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the draws (default: %(default)s)")
     add_debug(parser)
@@ -41,7 +48,7 @@ def parse_args(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace
 
 
 def compare(args: argparse.Namespace) -> None:
-    from sa2va_native.evaluation.run_comparison import as_text, compare_runs
+    from sa2va_native.evaluation.run_comparison import as_text, compare_runs, forgetting
 
     paths = named([path / "predictions.jsonl" if path.is_dir() else path for path in args.runs])
     rows = compare_runs(paths, args.resamples, args.seed)
@@ -53,18 +60,25 @@ def compare(args: argparse.Namespace) -> None:
         ]
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(listed, indent=2) + "\n", encoding="utf-8")
+    if args.forgetting:
+        worse = forgetting(rows)
+        for run, figures in worse.items():
+            print(f"\n{run} is worse than {next(iter(paths))} in {', '.join(figures) or 'no figure'}.")
+        if any(worse.values()):
+            sys.exit(1)
 
 
 def named(paths: Sequence[Path]) -> dict[str, Path]:
-    """A name for each path: that of the file, or of its folder if it is a ``predictions.jsonl``; the path if several
-    have the same.
+    """A name for each path: that of the file or folder, of a ``predictions.jsonl`` that of its folder; the path if
+    several have the same.
 
     Raises:
         ConfigError: a path is given twice.
     """
     from sa2va_native.errors import ConfigError
 
-    names = [path.resolve().parent.name if path.name == "predictions.jsonl" else path.stem for path in paths]
+    whole = [path.resolve().parent if path.name == "predictions.jsonl" else path.resolve() for path in paths]
+    names = [path.name if path.is_dir() else path.stem for path in whole]
     found: dict[str, Path] = {}
     for path, name in zip(paths, names, strict=True):
         name = name if names.count(name) == 1 else str(path)

@@ -48,6 +48,7 @@ class Compared(NamedTuple):
     samples: int
     pictures: int
     values: dict[str, float]  #: of each run
+    intervals: dict[str, tuple[float, float]]  #: of each run, 95 %
     differences: dict[str, Difference]  #: of each run but the first
 
 
@@ -118,6 +119,19 @@ def as_text(rows: Sequence[Compared]) -> str:
     )
 
 
+def forgetting(rows: Sequence[Compared]) -> dict[str, list[str]]:
+    """Of each run but the first the figures that it is worse in: the whole interval of the difference says so.
+
+    Returns:
+        run -> ``<figure> on <source>``, in the order of the rows.
+    """
+    others = rows[0].differences if rows else ()
+    return {
+        run: [f"{row.figure} on {row.source}" for row in rows if row.differences[run].verdict == "worse"]
+        for run in others
+    }
+
+
 def _table(source: str, rows: Sequence[Compared]) -> str:
     first, *others = rows[0].values
     width = max(len(name) for name in (source, *(row.figure for row in rows)))
@@ -148,11 +162,12 @@ def _row(
     values = {run: ratio(of_run) for run, of_run in terms.items()}
     tables = [np.array(of_run) for of_run in terms.values()]
     drawn = dict(zip(terms, resampled(tables, pictures, resamples, seed), strict=True))
+    intervals = {run: interval(draws) for run, draws in drawn.items()}
     differences = {}
     for run in others:
         low, high = interval(drawn[run] - drawn[first])
         differences[run] = Difference(values[run] - values[first], low, high, verdict(figure, low, high))
-    return Compared(source, figure, len(pictures), len(set(pictures)), values, differences)
+    return Compared(source, figure, len(pictures), len(set(pictures)), values, intervals, differences)
 
 
 def _require_same(first: Path, ours: Mapping[Key, Scored], other: Path, theirs: Mapping[Key, Scored]) -> None:

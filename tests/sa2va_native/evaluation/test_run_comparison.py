@@ -201,3 +201,19 @@ def test_runs_are_named_by_what_tells_them_apart(tmp_path: Path) -> None:
     assert named([file, alike]) == {str(file): file, str(alike): alike}
     with pytest.raises(ConfigError, match="given twice"):
         named([file, file])
+
+
+def test_what_became_worse_ends_with_status_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Red when a script goes on with a model that has forgotten, or stops at one within noise."""
+    good = predictions(0)
+    bad = [{**one, "pred_mask": None, "cycle_mask": None, "caption": None} for one in good]
+    base, same, worse = (
+        str(write(tmp_path / f"{name}.jsonl", own)) for name, own in (("base", good), ("same", good), ("worse", bad))
+    )
+    main([base, same, "--forgetting", "--resamples", "20"])
+    assert "same is worse than base in no figure." in capsys.readouterr().out
+    with pytest.raises(SystemExit, match=r"^1$"):
+        main([base, same, worse, "--forgetting", "--resamples", "20"])
+    said = capsys.readouterr().out
+    assert "same is worse than base in no figure." in said
+    assert "refer_ciou on val" in said.split("worse is worse than base in ")[1]
