@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pseudo_gumbel.cli.options import add_cfg_options, add_config, add_debug, add_weights, make_parser
+from pseudo_gumbel.cli.options import add_cfg_options, add_config, add_debug, add_weights, make_parser, whole
 
 EXAMPLES = """\
 examples:
@@ -18,6 +18,7 @@ examples:
   benchmarks                   pseudo-gumbel test sa2va_4b CHECKPOINT --benchmark refcoco refcocog --data-root /data
   what would be evaluated      pseudo-gumbel test sa2va_4b --benchmark refcoco --weights none --dry-run
   go on after a kill           the same command again, with --predictions as before
+  look at what it found        pseudo-gumbel test sa2va_tiny CHECKPOINT --show-dir overlays
   tell truth from a code       pseudo-gumbel test pseudo_gumbel_tiny CHECKPOINT --controls floor ceiling stranger
 """
 
@@ -49,6 +50,14 @@ def parse_args(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace
     )
     parser.add_argument(
         "--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="who started the ranks"
+    )
+    parser.add_argument(
+        "--show-dir",
+        metavar="DIR",
+        help="draw the first samples of each source there: picture, true mask, predicted mask, text and IoU",
+    )
+    parser.add_argument(
+        "--show-samples", type=whole(1), default=30, metavar="N", help="of each source and kind (default: %(default)s)"
     )
     parser.add_argument(
         "--controls",
@@ -99,10 +108,14 @@ def evaluate(args: argparse.Namespace) -> None:
     for key in ("val_dataloader", "val_cfg", "val_evaluator"):
         cfg.pop(key, None)
     if args.predictions:
-        import sa2va_native.evaluation.prediction_writer  # noqa: F401  registers PredictionWriter
+        import sa2va_native.evaluation.prediction_writer
 
         cfg.test_evaluator.append(dict(type="PredictionWriter", path=args.predictions))
         keep_finished(cfg, args.predictions, path, args.teacher)
+    if args.show_dir:
+        import sa2va_native.evaluation.overlay_writer  # noqa: F401  registers OverlayWriter
+
+        cfg.test_evaluator.append(dict(type="OverlayWriter", folder=args.show_dir, samples=args.show_samples))
     use_controls(cfg, args.controls, args.stranger)
     runner = launch.build_runner(cfg)
     if path is not None:

@@ -15,11 +15,10 @@ from sa2va_native.evaluation.drawing import (
     PAPER,
     PREDICTED,
     REGION,
-    TRUE,
     enlarge,
     font,
     outline,
-    tint,
+    overlay,
 )
 
 #: Pixels. Five tiles a row are about 1,100 pixels wide: letters stay readable where that is shown 800 wide.
@@ -65,12 +64,9 @@ def draw_sheet(rows: Sequence[Row], title: str, models: Sequence[str]) -> Image.
     for number, row in enumerate(rows):
         y = top + sum(heights[:number])
         picture = Image.open(row.picture).convert("RGB").resize((TILE, TILE), Image.Resampling.BICUBIC)
-        true = enlarge(row.mask, TILE)
-        _paste(sheet, outline(picture, true, REGION, 5), 0, y)
+        _paste(sheet, outline(picture, enlarge(row.mask, TILE), REGION, 5), 0, y)
         for column, answer in enumerate(_checked(row, models), 1):
-            found = enlarge(row.mask & False if answer.mask is None else answer.mask, TILE)
-            marked = outline(tint(picture, (found > 0.5) * 0.4, PREDICTED), found, PREDICTED, 5)
-            _paste(sheet, outline(marked, true, TRUE, 3), column, y)
+            _paste(sheet, overlay(picture, row.mask, answer.mask, TILE), column, y)
             _write(draw, answer, _left(column), y + TILE + 3)
     return sheet
 

@@ -33,6 +33,21 @@ def outline(picture: Image.Image, mask: np.ndarray, colour: Colour, width: int) 
     return tint(picture, border.astype(np.float32), colour)
 
 
+def overlay(picture: Image.Image, true: np.ndarray, predicted: np.ndarray | None, side: int) -> Image.Image:
+    """A picture as a square with the predicted mask filled and outlined, and a thin outline of the true one over it.
+
+    Args:
+        picture: of any size.
+        true: (H, W) bool.
+        predicted: (H, W) bool; None is empty.
+        side: of the square, in pixels.
+    """
+    square = picture.convert("RGB").resize((side, side), Image.Resampling.BICUBIC)
+    found = enlarge(true & False if predicted is None else predicted, side)
+    marked = outline(tint(square, (found > 0.5) * 0.4, PREDICTED), found, PREDICTED, 5)
+    return outline(marked, enlarge(true, side), TRUE, 3)
+
+
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Pillow's built-in typeface, so that a picture looks the same on every machine."""
     return ImageFont.load_default(size)

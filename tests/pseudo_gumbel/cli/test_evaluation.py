@@ -56,7 +56,14 @@ def test_captions_and_expressions_are_scored_and_compared(
     config.write_text(CONFIG.format(root=root, sizes=SIZES, of_captions="CaptionMetric"))
     for run, options in (("one", []), ("other", ["--cfg-options", "model.max_new_tokens=2"])):
         kept = ["--predictions", f"{run}/predictions.jsonl", "--out", f"{run}/metrics.json"]
-        test_command.main([str(config), *kept, *options, "--debug"])
+        test_command.main(
+            [str(config), *kept, *options, "--debug", "--show-dir", f"{run}/shown", "--show-samples", "2"]
+        )
+        assert {path.name.rpartition("_")[0] for path in Path(run, "shown").iterdir()} == {
+            "refer_refer",
+            "caption_caption",
+        }
+        assert len(list(Path(run, "shown").iterdir())) == 4
     reported = json.loads(Path("one/metrics.json").read_text())
     assert reported["caption/caption_agreement"] >= 0
 

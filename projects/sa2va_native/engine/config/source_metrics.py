@@ -11,6 +11,7 @@ from sa2va_native.evaluation.caption_metric import CaptionMetric
 from sa2va_native.evaluation.clip_metric import ClipMetric
 from sa2va_native.evaluation.coco_caption_metric import CocoCaptionMetric
 from sa2va_native.evaluation.cycle_metric import CycleMetric
+from sa2va_native.evaluation.overlay_writer import OverlayWriter
 from sa2va_native.evaluation.prediction_writer import PredictionWriter
 from sa2va_native.evaluation.referring_details import (
     ReferringBoundary,
@@ -30,7 +31,7 @@ _METRICS = (
 def require_metrics(cfg: Any, part: str) -> None:
     """Checks that each source of an evaluation has a metric.
 
-    A metric that does not say its ``kind`` takes any sample. ``PredictionWriter`` scores none.
+    A metric that does not say its ``kind`` takes any sample. ``PredictionWriter`` and ``OverlayWriter`` score none.
 
     Args:
         cfg: MMEngine config.
@@ -53,4 +54,4 @@ def require_metrics(cfg: Any, part: str) -> None:
 
 
 def _scores(metric: Any, kind: str) -> bool:
-    return metric is not PredictionWriter and getattr(metric, "kind", kind) == kind
+    return metric not in (PredictionWriter, OverlayWriter) and getattr(metric, "kind", kind) == kind
