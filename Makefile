@@ -30,7 +30,7 @@ $(STAMP): setup.py requirements.txt $(wildcard requirements/*.txt)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: $(STAMP)  ## run the whole method on two cores and write work_dirs/demo/report.md
+demo: $(STAMP)  ## run the whole method on two cores and write work_dirs/demo/report.html
 	$(BIN)/python tools/demo.py
 
 test: $(STAMP)  ## the tests, without the slow ones and those that need a GPU

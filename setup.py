@@ -19,6 +19,7 @@ REQUIRES = [
     "filelock>=3.12",
     "huggingface-hub>=0.34",
     "imgviz>=2.1",
+    "jinja2>=3.1",
     "matplotlib>=3.8",
     "numpy>=1.26",
     "opencv-python>=4.8",
@@ -50,7 +51,10 @@ setup(
     package_dir={"": "projects"},
     packages=find_packages("projects"),
     # projects/pseudo_gumbel/configs and assets are links to the folders of the checkout.
-    package_data={"pseudo_gumbel": ["configs/**/*.py", "configs/**/*.json", "assets/**/*", "experiment/*.json"]},
+    package_data={
+        "pseudo_gumbel": ["configs/**/*.py", "configs/**/*.json", "assets/**/*", "experiment/*.json"],
+        "sa2va_native": ["evaluation/*.jinja"],
+    },
     install_requires=REQUIRES,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["pseudo-gumbel = pseudo_gumbel.cli:main"]},

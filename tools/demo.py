@@ -11,8 +11,8 @@ soft_gumbel    the cycle with soft Gumbel words: mixtures of likely words, no st
 word_trials    the cycle with words that are tried in turn: no gradient through words
 
 They are seed 0 of these arms of the experiment (tools/experiment.py), at the same steps and on the same data. Written
-to --work-dir: report.md, report.json, panels/*.png, and a folder for each run with its config, log, checkpoint,
-metrics and predictions.
+to --work-dir: report.html, report.md, report.json, panels/*.png, and a folder for each run with its config, log,
+checkpoint, metrics and predictions.
 """
 
 from __future__ import annotations
@@ -240,7 +240,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     done = [name for name, run in runs.items() if args.resume and run.result() is not None]
     print(f"{len(runs) - len(done)} runs of {args.steps} steps, {args.jobs} at a time", flush=True)
     perform(runs, args.jobs, done)
+    from sa2va_native.evaluation.html_report import write_html
     from sa2va_native.evaluation.report import write_report
+    from sa2va_native.evaluation.report_runs import find_run
 
     results = {name: run.result() or {} for name, run in runs.items()}
     facts = {
@@ -248,7 +250,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for name, result in results.items()
     }
     print("\n" + write_report(args.work_dir, facts, SHOWN))
-    print(f"\nwritten to {args.work_dir} in {time.monotonic() - start:.0f} s: report.md, report.json, panels/")
+    write_html(args.work_dir / "report.html", {name: find_run(run.place) for name, run in runs.items()}, "What changed")
+    seconds = time.monotonic() - start
+    print(f"\nwritten to {args.work_dir} in {seconds:.0f} s: report.html, report.md, report.json, panels/")
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ COMMANDS = {
     "slurm-train": Command("train a config on N GPUs of a Slurm partition", "tools/slurm_train.sh"),
     "test": Command("evaluate a checkpoint on the config's test set", "tools/test.py"),
     "compare-runs": Command("evaluations of the same data, and how sure they differ", "tools/compare_runs.py"),
+    "report": Command("evaluations as one page: figures, curves, pictures", "tools/report.py"),
     "infer": Command("masks of expressions and captions of masks, in your own picture", "tools/infer.py"),
     "check-data": Command("read every sample of a data set: what is wrong, and where", "tools/check_data.py"),
     "browse-data": Command("draw samples of a data set as training sees them", "tools/browse_data.py"),

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from pseudo_gumbel.experiment.arms import GROUPS, Arm, find
-from pseudo_gumbel.experiment.intervals import Interval, interval, paired
 from pseudo_gumbel.experiment.runs import RESULT, Run
 from sa2va_native.errors import DataError
+from sa2va_native.evaluation.seed_intervals import Interval, interval, paired
 from sa2va_native.files.atomic import atomic_write
 
 #: Digits that are published.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from pseudo_gumbel.experiment.intervals import Interval, apart
 from pseudo_gumbel.experiment.results import FIGURES, Results
+from sa2va_native.evaluation.seed_intervals import Interval, apart
 
 TEST_SPLITS = {"test": "held-out scenes", "test_heldout": "held-out combinations"}
 #: Labelled only, at its own schedule and at that of the recommended recipe.

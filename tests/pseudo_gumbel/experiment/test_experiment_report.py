@@ -16,11 +16,11 @@ from pseudo_gumbel.cli import experiment as command
 from pseudo_gumbel.experiment.arms import GROUPS, RATES, SCHEDULES
 from pseudo_gumbel.experiment.check import check
 from pseudo_gumbel.experiment.choose import choose, freeze
-from pseudo_gumbel.experiment.intervals import apart, interval, paired, student_t
 from pseudo_gumbel.experiment.report import sections, write_sections
 from pseudo_gumbel.experiment.results import Results, merged, publish_runs, read_published
 from pseudo_gumbel.experiment.verdicts import plain, points, referring_verdicts, verdicts
 from sa2va_native.errors import ConfigError, DataError
+from sa2va_native.evaluation.seed_intervals import apart, interval, paired, student_t
 from sa2va_native.files.paths import ROOT
 
 
