@@ -14,13 +14,15 @@ from sa2va_native.engine.run.optimizer_steps import accumulation_steps
 class StepLoggerHook(LoggerHook):
     """MMEngine's logger hook with ``interval`` in optimizer steps. The iterations in its lines are micro-batches.
 
+    So are those of evaluations, which MMEngine's own default would log as of epoch 0, one over the other.
+
     Args:
         interval: optimizer steps between log lines.
         **kwargs: those of :class:`mmengine.hooks.LoggerHook`.
     """
 
     def __init__(self, interval: int = 10, **kwargs: Any) -> None:
-        super().__init__(interval=interval, **kwargs)
+        super().__init__(interval=interval, **{"log_metric_by_epoch": False, **kwargs})
         self.interval_in_steps = interval
 
     def before_train(self, runner: Any) -> None:

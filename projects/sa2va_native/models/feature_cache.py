@@ -6,8 +6,8 @@ import hashlib
 import logging
 import os
 import weakref
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,7 @@ class FeatureCache:
             raise ConfigError(f"feature_cache: max_gb={max_gb} leaves no room. Give GB above 0, or no feature_cache.")
         self.root, self.max_bytes = Path(folder).expanduser(), int(max_gb * 1e9)
         self._left: int | None = None  #: bytes that this rank may still store; None: not counted yet
+        self._stores = True
         self._folders: dict[PreTrainedModel, tuple[Any, Path]] = {}
 
     def __call__(self, tower: PreTrainedModel, pixels: Tensor, run: Callable[[Tensor], Features]) -> Features:
@@ -82,8 +83,18 @@ class FeatureCache:
             rows = [files.index(file) for file in missing]
             for file, *levels in zip(missing, *run(pixels[rows]), strict=True):
                 found[file] = features = tuple(levels)
-                self._store(file, features)
+                if self._stores:
+                    self._store(file, features)
         return tuple(torch.stack(levels) for levels in zip(*(found[file] for file in files), strict=True))
+
+    @contextmanager
+    def read_only(self) -> Iterator[None]:
+        """Nothing is stored inside the context."""
+        self._stores = False
+        try:
+            yield
+        finally:
+            self._stores = True
 
     def _folder_of(self, tower: PreTrainedModel, device: str) -> Path:
         """Where the features of a tower are.

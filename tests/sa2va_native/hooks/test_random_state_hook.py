@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from sa2va_native.hooks.random_state_hook import RandomStateHook, get_random_state, set_random_state
+from sa2va_native.hooks.random_state_hook import RandomStateHook
+from sa2va_native.randomness.states import get_random_state, set_random_state
 
 
 def draws() -> tuple[float, float, float, float]:

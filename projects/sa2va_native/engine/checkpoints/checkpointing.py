@@ -26,6 +26,8 @@ from sa2va_native.files.sealed_folder import folder_damage, folder_seal, seal_fo
 #: Folder of a work dir for the checkpoints of runs that it held before.
 EARLIER = "earlier_runs"
 _NAME = re.compile(r"iter_(\d+)\.pth")
+#: Of evaluations while training, see ``StepCheckpointHook``. A run does not go on from them unless one is named.
+BEST_NAME = re.compile(r"best_[^/]*_iter_(\d+)\.pth")
 
 
 class Found(NamedTuple):
@@ -71,12 +73,12 @@ def find_latest_checkpoint(work_dir: str | Path, up_to: float = math.inf) -> str
     return None
 
 
-def checkpoints_of(work_dir: str | Path) -> list[Found]:
+def checkpoints_of(work_dir: str | Path, names: re.Pattern[str] = _NAME) -> list[Found]:
     """The checkpoints of a work dir, the one that was saved last first; damaged ones where their number puts them."""
     found = [
         _found(path, int(match[1]))
-        for path in Path(work_dir).glob("iter_*.pth")
-        if (match := _NAME.fullmatch(path.name))
+        for path in Path(work_dir).glob("*iter_*.pth")
+        if (match := names.fullmatch(path.name))
     ]
     # Numbers of one run grow with time, except where it went on with fewer micro-batches a step.
     sealed = sorted((one for one in found if one.run), key=lambda one: one.saved)
@@ -223,7 +225,7 @@ def put_beside(work_dir: str | Path, run: str | None, saved: int, iteration: int
             return one.iteration <= iteration
         return one.run == run and one.saved <= saved
 
-    others = [one for one in checkpoints_of(work_dir) if not goes_on(one)]
+    others = [one for names in (_NAME, BEST_NAME) for one in checkpoints_of(work_dir, names) if not goes_on(one)]
     if not others:
         return None
     place = Path(work_dir) / EARLIER / time.strftime("%Y%m%d_%H%M%S")

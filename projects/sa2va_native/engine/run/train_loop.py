@@ -15,6 +15,7 @@ from mmengine.runner.loops import _InfiniteDataloaderIterator
 
 from sa2va_native.engine.run.optimizer_steps import OptimizerSteps, accumulation_steps, just_stepped
 from sa2va_native.engine.run.stopping import TimeLimit, ignore_sigterm, stop_signals
+from sa2va_native.engine.run.undisturbed import undisturbed
 from sa2va_native.engine.run.use_engine import settle_runner
 from sa2va_native.engine.run.xtuner_guest import adopt_strategy
 from sa2va_native.errors import ConfigError, DataError
@@ -35,6 +36,10 @@ class TrainLoop(IterBasedTrainLoop):
 
     A signal or a time limit (``stopping.py``) stops the run on all ranks after the optimizer step at hand:
     :class:`StepCheckpointHook` saves it, and ``stopped`` says why.
+
+    An evaluation changes nothing of what is trained after it, see :func:`undisturbed`. After it the hooks'
+    ``after_evaluation(runner, metrics)`` is called. A run that is stopped at a step where one is due is not evaluated
+    there.
 
     The run's seed becomes that of the batch sampler, the data set and the model, where they have one (an attribute
     ``seed``).
@@ -118,7 +123,9 @@ class TrainLoop(IterBasedTrainLoop):
             self.run_iter(next(self.dataloader_iterator))
             self._decide_current_val_interval()
             if self.runner.val_loop is not None and self._val_is_due() and not self.stopped:
-                self.runner.val_loop.run()
+                with undisturbed(model):
+                    figures = self.runner.val_loop.run()
+                self.runner.call_hook("after_evaluation", metrics=figures or {})
         self.runner.call_hook("after_train_epoch")
         self.runner.call_hook("after_train")
         if self.stopped and is_main_process():
