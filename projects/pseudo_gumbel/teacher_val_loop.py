@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from mmengine.registry import LOOPS
 from mmengine.runner import ValLoop
@@ -26,7 +28,7 @@ class TeacherValLoop(ValLoop):
         self.runner.call_hook("before_val")
         self.runner.call_hook("before_val_epoch")
         self.runner.model.eval()
-        model = unwrap_model(self.runner.model)
+        model: Any = unwrap_model(self.runner.model)
         if getattr(model, "teacher", None) is None:
             raise ConfigError(
                 f"val_cfg.type = TeacherValLoop, and {type(model).__name__} has no teacher. Add EMATeacherHook to "

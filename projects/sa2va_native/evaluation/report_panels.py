@@ -80,7 +80,7 @@ def pictured(path: Path) -> dict[Key, Sample]:
 
     A picture that is not where it was written is looked for beside the file, as after a move.
     """
-    found = {}
+    found: dict[Key, Sample] = {}
     for sample in read_predictions(path):
         if not sample.get("picture"):
             continue

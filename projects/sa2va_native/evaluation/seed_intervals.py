@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -46,7 +46,7 @@ def interval(values: Sequence[float]) -> Interval:
     return Interval(mean, student_t(n - 1) * spread / math.sqrt(n), spread, n)
 
 
-def paired(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Interval | None:
+def paired(ours: Mapping[Any, float], theirs: Mapping[Any, float]) -> Interval | None:
     """Interval of the differences of the same seeds, ours - theirs; None if they share no seed."""
     differences = [ours[seed] - theirs[seed] for seed in sorted(ours) if seed in theirs]
     return interval(differences) if differences else None
