@@ -108,7 +108,7 @@ def evaluate(args: argparse.Namespace) -> None:
     for key in ("val_dataloader", "val_cfg", "val_evaluator"):
         cfg.pop(key, None)
     if args.predictions:
-        import sa2va_native.evaluation.prediction_writer  # noqa: F401  registers PredictionWriter
+        import sa2va_native.evaluation.prediction_writer
 
         cfg.test_evaluator.append(dict(type="PredictionWriter", path=args.predictions))
         keep_finished(cfg, args.predictions, path, args.teacher)
