@@ -39,6 +39,9 @@ class OverlayWriter(BaseMetric):
         self.seen: Counter[tuple[str, str]] = Counter()
 
     def process(self, data_batch: Any, data_samples: list[dict[str, Any]]) -> None:
+        """Draws the results of a batch; one that was finished before a kill was drawn then."""
+        if data_batch is None:
+            return
         batch = data_batch["batch"]
         side = batch.mask_side or batch.caption_side
         for row, sample in enumerate(data_samples):
@@ -46,7 +49,7 @@ class OverlayWriter(BaseMetric):
             self.seen[source] += 1
             if self.seen[source] <= self.samples:
                 name = re.sub(r"[^\w.-]+", "_", f"{'_'.join(source)}_{batch.keys[row].sample:06d}")
-                draw_overlay(_image(side.pixel_values[row]), sample).save(self.folder / f"{name}.png")
+                draw_overlay(_image(side.pixel_values[row]), _still(sample)).save(self.folder / f"{name}.png")
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Nothing to score."""
@@ -54,6 +57,19 @@ class OverlayWriter(BaseMetric):
 
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
         return {}
+
+
+def _still(sample: dict[str, Any]) -> dict[str, Any]:
+    """A result as it is, and of a clip that of its first frame."""
+    if sample["kind"] != "clip":
+        return sample
+    found = sample["pred_mask"]
+    return {
+        **sample,
+        "kind": "refer",
+        "gt_mask": sample["gt_mask"][0],
+        "pred_mask": None if found is None else found[0],
+    }
 
 
 def draw_overlay(picture: Image.Image, sample: dict[str, Any]) -> Image.Image:

@@ -68,3 +68,18 @@ def test_whatever_is_missing_is_drawn(sample: dict[str, Any]) -> None:
     drawn = draw_overlay(Image.new("RGB", (60, 30)), sample)
     assert drawn.width == SIDE + 2 * MARGIN
     assert drawn.height > SIDE
+
+
+def test_a_clip_is_drawn_by_its_first_frame_and_a_batch_from_before_a_kill_not_again(tmp_path: Path) -> None:
+    """Red when frames are taken for rows of a mask, or a batch without data is looked up."""
+    writer, clip, still = OverlayWriter(tmp_path), result("clip"), result()
+    for key in ("gt_mask", "pred_mask"):
+        clip[key] = np.stack([clip[key], ~clip[key]])
+    batch = tiny_batch("refer", 1)
+    writer.process({"batch": batch}, [clip])
+    writer.process({"batch": batch}, [still])
+    writer.process(None, [result()])
+    drawn, alone = sorted(tmp_path.iterdir())
+    assert drawn.name.startswith("val_clip")
+    assert alone.name.startswith("val_refer")
+    assert drawn.read_bytes() == alone.read_bytes()
