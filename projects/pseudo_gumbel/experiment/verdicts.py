@@ -60,7 +60,7 @@ _GAINS = (
 def verdicts(results: Results, base: str, split: str, arm: str) -> list[Verdict]:
     """All targets of an arm on one base and split."""
     said = []
-    for control, title in CONTROLS.items():
+    for control, title in _controls(results, base).items():
         for figure, target, met in _GAINS:
             gain = results.difference(base, arm, control, split, figure)
             said.append(_verdict(f"{FIGURES[figure]} over {title}, {target}", gain, met, points))
@@ -81,6 +81,13 @@ def verdicts(results: Results, base: str, split: str, arm: str) -> list[Verdict]
             above = apart(ours, theirs) and ours.mean > theirs.mean
             said.append(Verdict(above, f"{target}: {plain(ours)} against {plain(theirs)}"))
     return said
+
+
+def _controls(results: Results, base: str) -> dict[str, str]:
+    """What gains are held against, with what it is called; where a grid was run, the best of it too."""
+    best = f"labelled/best_{base}"
+    chosen = {best: "labelled only at the best schedule of its grid"} if results.of(base, best) else {}
+    return {**CONTROLS, **chosen}
 
 
 def referring_verdicts(results: Results, base: str) -> list[Verdict]:

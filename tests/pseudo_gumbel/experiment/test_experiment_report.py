@@ -108,6 +108,15 @@ def test_all_targets_hold() -> None:
     assert said[0].text == "colour over labelled only, at least +45 points: +53.0 [+53.0, +53.0]"
 
 
+def test_gains_are_held_against_the_best_of_the_grid_too() -> None:
+    """Red when an arm is compared with labelled only at a worse schedule than the best that validation found."""
+    best = [result("labelled/best_partner", seed, base="partner", refer_ciou=0.56) for seed in range(3)]
+    runs = [*({**run, "base": "partner"} for run in winning()), *best]
+    said = verdicts(Results(runs), "partner", "test", "word_trials")
+    assert [verdict.met for verdict in said] == [*[True] * 6, None, None, False, *[True] * 4]
+    assert said[8].text.startswith("referring cIoU over labelled only at the best schedule of its grid")
+
+
 @pytest.mark.parametrize(
     ("figure", "value", "place"),
     [
