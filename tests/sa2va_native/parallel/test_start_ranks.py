@@ -19,7 +19,12 @@ from sa2va_native.parallel import start_ranks
 start_ranks._PATIENCE = 1.0
 sys.exit(start_ranks.start_ranks([sys.executable, "-c", sys.argv[1]], 2, 29999, in_order=75))
 """
-RANK = "import os, signal, sys, time; rank = int(os.environ['RANK'])\n"
+#: ``say`` writes a line at once, so that two ranks do not write into each other's, whatever Python's buffering.
+RANK = """
+import os, signal, sys, time
+rank = int(os.environ['RANK'])
+say = lambda text: os.write(1, f"{text}\\n".encode())
+"""
 
 
 def start(rank: str) -> subprocess.Popen[str]:
@@ -58,14 +63,14 @@ def test_the_status_is_that_of_the_rank_that_failed(rank: str, status: int, said
 def test_ranks_are_told_who_they_are() -> None:
     """Red when two ranks take themselves for the same."""
     told = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-    output, _ = start(f"print(*[os.environ[name] for name in {told}])").communicate(timeout=120)
+    output, _ = start(f"say(' '.join(os.environ[name] for name in {told}))").communicate(timeout=120)
     assert sorted(output.splitlines()) == [f"{rank} {rank} 2 2 127.0.0.1 29999" for rank in (0, 1)]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_signals_reach_the_ranks_which_take_their_time(number: signal.Signals) -> None:
     """Red when the launcher dies of them, or kills ranks that are still saving."""
-    rank = "signal.signal({0}, lambda *_: (time.sleep(2), sys.exit(75))); print('ready', flush=True); time.sleep(1000)"
+    rank = "signal.signal({0}, lambda *_: (time.sleep(2), sys.exit(75))); say('ready'); time.sleep(1000)"
     launcher = start(rank.format(int(number)))
     assert [launcher.stdout.readline() for _ in range(2)] == ["ready\n"] * 2  # type: ignore[union-attr]
     launcher.send_signal(number)
@@ -75,7 +80,7 @@ def test_signals_reach_the_ranks_which_take_their_time(number: signal.Signals) -
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal is Linux's")
 def test_ranks_end_with_a_launcher_that_is_killed() -> None:
     """Red when they go on as orphans that write the same checkpoints as the next run."""
-    launcher = start("print(os.getpid(), flush=True); time.sleep(1000)")
+    launcher = start("say(os.getpid()); time.sleep(1000)")
     ranks = [int(launcher.stdout.readline()) for _ in range(2)]  # type: ignore[union-attr]
     assert all(map(is_alive, ranks))
     launcher.kill()
