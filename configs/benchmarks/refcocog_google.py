@@ -3,32 +3,11 @@
 Layout and protocol are RefCOCO's. Of papers on masks, few report it.
 """
 
-from sa2va_native.datasets.adapters.refer import ReferExpressions
-from sa2va_native.evaluation.referring_details import ReferringBoundary, ReferringPrecision, ReferringSizes
-from sa2va_native.evaluation.referring_metric import ReferringMetric
+from mmengine.config import read_base
 
-_splits = ("val",)
+with read_base():
+    from .refcocog import *
 
-test_dataloader = dict(
-    dataset=dict(
-        sources=[
-            dict(
-                kind="refer",
-                name=split,
-                dataset=dict(
-                    type=ReferExpressions,
-                    root="data/refcocog",
-                    split_by="google",
-                    split=split,
-                    image_root="data/coco2014/train2014",
-                ),
-            )
-            for split in _splits
-        ]
-    )
-)
-test_evaluator = [
-    dict(type=metric, source=split)
-    for split in _splits
-    for metric in (ReferringMetric, ReferringPrecision, ReferringSizes, ReferringBoundary)
-]
+_sources = test_dataloader["dataset"]["sources"] = test_dataloader["dataset"]["sources"][:1]
+_sources[0]["dataset"].update(split_by="google")
+test_evaluator = [metric for metric in test_evaluator if metric["source"] == "val"]
