@@ -278,7 +278,8 @@ def table(report: dict[str, dict[str, Any]], args: argparse.Namespace) -> str:
             line += f"{values[1] / values[0]:9.2f}" if values[0] else f"{'':>9}"
         lines.append(line)
     lines.append(
-        f"batch {args.batch_size}, {args.frames} frame(s), {args.repeats} steps each, {args.device}, {args.dtype}"
+        f"batch {args.batch_size}, {args.regions} of each picture, {args.frames} frame(s), {args.repeats} steps each, "
+        f"{args.device}, {args.dtype}"
     )
     return "\n".join(lines)
 
