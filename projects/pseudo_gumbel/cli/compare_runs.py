@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pseudo_gumbel.cli.options import add_debug, make_parser
+from pseudo_gumbel.cli.options import add_debug, make_parser, whole
 
 EXAMPLES = """\
 examples:
@@ -38,13 +38,10 @@ def parse_args(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace
         action="store_true",
         help="also say in which figures each run is worse than the first, and exit with status 1 if there are any",
     )
-    parser.add_argument("--resamples", type=int, default=1000, help="draws of pictures (default: %(default)s)")
+    parser.add_argument("--resamples", type=whole(1), default=1000, help="draws of pictures (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the draws (default: %(default)s)")
     add_debug(parser)
-    args = parser.parse_args(arguments)
-    if args.resamples < 1:
-        parser.error(f"--resamples {args.resamples}: takes numbers from 1 on")
-    return args
+    return parser.parse_args(arguments)
 
 
 def compare(args: argparse.Namespace) -> None:

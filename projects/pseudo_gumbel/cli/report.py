@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pseudo_gumbel.cli.compare_runs import named
-from pseudo_gumbel.cli.options import add_debug, make_parser
+from pseudo_gumbel.cli.options import add_debug, make_parser, whole
 
 EXAMPLES = """\
 examples:
@@ -33,12 +33,9 @@ def parse_args(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace
     )
     parser.add_argument("--out", metavar="HTML", type=Path, default=Path("report.html"), help="default: %(default)s")
     parser.add_argument("--title", default="Evaluation", help="of the page (default: %(default)s)")
-    parser.add_argument("--resamples", type=int, default=1000, help="draws of pictures (default: %(default)s)")
+    parser.add_argument("--resamples", type=whole(1), default=1000, help="draws of pictures (default: %(default)s)")
     add_debug(parser)
-    args = parser.parse_args(arguments)
-    if args.resamples < 1:
-        parser.error(f"--resamples {args.resamples}: takes numbers from 1 on")
-    return args
+    return parser.parse_args(arguments)
 
 
 def report(args: argparse.Namespace) -> None:

@@ -95,11 +95,10 @@ def evaluate(args: argparse.Namespace) -> None:
     cfg = launch.load_config(args.config, args.cfg_options, args.work_dir)
     use_test_set(cfg, args)
     require_metrics(cfg, "test")
+    launch.use_weights(cfg, args.weights)
     if args.dry_run:
-        launch.use_weights(cfg, args.weights)
         print(plan(cfg))
         return
-    launch.use_weights(cfg, args.weights)
     launch.require_writable(cfg.work_dir)
     without_deepspeed(cfg)
     cfg.launcher, cfg.load_from, cfg.resume = args.launcher, None, False
