@@ -24,7 +24,8 @@ class PredictionWriter(BaseMetric):
     With controls also ``readings``: name -> [pixels in both masks, pixels in either], see :class:`CycleMetric`.
 
     The pictures of the first samples of each source are saved next to it, as the model saw them; ``picture`` is their
-    file name. At the end the file holds the samples of all ranks, in the order of the data set.
+    file name. Of two frames it is the one that the masks are of. At the end the file holds the samples of all ranks, in
+    the order of the data set.
 
     Args:
         path: file to write, on a disk that all ranks share; until the end, ranks other than the first write to a file
@@ -43,9 +44,11 @@ class PredictionWriter(BaseMetric):
 
     def process(self, data_batch: Any, data_samples: list[dict[str, Any]]) -> None:
         """Writes the results of a batch; without ``data_batch`` those of an evaluation that was killed."""
+        batch = data_batch and data_batch["batch"]
+        side = batch and (batch.mask_side or batch.caption_side)
         with self.path.open("a", encoding="utf-8") as file:
             for row, sample in enumerate(data_samples):
-                pixels = None if data_batch is None else data_batch["batch"].caption_side.pixel_values[row]
+                pixels = side and side.pixel_values[row]
                 file.write(json.dumps({**encoded(sample), "picture": self._keep(pixels, sample)}) + "\n")
 
     def _keep(self, pixels: torch.Tensor | None, sample: dict[str, Any]) -> str | None:
