@@ -15,6 +15,9 @@ SAYS = {
     "refer_n_acc": "Share of expressions without a target for which nothing is marked.",
     "refer_t_acc": "Share of expressions with a target for which something is marked.",
     "refer_boundary_f": "How well the edge of the mask follows the true edge.",
+    "clip_jf": "Through a clip: the mean of the next two.",
+    "clip_j": "How well the object's masks overlap, as a mean over frames and then over objects.",
+    "clip_f": "How well their edges follow the true edges.",
     "cycle_iou": "From a mask to the model's own caption and back to a mask: how well the object is found again. Two "
     "things that agree on wrong words find it too, so compare it with the next rows.",
     "cycle_giou": "The same, as a mean over objects.",
@@ -36,7 +39,7 @@ SAYS = {
     "caption_stop_rate": "Share of captions that ended before the length limit.",
 }
 #: Those that stand for their kind where there is room for one.
-MAIN = ("refer_ciou", "cycle_iou", "caption_agreement")
+MAIN = ("refer_ciou", "clip_jf", "cycle_iou", "caption_agreement")
 OBJECT_SIZES = ("small", "medium", "large")
 
 

@@ -6,6 +6,7 @@ from sa2va_native.evaluation.terms import (
     Sample,
     Terms,
     boundary_terms,
+    clip_terms,
     cycle_terms,
     overlap_terms,
     precision_terms,
@@ -18,6 +19,7 @@ from sa2va_native.evaluation.terms import (
 _TERMS = {
     "refer": (overlap_terms, precision_terms, target_terms, size_terms, boundary_terms),
     "cycle": (cycle_terms, scene_terms),
+    "clip": (clip_terms,),
 }
 #: Less is better, or neither is: a reading to compare others with is no virtue.
 _BETTER = {"cycle_floor": 0, "cycle_ceiling": 0, "caption_absent_colour": -1, "caption_length": 0}

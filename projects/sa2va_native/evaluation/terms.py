@@ -17,6 +17,7 @@ from sa2va_native.evaluation.captions import (
     has_scene_attributes,
     texture_accuracy,
 )
+from sa2va_native.evaluation.clips import clip_scores
 from sa2va_native.evaluation.controls import CONTROLS
 from sa2va_native.evaluation.regions import Region
 from sa2va_native.evaluation.segmentation import intersection_union, iou
@@ -86,6 +87,12 @@ def boundary_terms(sample: Sample) -> Terms:
     if not sample["gt_mask"].any():
         return {}
     return {"refer_boundary_f": (boundary_f(sample["pred_mask"], sample["gt_mask"]), 1)}
+
+
+def clip_terms(sample: Sample) -> Terms:
+    """``clip_j``, ``clip_f`` and ``clip_jf`` of an object through a clip, see :class:`ClipMetric`."""
+    j, f = clip_scores(sample["pred_mask"], sample["gt_mask"], first_given=sample["text"] is None)
+    return {"clip_j": (j, 1), "clip_f": (f, 1), "clip_jf": ((j + f) / 2, 1)}
 
 
 def cycle_terms(sample: Sample) -> Terms:

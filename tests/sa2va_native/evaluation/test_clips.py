@@ -45,10 +45,19 @@ def test_objects_count_once_however_long_their_clips_are() -> None:
     """Red when frames are pooled over clips, or J&F is not the mean of both."""
     long, short = np.stack([blob(0)] * 5), np.stack([blob(1)] * 2)
     samples = [
-        {"kind": "clip", "source": "davis", "pred_mask": long, "gt_mask": long},
-        {"kind": "clip", "source": "davis", "pred_mask": np.stack([EMPTY, blob(1)]), "gt_mask": short},
+        {"kind": "clip", "source": "davis", "text": "it", "pred_mask": long, "gt_mask": long},
+        {"kind": "clip", "source": "davis", "text": "it", "pred_mask": np.stack([EMPTY, blob(1)]), "gt_mask": short},
         {"kind": "refer", "source": "davis", "pred_mask": None, "gt_mask": blob(0)},
     ]
     evaluator = Evaluator([dict(type=ClipMetric, source="davis")])
     evaluator.process(samples, None)
     assert evaluator.evaluate(3) == {"davis/clip_j": 0.75, "davis/clip_f": 0.75, "davis/clip_jf": 0.75}
+
+
+def test_a_clip_without_text_was_given_its_first_mask() -> None:
+    """Red when the mask that a model was given counts as found by it."""
+    true, found = np.stack([blob(0)] * 4), np.stack([blob(0), EMPTY, blob(0), EMPTY])
+    sample = {"kind": "clip", "source": "davis", "text": None, "pred_mask": found, "gt_mask": true}
+    evaluator = Evaluator([dict(type=ClipMetric, source="davis")])
+    evaluator.process([sample], None)
+    assert evaluator.evaluate(1)["davis/clip_j"] == 0.5

@@ -12,6 +12,7 @@ import pytest
 from pseudo_gumbel.cli.compare_runs import main, named
 from sa2va_native.errors import ConfigError, DataError
 from sa2va_native.evaluation.caption_metric import CaptionMetric
+from sa2va_native.evaluation.clip_metric import ClipMetric
 from sa2va_native.evaluation.cycle_metric import CycleMetric
 from sa2va_native.evaluation.figures import verdict
 from sa2va_native.evaluation.prediction_writer import PredictionWriter
@@ -31,17 +32,19 @@ SCENE = {"colour": "red", "shape": "star", "size": "small", "texture": "plain", 
 SHAPE = (40, 40)
 METRICS = (
     ReferringMetric, ReferringPrecision, ReferringTargets, ReferringSizes, ReferringBoundary,
-    CycleMetric, SceneCaptionMetric, CaptionMetric,
+    CycleMetric, SceneCaptionMetric, CaptionMetric, ClipMetric,
 )  # fmt: skip
 
 
-def predictions(run: int, kinds: tuple[str, ...] = ("refer", "cycle", "caption")) -> list[dict[str, Any]]:
+def predictions(run: int, kinds: tuple[str, ...] = ("refer", "cycle", "caption", "clip")) -> list[dict[str, Any]]:
     """12 samples of each kind, three in each picture; what is found depends on the run."""
     samples = []
     for kind in kinds:
         for i in range(12):
             found = None if (i + run) % 5 == 0 else blob(i + 100 * run, SHAPE)
             true = np.zeros(SHAPE, bool) if kind == "refer" and i % 4 == 3 else blob(i, SHAPE)
+            if kind == "clip":
+                found, true = None if found is None else np.stack([found] * 3), np.stack([true] * 3)
             caption = None if i == 5 else "a small red star" if (i + run) % 3 else "a large pink ring"
             samples.append(
                 dict(
