@@ -124,6 +124,19 @@ def write_video_expressions(data: Path, root: str, images: str, expressions: str
         (data / root / "mask_dict.json").write_text(json.dumps(masks))
 
 
+def write_davis17(data: Path, fault: bool) -> None:
+    """Two clips of seven and three frames, in each two objects; the fault is a label picture that is missing."""
+    root = data / "DAVIS"
+    for name, count in (("a", 7), ("b", 3)):
+        for number, moving in enumerate(clip_masks(count)):
+            write_files(root / "JPEGImages/480p" / name, {f"{number:05d}.jpg": jpeg(picture(number))})
+            labels = moving.astype(np.uint8) + 2 * box(14, 20, 6, 8).astype(np.uint8)
+            write_png(root / "Annotations/480p" / name / f"{number:05d}.png", labels)
+    write_files(root / "ImageSets/2017", {"val.txt": b"a\nb\n"})
+    if fault:
+        (root / "Annotations/480p/b/00001.png").unlink()
+
+
 def write_dlc_bench(data: Path, fault: bool) -> None:
     content = coco_content(data / "DLC-Bench/images", "{}.jpg", count=2)
     if fault:
@@ -152,6 +165,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path, bool], None], str]] = {
     "coco_text": (write_coco_text, "empty text"),
     "own": (write_own, "text is a NoneType"),
     "dlc_bench": (write_dlc_bench, "image_id 2 is not among the images"),
+    "davis17": (write_davis17, "missing: no such file"),
     "mevis": (_videos("mevis/valid_u", "JPEGImages", "meta_expressions.json"), "anno_id 99 is not in"),
     "revos": (_videos("revos", "", "meta_expressions_valid_.json"), "anno_id 99 is not in"),
     "ref_davis": (

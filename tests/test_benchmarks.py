@@ -27,7 +27,7 @@ from sa2va_native.evaluation.caption_file import CaptionFile
 from sa2va_native.evaluation.clips import clip_scores
 from sa2va_native.evaluation.predictions import read_predictions
 from sa2va_native.evaluation.reason_seg_metric import ReasonSegMetric
-from sa2va_native.evaluation.segmentation import cumulative_iou, intersection_union, mean, mean_iou
+from sa2va_native.evaluation.segmentation import cumulative_iou, intersection_union, iou, mean, mean_iou
 from sa2va_native.files.paths import ROOT
 from sa2va_native.models.sa2va import Sa2VA
 from tests.benchmark_layouts import LAYOUTS, clip_masks, left_mask, write_benchmark
@@ -239,6 +239,12 @@ def test_every_benchmark_is_evaluated_from_its_layout(tmp_path: Path) -> None:
         assert len(scores) == 3
         assert figures[f"{name}/valid/clip_j"] == mean([j for j, _ in scores])
         assert figures[f"{name}/valid/clip_f"] == mean([f for _, f in scores])
+    followed = [sample for sample in samples if sample["source"] == "davis17/val"]
+    assert len(followed) == 4
+    given = [iou(intersection_union(sample["pred_mask"][0], sample["gt_mask"][0])) for sample in followed]
+    assert min(given) > 0.7, "the first mask is given, at a quarter of the model's picture"
+    scores = [clip_scores(sample["pred_mask"], sample["gt_mask"], first_given=True) for sample in followed]
+    assert figures["davis17/val/clip_j"] == mean([j for j, _ in scores])
     said = {sample["sample_id"].split()[-1]: sample["caption"] for sample in samples if "dlc" in sample["source"]}
     assert json.loads((tmp_path / "dlc_bench.json").read_text()) == said
     none = [sample for sample in samples if sample["source"] == "grefcoco/val" and not sample["gt_mask"].any()]

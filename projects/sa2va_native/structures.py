@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 #: ``cycle``: mask without caption; ``refer``: human expression -> mask; ``caption``: mask -> human caption;
-#: ``clip``: human expression -> masks of all frames, for evaluation alone.
+#: ``clip``: human expression, or the first frame's mask where there is none -> masks of all frames; evaluation alone.
 Kind = Literal["cycle", "refer", "caption", "clip"]
 
 

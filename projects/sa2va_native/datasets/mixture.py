@@ -27,6 +27,9 @@ CLIP = "clip"
 #: Kinds whose region is described, which takes at least one cell of the token grid.
 DESCRIBED_KINDS = ("cycle", "caption")
 
+#: Kinds whose samples have a human text. A clip without one gives the mask of its first frame instead.
+TOLD_KINDS = ("refer", "caption")
+
 #: Why an item is unusable.
 _BAD, _FEW_CELLS, _NO_PIXEL = "bad", "too few region cells", "no mask pixel"
 #: A sample that is used without some pieces of its mask.
@@ -197,7 +200,7 @@ class MixtureDataset:
         try:
             sample = source.dataset[int(source.items[position])]
             others = self._others(source, int(source.items[position]), sample)
-            if source.kind != "cycle" and not sample.text:
+            if source.kind in TOLD_KINDS and not sample.text:
                 raise BadSample(sample.sample_id, "text", f"no text, which a '{source.kind}' source needs")
             if source.kind in DESCRIBED_KINDS and not sample.mask.any():
                 raise BadSample(sample.sample_id, "mask", f"no target, which a '{source.kind}' source describes")

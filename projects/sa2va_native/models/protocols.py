@@ -175,3 +175,7 @@ class Grounding(Protocol):
     def track(self, frames: Sequence[Tensor], prompts: Mapping[int, Tensor]) -> Tensor:
         """Mask logits [F, h, w] of one object through frames [3, G, G], some of which have a prompt [C]."""
         ...
+
+    def follow(self, frames: Sequence[Tensor], mask: Tensor) -> Tensor:
+        """Mask logits [F, h, w] of one object through frames [3, G, G], from its mask, bool [H, W], in the first."""
+        ...

@@ -157,6 +157,15 @@ class Sa2VA(JoinedModel):
             [normalise(frame).to(self.dtype) for frame in frames], dict.fromkeys(range(len(shown)), prompt)
         )
 
+    def follow_clip(self, frames: Sequence[Tensor], mask: Tensor) -> Tensor:
+        """Masks [F, h, w] (logits) of an object through a clip, from its mask, bool [H, W], in the first frame.
+
+        Args:
+            frames: F frames, uint8 [3, G, G].
+            mask: of the object; it is not empty.
+        """
+        return self.grounding.follow([normalise(frame).to(self.dtype) for frame in frames], mask.to(frames[0].device))
+
     @torch.no_grad()
     def predict(self, batch: Batch) -> list[dict[str, Any]]:
         """Results of a batch, one dict per sample.
@@ -165,8 +174,9 @@ class Sa2VA(JoinedModel):
         region; ``cycle`` also ``cycle_mask``, the mask that this caption, as text, leads back to. Masks are bool at the
         size of the ground truth. None if the model gave none, e.g. for a region [g, g] without a cell; an empty caption
         leads nowhere. ``stopped``: whether the caption ended with a stop word, not at the length limit; None without a
-        caption. ``clip``: ``pred_mask``, bool (F, H, W), from the human expression. ``picture_id`` is the same for all
-        samples of a picture (of a clip, its first), and for no other one; ``item`` is its position in the data set.
+        caption. ``clip``: ``pred_mask``, bool (F, H, W), from the human expression; without one, from the object's mask
+        in the first frame. ``picture_id`` is the same for all samples of a picture (of a clip, its first), and for no
+        other one; ``item`` is its position in the data set.
         """
         side2, shown = batch.mask_side or batch.caption_side, batch.caption_side.pixel_values
         results: list[dict[str, Any]] = [
@@ -181,14 +191,17 @@ class Sa2VA(JoinedModel):
             )
         ]  # fmt: skip
         if batch.kind == "clip":
-            frames = self.segment_clip(shown[:SHOWN_FRAMES], list(side2.grounding_pixels), batch.text[0] or "")
-            if frames is not None:
-                size = results[0]["gt_mask"].shape[1:]
-                results[0]["pred_mask"] = np.stack([_full_size(frame, size) for frame in frames])
+            text, true, frames = batch.text[0], batch.gt_masks[0], list(side2.grounding_pixels)
+            if text is None:
+                masks: Tensor | None = self.follow_clip(frames, torch.from_numpy(true[0]))
+            else:
+                masks = self.segment_clip(shown[:SHOWN_FRAMES], frames, text)
+            if masks is not None:
+                results[0]["pred_mask"] = np.stack([_full_size(mask, true.shape[1:]) for mask in masks])
             return results
         if batch.kind == "refer":
-            masks = self.segment(self.encode_distinct(side2), [text or "" for text in batch.text])
-            for result, mask in zip(results, masks, strict=True):
+            found = self.segment(self.encode_distinct(side2), [text or "" for text in batch.text])
+            for result, mask in zip(results, found, strict=True):
                 result["pred_mask"] = _at_size(mask, result["gt_mask"].shape)
             return results
         # A region without a cell cannot be described, so it gets neither a caption nor a mask from one.

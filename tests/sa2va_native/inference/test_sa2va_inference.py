@@ -5,8 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS
+from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenceSession
 
 from sa2va_native.errors import InputError, PromptError
+from sa2va_native.files.paths import ROOT
 from sa2va_native.inference.sa2va_inference import SHOWN_FRAMES, Sa2VAInference
 from tests.tiny import tiny_sa2va
 
@@ -98,3 +102,25 @@ def test_calls_without_anything_to_do_do_nothing(sa2va, picture):
     for call in (lambda: sa2va.segment_video([], "it"), lambda: sa2va.segment_video([image], ["a", "b"])):
         with pytest.raises(InputError):
             call()
+
+
+def test_a_given_mask_is_followed_as_sam2_does():
+    """Against transformers' own video loop, whose memory must be narrower than its prompts, unlike the tiny model's.
+
+    Red when the given mask, its memory or the frames after it are treated otherwise than by SAM 2.
+    """
+    torch.manual_seed(0)
+    config = Config.fromfile(ROOT / "configs/sa2va_tiny.py").model.grounding
+    config.update(dict.fromkeys(("memory_attention_hidden_size", "memory_encoder_hidden_size"), 128))
+    config.update(dict.fromkeys(("mask_downsampler_embed_dim", "memory_fuser_embed_dim"), 128))
+    config.vision_config.fpn_hidden_size = 128
+    config.prompt_encoder_config.hidden_size = config.mask_decoder_config.hidden_size = 128
+    grounding = MODELS.build(config).eval()
+    frames, mask = list(torch.randn(4, 3, 128, 128)), torch.zeros(128, 128, dtype=torch.bool)
+    mask[20:60, 40:100] = True
+    session = Sam2VideoInferenceSession(torch.stack(frames), video_height=128, video_width=128, dtype=torch.float32)
+    session.add_mask_inputs(session.obj_id_to_idx(0), 0, mask[None, None])
+    session.obj_with_new_inputs = [0]
+    with torch.no_grad():
+        true = torch.cat([grounding.sam2(session, frame_idx=index).pred_masks[0] for index in range(4)])
+    torch.testing.assert_close(grounding.follow(frames, mask), true)

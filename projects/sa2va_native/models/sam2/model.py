@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 from transformers import PreTrainedModel, Sam2VideoConfig, Sam2VideoModel
-from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenceSession
+from transformers.models.sam2_video.modeling_sam2_video import NO_OBJ_SCORE, Sam2VideoInferenceSession
 
 from sa2va_native.errors import ConfigError
 from sa2va_native.models.protocols import Grounding, GroundingSizes, MaskPrediction
@@ -151,14 +151,37 @@ class LanguageSam2(nn.Module):
         """
         if not prompts:
             raise ConfigError("track: no frame has a prompt; SAM 2 needs one to know its object")
+        session = self._session()
+        masks = {i: self._track_frame(session, frames, i, prompts[i]) for i in sorted(prompts)}
+        masks |= {i: self._track_frame(session, frames, i, None) for i in range(len(frames)) if i not in prompts}
+        return torch.stack([masks[i] for i in range(len(frames))])
+
+    @torch.no_grad()
+    def follow(self, frames: Sequence[Tensor], mask: Tensor) -> Tensor:
+        """One object through a clip from its mask in the first frame, as SAM 2 does by itself.
+
+        Args:
+            frames: F pictures [3, G, G].
+            mask: bool [H, W], of any size.
+
+        Returns:
+            mask logits [F, h, w]; those of the first frame are the given mask.
+        """
+        side = (self.image_size,) * 2
+        given = F.interpolate(mask[None, None].float(), side, mode="bilinear", antialias=True) >= 0.5
+        session = self._session()
+        masks = [self._given_frame(session, frames, given)]
+        masks += [self._track_frame(session, frames, index, None) for index in range(1, len(frames))]
+        return torch.stack(masks)
+
+    def _session(self) -> Sam2VideoInferenceSession:
+        """An empty memory of one object, number 0."""
         weight = self.sam2.no_memory_embedding
         session = Sam2VideoInferenceSession(
             inference_device=weight.device, inference_state_device=weight.device, dtype=weight.dtype
         )
         session.obj_id_to_idx(0)
-        masks = {i: self._track_frame(session, frames, i, prompts[i]) for i in sorted(prompts)}
-        masks |= {i: self._track_frame(session, frames, i, None) for i in range(len(frames)) if i not in prompts}
-        return torch.stack([masks[i] for i in range(len(frames))])
+        return session
 
     def _track_frame(
         self, session: Sam2VideoInferenceSession, frames: Sequence[Tensor], index: int, prompt: Tensor | None
@@ -178,19 +201,36 @@ class LanguageSam2(nn.Module):
         )
         prompts = features.new_zeros(1, 1, 0, self.prompt_size) if prompt is None else prompt[None, None, None]
         prediction, token, score = self._decode(self._fine(maps), top.to(features.dtype), prompts)
-        is_there = (score > 0).to(token.dtype)
+        is_there, logits = (score > 0).to(token.dtype), prediction.mask_logits
+        if prompt is None:  # SAM 2 leaves such a frame empty; one with a prompt is answered like a picture
+            logits = torch.where(score[:, None] > 0, logits, NO_OBJ_SCORE)
         pointer = is_there * self.sam2.object_pointer_proj(token) + (1 - is_there) * self.sam2.no_object_pointer
-        full = F.interpolate(prediction.mask_logits[None].float(), (self.sam2.image_size,) * 2, mode="bilinear")
-        memory, position = self.sam2._encode_new_memory(
-            features, full.to(features.dtype), score, is_mask_from_pts=False
+        full = F.interpolate(logits[None].float(), (self.sam2.image_size,) * 2, mode="bilinear")
+        memory = self.sam2._encode_new_memory(features, full.to(features.dtype), score, is_mask_from_pts=False)
+        self._remember(session, index, pointer, memory, is_prompted=prompt is not None)
+        return logits[0]
+
+    def _given_frame(self, session: Sam2VideoInferenceSession, frames: Sequence[Tensor], mask: Tensor) -> Tensor:
+        """Mask logits [h, w] of the first frame from its mask [1, 1, G, G], which is then remembered."""
+        maps = tuple(self.sam2.vision_encoder(frames[0][None]).fpn_hidden_states)
+        given: Any = self.sam2._use_mask_as_output(maps[2], self._fine(maps), mask)  # all of its fields are there
+        features = maps[2].flatten(2).permute(2, 0, 1)
+        memory = self.sam2._encode_new_memory(
+            features, given.high_res_masks, given.object_score_logits, is_mask_from_pts=True
         )
-        session.store_output(
-            0,
-            index,
-            output_value={"object_pointer": pointer, "maskmem_features": memory, "maskmem_pos_enc": position},
-            is_conditioning_frame=prompt is not None,
-        )
-        return prediction.mask_logits[0]
+        self._remember(session, 0, given.object_pointer.flatten(0, -2), memory, is_prompted=True)
+        return given.pred_masks[0, 0]
+
+    @staticmethod
+    def _remember(
+        session: Sam2VideoInferenceSession,
+        index: int,
+        pointer: Tensor,
+        memory: tuple[Any, Any],
+        is_prompted: bool,
+    ) -> None:
+        output = {"object_pointer": pointer, "maskmem_features": memory[0], "maskmem_pos_enc": memory[1]}
+        session.store_output(0, index, output_value=output, is_conditioning_frame=is_prompted)
 
 
 class _PositionEncoding(nn.Module):
