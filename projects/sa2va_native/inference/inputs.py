@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from sa2va_native.datasets.reading.files import over_white, rgb_pixels
-from sa2va_native.errors import InputError
+from sa2va_native.datasets.reading.files import over_white, read_mask, read_picture, rgb_pixels
+from sa2va_native.errors import BadSample, InputError
 
 
 def picture_pixels(picture: Any) -> np.ndarray:
     """A picture as uint8 RGB (H, W, 3).
 
     Args:
-        picture: a Pillow picture, by the rules of files; or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), whose
-            fourth channel is its opacity over white. Integers are levels 0..255, bool and floats up to 1 are shares of
-            white, larger floats levels. uint16 has its full range, of which the high byte is used.
+        picture: a path or a Pillow picture, by the rules of files; or an array (H, W), (H, W, 1), (H, W, 3) or
+            (H, W, 4), whose fourth channel is its opacity over white. Integers are levels 0..255, bool and floats up to
+            1 are shares of white, larger floats levels. uint16 has its full range, of which the high byte is used.
 
     Raises:
-        InputError: another type or shape, values out of range, or a uint16 array without a value above 255, which may
-            be either.
+        InputError: another type or shape, a file that cannot be read, values out of range, or a uint16 array without
+            a value above 255, which may be either.
     """
+    if isinstance(picture, (str, Path)):
+        return _file(read_picture, picture, "picture")
     if isinstance(picture, Image.Image):
         try:
             return rgb_pixels(picture)
         except ValueError as error:
             raise InputError(str(error)) from error
-    if isinstance(picture, (str, bytes)) or not hasattr(picture, "__array__"):
+    if isinstance(picture, bytes) or not hasattr(picture, "__array__"):
         raise InputError(
-            f"a {type(picture).__name__} as a picture; give an array (H, W, 3) of uint8, or a Pillow picture"
+            f"a {type(picture).__name__} as a picture; give a path, an array (H, W, 3) of uint8, or a Pillow picture"
         )
     array = _array(picture, "picture")
     if array.ndim == 2:
@@ -41,7 +44,7 @@ def picture_pixels(picture: Any) -> np.ndarray:
     levels = _levels(array)
     if levels.shape[2] == 4:
         return over_white(Image.fromarray(levels, "RGBA"))
-    return np.ascontiguousarray(np.broadcast_to(levels, (*levels.shape[:2], 3)))
+    return levels if levels.shape[2] == 3 else np.repeat(levels, 3, axis=2)
 
 
 def frames_pixels(frames: Iterable[Any]) -> list[np.ndarray]:
@@ -85,18 +88,21 @@ def region_masks(masks: Any, picture: np.ndarray) -> list[np.ndarray | None]:
     """The masks of regions, each bool (H, W); None stays None, as ``segment_image`` answers without a mask.
 
     Args:
-        masks: masks (H, W), Pillow's too, or a single one, or one array (N, H, W): bool, numbers 0..1 with the object
-            above 0.5, or numbers 0..255 with the object above 127.5.
+        masks: masks (H, W), Pillow's too, or paths, or a single one, or one array (N, H, W): bool, numbers 0..1 with
+            the object above 0.5, or numbers 0..255 with the object above 127.5. A file has one value besides 0.
         picture: (H, W, 3).
 
     Raises:
         InputError: no mask, not of the picture's size, or a map of labels.
     """
-    masks = [masks] if isinstance(masks, Image.Image) or getattr(masks, "ndim", 3) == 2 else _listed(masks, "masks")
+    is_one = isinstance(masks, (str, Path, Image.Image)) or getattr(masks, "ndim", 3) == 2
+    masks = [masks] if is_one else _listed(masks, "masks")
     return [None if mask is None else _region(mask, number, picture) for number, mask in enumerate(masks)]
 
 
 def _region(mask: Any, number: int, picture: np.ndarray) -> np.ndarray:
+    if isinstance(mask, (str, Path)):
+        mask = _file(read_mask, mask, f"mask {number}")
     array, (height, width) = _array(mask, f"mask {number}"), picture.shape[:2]
     if array.dtype.kind not in "buif" or array.shape != (height, width):
         raise InputError(
@@ -115,6 +121,13 @@ def _region(mask: Any, number: int, picture: np.ndarray) -> np.ndarray:
         )
     region: np.ndarray = array > (0.5 if highest <= 1 else 127.5)
     return region
+
+
+def _file(read: Callable[[Path, str], np.ndarray], path: str | Path, what: str) -> np.ndarray:
+    try:
+        return read(Path(path).expanduser(), what)
+    except BadSample as error:
+        raise InputError(str(error)) from error
 
 
 def _array(value: Any, what: str) -> np.ndarray:

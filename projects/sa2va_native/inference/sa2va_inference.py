@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,16 +12,28 @@ from torch import Tensor
 
 from sa2va_native.datasets.region_grid import Pooling
 from sa2va_native.datasets.transforms import SampleTransform, Side
+from sa2va_native.errors import InputError
+from sa2va_native.evaluation.segmentation import intersection_union, iou
 from sa2va_native.inference.inputs import expression_texts, frames_pixels, picture_pixels, region_masks
+from sa2va_native.inference.pointing import Pointing, box_pointing, point_pointing
 from sa2va_native.models.evaluating import evaluating
+from sa2va_native.models.normalisation import normalise
 from sa2va_native.models.sa2va import SHOWN_FRAMES, Sa2VA
 from sa2va_native.structures import Sample
+
+
+class LedBack(NamedTuple):
+    """What a region is called, and where that leads: mask -> caption -> mask."""
+
+    caption: str
+    mask: np.ndarray | None  #: bool (H, W), found from the caption alone; None if there was none
+    iou: float  #: of that mask and the region, in 0..1; 0 without a mask
 
 
 class Sa2VAInference:
     """Masks and captions from a trained Sa2VA.
 
-    Pictures are uint8 RGB (H, W, 3), or what :mod:`sa2va_native.inference.inputs` makes of others.
+    Pictures are uint8 RGB (H, W, 3), paths, or what :mod:`sa2va_native.inference.inputs` makes of others.
 
     Args:
         model: :class:`sa2va_native.models.Sa2VA`, on any device; the modes of its modules are not changed.
@@ -101,6 +113,75 @@ class Sa2VAInference:
             side = self._sides([image] * len(given), given)
             captions = iter(self.model.caption(self.model.encode_distinct(side, grounding=False), side.region))
         return [None if region is None else self.model.prompts.decode(next(captions)[0]) for region in regions]
+
+    def region_from_box(self, image: Any, box: Any) -> np.ndarray:
+        """The object in a box, as SAM 2 sees it; a region for :meth:`caption_regions`.
+
+        Args:
+            image: see the class.
+            box: x0, y0, x1, y1 in pixels of the picture, x1 and y1 excluded.
+
+        Returns:
+            bool (H, W); empty where SAM 2 sees nothing.
+
+        Raises:
+            InputError: no picture, or a box that is empty or leaves it; or the model takes no boxes.
+        """
+        image = picture_pixels(image)
+        return self._pointed(image, box_pointing(box, image))
+
+    def region_from_points(self, image: Any, points: Any, labels: Sequence[int] | None = None) -> np.ndarray:
+        """The object at one or several points, as SAM 2 sees it.
+
+        Args:
+            image: see the class.
+            points: pairs x, y in pixels of the picture, or one pair.
+            labels: 1 for a point on the object, 0 for one beside it; None: all are on it.
+
+        Returns:
+            bool (H, W); empty where SAM 2 sees nothing.
+
+        Raises:
+            InputError: no picture, or points that are outside it or all beside the object; or the model takes none.
+        """
+        image = picture_pixels(image)
+        return self._pointed(image, point_pointing(points, labels, image))
+
+    def lead_back(self, image: Any, masks: Any) -> list[LedBack | None]:
+        """The cycle: describes regions, and looks for each description on the same picture.
+
+        Args:
+            image, masks: as for :meth:`caption_regions`, which raises the same errors.
+
+        Returns:
+            for each region its caption and the mask that this leads to, or None for None.
+        """
+        image = picture_pixels(image)
+        regions = region_masks(masks, image)
+        captions = self.caption_regions(image, regions)
+        found = iter(self.segment_image(image, [caption for caption in captions if caption]))
+        led: list[LedBack | None] = []
+        for region, caption in zip(regions, captions, strict=True):
+            if region is None or caption is None:
+                led.append(None)
+                continue
+            mask = next(found) if caption else None  # an empty caption leads nowhere
+            led.append(LedBack(caption, mask, iou(intersection_union(mask, region))))
+        return led
+
+    @torch.no_grad()
+    def _pointed(self, image: np.ndarray, pointing: Pointing) -> np.ndarray:
+        grounding = self.model.grounding
+        pointed = getattr(grounding, "pointed", None)
+        if pointed is None:
+            raise InputError(f"{type(grounding).__name__} takes no boxes or points; give a mask")
+        with evaluating(self.model):
+            side = self._sides([image])
+            pixels = normalise(side.grounding_pixels).to(self.model.dtype)
+            places = torch.from_numpy(pointing.places).to(pixels.device) * grounding.image_size
+            labels = torch.from_numpy(pointing.labels).to(pixels.device)
+            mask = pointed(grounding.encode(pixels), places[None], labels[None]).mask_logits
+        return _full_size(mask, image)[0]
 
     def _sides(self, images: Sequence[np.ndarray], masks: Sequence[np.ndarray] | None = None) -> Side:
         masks = masks or [np.zeros(image.shape[:2], bool) for image in images]

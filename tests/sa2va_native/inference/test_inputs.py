@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,18 @@ def test_every_clear_form_is_the_same_picture(picture: Any):
     np.testing.assert_array_equal(pixels, RGB)
 
 
+def test_a_path_is_the_picture_or_mask_of_its_file(tmp_path: Path):
+    """Red when a path is refused, or a text is read letter by letter as masks."""
+    picture, mask = tmp_path / "a.png", tmp_path / "mask.png"
+    Image.fromarray(RGB).save(picture)
+    Image.fromarray(MASK).save(mask)
+    for path in (picture, str(picture)):
+        np.testing.assert_array_equal(picture_pixels(path), RGB)
+    for masks in (mask, str(mask), [str(mask)]):
+        (region,) = region_masks(masks, RGB)
+        np.testing.assert_array_equal(region, MASK)
+
+
 def test_transparency_is_laid_over_white():
     """Red when the colour behind a transparent pixel is shown."""
     clear = np.dstack([RGB, np.zeros_like(GREY)])
@@ -52,7 +65,8 @@ def test_transparency_is_laid_over_white():
         (RGB[None], r"shape \(1, 6, 8, 3\)"),
         (RGB[:0], r"shape \(0, 8, 3\)"),
         (RGB.astype(object), "picture of type object"),
-        ("a.jpg", "a str as a picture; give an array"),
+        ("a.jpg", "a.jpg: picture: missing: no such file"),
+        (b"a.jpg", "a bytes as a picture; give a path, an array"),
         (None, "a NoneType as a picture"),
         (Image.fromarray(GREY.astype(np.float32)), "picture of mode F"),
         (torch.zeros(6, 8, 3, requires_grad=True), "picture: a Tensor that is no array"),
@@ -99,7 +113,7 @@ def test_masks_that_are_none_keep_their_place():
     ("mask", "reason"),
     [
         (np.ones((12, 16), bool), r"mask 0 is bool of shape \(12, 16\), and the picture has 8 x 6 px"),
-        ("mask.png", "mask 0 is <U8"),
+        ("mask.png", "mask.png: mask 0: missing: no such file"),
         (MASK - 2.0, "values from -2 to -1"),
         (MASK * 2, "mask 0 has no value above 2, so no object of 0 to 255; of a map of labels give one"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.registry import MODELS
 from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenceSession
@@ -12,6 +13,7 @@ from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenc
 from sa2va_native.errors import InputError, PromptError
 from sa2va_native.files.paths import ROOT
 from sa2va_native.inference.sa2va_inference import SHOWN_FRAMES, Sa2VAInference
+from sa2va_native.models.normalisation import normalise
 from tests.tiny import tiny_sa2va
 
 WIDE = (90, 150)
@@ -124,3 +126,99 @@ def test_a_given_mask_is_followed_as_sam2_does():
     with torch.no_grad():
         true = torch.cat([grounding.sam2(session, frame_idx=index).pred_masks[0] for index in range(4)])
     torch.testing.assert_close(grounding.follow(frames, mask), true)
+
+
+@pytest.fixture
+def untrained():
+    """Random weights, whose masks differ by prompt; sure of an object, as transformers' forward blanks others."""
+    torch.manual_seed(0)
+    model = tiny_sa2va(weights=None)
+    model.grounding.sam2.mask_decoder.pred_obj_score_head.proj_out.bias.data.fill_(100)
+    return Sa2VAInference(model)
+
+
+def test_boxes_and_points_are_those_of_sam2(untrained, picture):
+    """Against transformers' own forward. Red when pixels are scaled or shifted otherwise, or labels are exchanged."""
+    image, _ = picture
+    height, width = WIDE
+    scale = np.array([128 / width, 128 / height])
+    box, points, labels = (75, 15, 125, 65), [(100.0, 40.0), (10.0, 10.0)], [1, 0]
+
+    def transformers(**prompts):
+        sam2 = untrained.model.grounding.sam2
+        pixels = normalise(untrained._sides([image]).grounding_pixels)
+        output = sam2._single_frame_forward(pixel_values=pixels, multimask_output=True, **prompts)
+        logits = F.interpolate(output.pred_masks, WIDE, mode="bilinear", align_corners=False)
+        return (logits[0, 0] > 0).numpy()
+
+    def tensor(values):
+        return torch.tensor(np.reshape(values, (1, 1, -1, 2)) * scale, dtype=torch.float32)
+
+    with torch.no_grad():
+        boxed = transformers(input_boxes=tensor(box).view(1, 1, 4))
+        clicked = transformers(input_points=tensor(points), input_labels=torch.tensor([[labels]]))
+        once = transformers(input_points=tensor(points[0]), input_labels=torch.tensor([[[1]]]))
+    assert np.array_equal(untrained.region_from_box(image, box), boxed)
+    assert np.array_equal(untrained.region_from_points(image, points, labels), clicked)
+    assert np.array_equal(untrained.region_from_points(image, points[0]), once)
+    assert len({mask.tobytes() for mask in (boxed, clicked, once)}) == 3, "prompts that are alike show nothing"
+
+
+@pytest.mark.parametrize(
+    ("box", "reason"),
+    [
+        ((10, 10, 10, 20), r"box \[10, 10, 10, 20\] is empty"),
+        ((20, 10, 10, 20), "is empty; give x0, y0, x1, y1 with x0 < x1"),
+        ((-1, 0, 10, 10), "leaves the picture of 150 x 90 px"),
+        ((0, 0, 150, 91), "leaves the picture of 150 x 90 px"),
+        ((1, 2, 3), r"box of shape \(3,\); give one box"),
+        ((1, 2, 3, float("nan")), "not a finite number"),
+        ("1,2,3,4", "box '1,2,3,4': expected numbers"),
+        (None, "box None: not a finite number"),
+    ],
+)
+def test_a_box_that_cannot_be_is_named(sa2va, picture, box, reason):
+    """Red when it is clipped, turned round or taken for another one."""
+    with pytest.raises(InputError, match=reason):
+        sa2va.region_from_box(picture[0], box)
+
+
+@pytest.mark.parametrize(
+    ("points", "labels", "reason"),
+    [
+        ((150, 10), None, "point 150, 10 is outside the picture of 150 x 90 px"),
+        ([(1, 1), (1, -1)], None, "point 1, -1 is outside"),
+        ([], None, "give at least one pair x, y"),
+        ([(1, 2, 3)], None, r"points of shape \(1, 3\)"),
+        ([(1, 1)], [1, 0], r"labels \[1, 0\] of 1 points"),
+        ([(1, 1)], [2], r"labels \[2\] of 1 points; give 1 \(on\) or 0"),
+        ([(1, 1)], [0], "every point is beside the object"),
+    ],
+)
+def test_points_that_cannot_be_are_named(sa2va, picture, points, labels, reason):
+    """Red when a point outside means the nearest one inside, or a label of a box's corner is let through."""
+    with pytest.raises(InputError, match=reason):
+        sa2va.region_from_points(picture[0], points, labels)
+
+
+def test_a_caption_leads_back(sa2va, picture):
+    """Red when a caption is looked for that is not the region's, or a region that is None moves the others."""
+    image, disc = picture
+    small = np.zeros(WIDE, bool)
+    small[70:82, 10:30] = True
+    none, large, little = sa2va.lead_back(image, [None, disc, small])
+    assert none is None
+    assert [large.caption, little.caption] == sa2va.caption_regions(image, [disc, small])
+    for led, region in ((large, disc), (little, small)):
+        (mask,) = sa2va.segment_image(image, led.caption)
+        assert np.array_equal(led.mask, mask)
+        assert led.iou == (mask & region).sum() / (mask | region).sum()
+
+
+def test_an_empty_caption_leads_nowhere(sa2va, picture, monkeypatch):
+    """Red when it is refused as an empty expression, or the next region's mask is taken for its own."""
+    image, disc = picture
+    monkeypatch.setattr(sa2va, "caption_regions", lambda image, masks: ["", "the large red circle"])
+    empty, full = sa2va.lead_back(image, [disc, disc])
+    assert empty == ("", None, 0.0)
+    assert full.iou > 0.5

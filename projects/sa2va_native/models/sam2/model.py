@@ -98,6 +98,21 @@ class LanguageSam2(nn.Module):
         rows = torch.tensor(shown, device=top.device)
         return self._decode([level[rows] for level in fine], top[rows], prompts[:, None, None])[0]
 
+    @torch.no_grad()
+    def pointed(self, maps: tuple[Tensor, ...], points: Tensor, labels: Tensor) -> MaskPrediction:
+        """One mask for the points of each picture, by SAM 2's own prompts; a box is two points.
+
+        The best of three masks is kept for boxes too: Sa2VA trains the decoder on these three alone.
+
+        Args:
+            maps: of :meth:`encode`, with B rows.
+            points: [B, n, 2], x and y in pixels of SAM 2's picture, 0..G.
+            labels: [B, n], 1 on the object, 0 beside it, 2 and 3 the upper left and lower right corner of a box.
+        """
+        top = maps[2] + self.sam2.no_memory_embedding.view(1, -1, 1, 1)
+        sparse, dense = self.sam2.prompt_encoder(points[:, None].float(), labels[:, None], None, None)
+        return self._draw(self._fine(maps), top, sparse.to(top.dtype), dense)[0]
+
     def _fine(self, maps: tuple[Tensor, ...]) -> list[Tensor]:
         """The decoder's own convolutions on the first two maps: [P, C/8, G/4..] and [P, C/4, G/8..]."""
         decoder = self.sam2.mask_decoder
@@ -114,16 +129,22 @@ class LanguageSam2(nn.Module):
         Returns:
             N = B * S masks, the tokens [N, C] that they came from, and object scores [N, 1].
         """
-        decoder, (batch, each) = self.sam2.mask_decoder, prompts.shape[:2]
+        batch, each = prompts.shape[:2]
         points = prompts.new_zeros(batch, each, 1, 2)
         labels = torch.full((batch, each, 1), -1, dtype=torch.int32, device=prompts.device)
         sparse, dense = self.sam2.prompt_encoder(points, labels, None, None)
+        return self._draw(fine, top, torch.cat([sparse.to(prompts.dtype), prompts], dim=2), dense)
+
+    def _draw(
+        self, fine: list[Tensor], top: Tensor, sparse: Tensor, dense: Tensor
+    ) -> tuple[MaskPrediction, Tensor, Tensor]:
+        """As :meth:`_decode`, of all sparse tokens [B, S, n, C] and the dense prompt [B, C, G/16, G/16]."""
         # The position matrix may be float32 while weights are bfloat16.
-        positions = self.sam2.get_image_wide_positional_embeddings().to(top.dtype).repeat(batch, 1, 1, 1)
-        masks, iou, tokens, scores = decoder(
+        positions = self.sam2.get_image_wide_positional_embeddings().to(top.dtype).repeat(len(top), 1, 1, 1)
+        masks, iou, tokens, scores = self.sam2.mask_decoder(
             image_embeddings=top,
             image_positional_embeddings=positions,
-            sparse_prompt_embeddings=torch.cat([sparse.to(prompts.dtype), prompts], dim=2),
+            sparse_prompt_embeddings=sparse,
             dense_prompt_embeddings=dense,
             multimask_output=True,
             high_resolution_features=fine,
