@@ -19,6 +19,7 @@ from sa2va_native.checkpoints.sa2va_config import from_sa2va, to_sa2va
 from sa2va_native.checkpoints.stored import in_memory
 from sa2va_native.errors import CheckpointError
 from sa2va_native.files.paths import ROOT
+from sa2va_native.models.sam2.model import sam2_config
 from tests.tiny import tiny_batch, tiny_qwen3, tiny_sa2va
 
 
@@ -116,22 +117,43 @@ def test_dtype_of_what_is_written(tmp_path, tensors):
 def test_config_json_gives_back_the_sizes():
     """config.json -> our config -> config.json. Red when a size has no place in one of them."""
     model = Config.fromfile(ROOT / "configs/_base_/models/sa2va_internvl25_4b.py").model.to_dict()
-    there = to_sa2va(model["mllm"], 151_679, 151_645, 151_643)
+    there = to_sa2va(model["mllm"], model["grounding"], 151_679, 151_645, 151_643)
     back = from_sa2va(json.loads(json.dumps(there)))
     for part, wanted in (("mllm", model["mllm"]), ("grounding", model["grounding"])):
         for key, value in wanted.items():
             got = {k: back[part][key][k] for k in value} if isinstance(value, dict) else back[part][key]
             got = f"{got.__module__}.{got.__name__}" if key == "type" else got
             assert got == value, key
-    assert to_sa2va(back["mllm"], 151_679, 151_645, 151_643) == there
+    assert to_sa2va(back["mllm"], back["grounding"], 151_679, 151_645, 151_643) == there
+
+
+@pytest.mark.parametrize(
+    ("name", "entries"),
+    [
+        ("sa2va_internvl25_4b", {"sam2_hiera"}),
+        ("sa2va_mid", {"sam2_hiera"}),
+        ("sa2va_tiny", {"sam2_hiera", "sam2_config"}),
+    ],
+)
+def test_config_json_says_which_sam2_it_is(name, entries):
+    """Red when another SAM 2 than the exported one is built: the reader took Hiera-Large for every model."""
+    model = Config.fromfile(ROOT / f"configs/_base_/models/{name}.py").model.to_dict()
+    written = json.loads(json.dumps(to_sa2va(model["mllm"], model["grounding"], 128, 1, 2)))
+    assert {key for key in written if key.startswith("sam2")} == entries
+
+    def built(grounding):
+        return sam2_config({key: value for key, value in grounding.items() if key != "type"}).to_dict()
+
+    assert built(from_sa2va(written)["grounding"]) == built(model["grounding"])
 
 
 def test_config_json_of_qwen3_has_the_width_of_its_heads():
     """Red when they are taken to make up the hidden size."""
     model = Config.fromfile(ROOT / "configs/sizes/pseudo_gumbel_internvl35_4b.py").model.sa2va
-    there = to_sa2va(model.mllm, 151_683, 151_645, 151_643)["llm_config"]
+    written = to_sa2va(model.mllm, model.grounding, 151_683, 151_645, 151_643)
+    there = written["llm_config"]
     assert (there["architectures"], there["head_dim"], there["rope_theta"]) == (["Qwen3ForCausalLM"], 128, 1e6)
-    back = from_sa2va(json.loads(json.dumps(to_sa2va(model.mllm, 151_683, 151_645, 151_643))))["mllm"]["text_config"]
+    back = from_sa2va(json.loads(json.dumps(written)))["mllm"]["text_config"]
     assert {key: back[key] for key in model.mllm.text_config} == model.mllm.text_config
 
 
@@ -139,7 +161,8 @@ def test_config_json_of_qwen3_has_the_width_of_its_heads():
 def test_config_json_says_what_the_published_one_says(realdata_root):
     """Of the values that the published file of a small model has, for the keys that we write."""
     published = json.loads((realdata_root / "parity/sa2va_tiny/fixture.json").read_text())["config"]
-    ours = to_sa2va(from_sa2va(published)["mllm"], 151_679, 151_645, 151_643)
+    halves = from_sa2va(published)
+    ours = to_sa2va(halves["mllm"], halves["grounding"], 151_679, 151_645, 151_643)
     assert published.keys() >= ours.keys()
     for part in ("vision_config", "llm_config"):
         for key in ours[part].keys() & published[part].keys() - {"torch_dtype"}:

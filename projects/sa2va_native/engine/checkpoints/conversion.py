@@ -124,6 +124,6 @@ def _write_config(sources: Sequence[Source], model: dict[str, Any], path: Path) 
                     shutil.copyfile(file, path / file.name)
             return
     tokenizer = load_tokenizer(model["tokenizer"])
-    config = to_sa2va(model["mllm"], len(tokenizer), tokenizer.eos_token_id, tokenizer.pad_token_id)
+    config = to_sa2va(model["mllm"], model["grounding"], len(tokenizer), tokenizer.eos_token_id, tokenizer.pad_token_id)
     (path / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     tokenizer.save_pretrained(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import itertools
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -56,6 +57,21 @@ def check_config(cfg: Any) -> None:
         ConfigError: naming the path of the key, its value and the nearest known name.
     """
     for problem in config_problems(cfg):
+        raise ConfigError(problem)
+
+
+def check_model(cfg: Any) -> None:
+    """The same of ``cfg.model`` alone, without importing runners, which takes seconds; for those who only ask a model.
+
+    Raises:
+        ConfigError: see :func:`check_config`.
+    """
+    plain = {"model": _plain(cfg).get("model")}
+    if not isinstance(plain["model"], dict):
+        raise ConfigError("the config has no model; inherit one, or choose another config.")
+    typed = _typed_dicts(plain["model"], "model")
+    unknown = (problem for path, entry in typed for problem in _problems_of_dict(path, entry))
+    for problem in itertools.chain(unknown, value_problems(plain), package_problems(plain)):
         raise ConfigError(problem)
 
 

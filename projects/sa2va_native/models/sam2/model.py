@@ -33,7 +33,7 @@ class LanguageSam2(nn.Module):
 
     def __init__(self, **config: Any) -> None:
         super().__init__()
-        self.sam2 = Sam2VideoModel(_sam2_config(config))
+        self.sam2 = Sam2VideoModel(sam2_config(config))
         neck = self.sam2.vision_encoder.neck
         neck.position_encoding = _PositionEncoding(neck.position_encoding)
         # One position matrix under two names. transformers ties it up to 4.57, and only where it loads by itself.
@@ -44,7 +44,7 @@ class LanguageSam2(nn.Module):
     @classmethod
     def data_sizes(cls, config: Mapping[str, Any]) -> dict[str, int]:
         """G, and h = w, of a model with these keywords."""
-        sam2 = _sam2_config({key: value for key, value in config.items() if key != "type"})
+        sam2 = sam2_config({key: value for key, value in config.items() if key != "type"})
         prompted = sam2.prompt_encoder_config
         return dict(grounding_size=sam2.image_size, mask_size=4 * (prompted.image_size // prompted.patch_size))
 
@@ -274,7 +274,8 @@ class _PositionEncoding(nn.Module):
             self.is_left_out = False
 
 
-def _sam2_config(config: Mapping[str, Any]) -> Sam2VideoConfig:
+def sam2_config(config: Mapping[str, Any]) -> Sam2VideoConfig:
+    """transformers' config of the keywords of :class:`LanguageSam2`."""
     keywords = copy.deepcopy(dict(config))  # the config classes modify their arguments
     if backbone := keywords.get("vision_config", {}).get("backbone_config"):
         backbone.setdefault("model_type", "sam2_hiera_det_model")
