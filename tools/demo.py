@@ -61,8 +61,7 @@ examples:
   the demo                               make demo
   quickly, to see that all of it works   tools/demo.py --steps 2
   go on after a stop                     tools/demo.py --resume
-  ask a trained model                    tools/infer.py work_dirs/demo/word_trials/config.py PICTURE --mask MASK.png \\
-                                           --checkpoint work_dirs/demo/word_trials/train
+  ask a trained model                    tools/infer.py PICTURE --mask MASK.png --model work_dirs/demo/word_trials/train
 """
 
 

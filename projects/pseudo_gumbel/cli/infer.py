@@ -1,100 +1,186 @@
-"""Masks of expressions, and captions of masks, in a picture."""
+"""Ask a model: masks of expressions, and captions of regions, in your own pictures and clips."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import contextlib
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-from pseudo_gumbel.cli.options import add_cfg_options, add_config, add_debug, add_weights, make_parser
+from pseudo_gumbel.cli.options import add_cfg_options, add_debug, add_weights, make_parser, whole
+from sa2va_native.errors import InputError
 
 EXAMPLES = """\
-For each expression a mask and an overlay are written to --out; for each mask a caption is printed.
+Each expression gets a mask, each region a caption. --out gets them as pictures, and as JSON in answers.json.
 
 examples:
-  where is it?                    pseudo-gumbel infer pseudo_gumbel_tiny street.jpg "the red circle" "the small star"
-  what is it?                     pseudo-gumbel infer pseudo_gumbel_tiny street.jpg --mask region.png
-  a trained model                 pseudo-gumbel infer CONFIG PICTURE EXPRESSION --checkpoint work_dirs/run
-  published weights               pseudo-gumbel infer sa2va_4b PICTURE EXPRESSION --weights Sa2VA-4B
+  where is it?                    pseudo-gumbel infer street.jpg "the red circle" "the small star"
+  what is it?                     pseudo-gumbel infer street.jpg --mask region.png
+  ... by a box or a click         pseudo-gumbel infer street.jpg --box 40,10,90,60 --point 120,80
+  ... and back to a mask          pseudo-gumbel infer street.jpg --mask region.png --cycle
+  every picture of a folder       pseudo-gumbel infer pictures/ "the red circle"
+  a clip                          pseudo-gumbel infer clip.mp4 "the red circle"
+  a clip as a folder of frames    pseudo-gumbel infer frames/ --clip "the red circle"
+  your run                        pseudo-gumbel infer street.jpg "the bus" --model work_dirs/run
+  an exported or published model  pseudo-gumbel infer street.jpg "the bus" --model weights/Sa2VA-4B
+  a config with other weights     pseudo-gumbel infer street.jpg "the bus" --model sa2va_4b --weights Sa2VA-4B
 """
 
 
-def main(arguments: Sequence[str] | None = None, prog: str = "pseudo-gumbel infer") -> None:
+def parse_args(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser = make_parser(prog, __doc__, EXAMPLES)
-    add_config(parser)
-    parser.add_argument("picture", type=Path, metavar="PICTURE")
+    parser.add_argument("source", type=Path, metavar="PICTURE", help="a picture, a folder of pictures, or a clip")
     parser.add_argument("expressions", nargs="*", metavar="EXPRESSION", help="one object each, e.g. 'the red bus'")
-    parser.add_argument(
-        "--mask",
+    regions = parser.add_argument_group("regions to describe, in pixels of the picture (of a clip: of its first frame)")
+    regions.add_argument("--mask", nargs="+", type=Path, default=[], metavar="PNG", help="a region each")
+    regions.add_argument(
+        "--box", nargs="+", type=_numbers(4), default=[], metavar="X0,Y0,X1,Y1", help="SAM 2 finds the region in each"
+    )
+    regions.add_argument(
+        "--point",
         nargs="+",
-        type=Path,
+        type=_numbers(2, 3),
+        action="append",
         default=[],
-        metavar="PNG",
-        help="masks of one region each, as large as the picture",
+        metavar="X,Y",
+        help="points of one region, for SAM 2; X,Y,0 is a point beside it. Again for another region",
+    )
+    regions.add_argument("--cycle", action="store_true", help="and the mask that each caption leads back to")
+    parser.add_argument("--clip", action="store_true", help="the folder holds the frames of one clip")
+    parser.add_argument(
+        "--every", type=whole(1), default=1, metavar="N", help="take each Nth frame of a clip (default: %(default)s)"
     )
     parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("masks"),
-        metavar="DIR",
-        help="where masks and overlays go (default: %(default)s)",
+        "--out", type=Path, default=Path("answers"), metavar="DIR", help="where results go (default: %(default)s)"
     )
-    parser.add_argument("--checkpoint", metavar="PATH", help="iter_*.pth, or a work dir for its newest one")
+    parser.add_argument("--json", action="store_true", help="print the JSON instead of a line for each answer")
+    parser.add_argument(
+        "--model",
+        metavar="MODEL",
+        help="a config, a run's work dir, or an exported or published directory (default: the tiny model)",
+    )
+    parser.add_argument(
+        "--checkpoint", metavar="PATH", help="of a config: iter_*.pth, or a work dir for its newest one"
+    )
     parser.add_argument("--teacher", action="store_true", help="use the checkpoint's EMA teacher")
     add_weights(parser)
     add_cfg_options(parser)
     add_debug(parser)
-    args = parser.parse_args(arguments)
-    if not args.expressions and not args.mask:
-        parser.error("nothing to do: give an EXPRESSION to find, or a --mask to describe")
-    if args.teacher and args.checkpoint is None:
-        parser.error("--teacher needs a checkpoint: give --checkpoint")
+    args = parser.parse_intermixed_args(arguments)
+    if not args.expressions and not (args.mask or args.box or args.point):
+        parser.error("nothing to do: give an EXPRESSION to find, or a --mask, --box or --point to describe")
+    if args.cycle and not (args.mask or args.box or args.point):
+        parser.error("--cycle begins with a region: give a --mask, --box or --point")
+    return args
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = "pseudo-gumbel infer") -> None:
+    args = parse_args(arguments, prog)
     from sa2va_native.engine.run.launch import run_tool
 
     run_tool(lambda: infer(args), args.debug)
 
 
 def infer(args: argparse.Namespace) -> None:
-    from mmengine.registry import MODELS
-    from PIL import Image
+    with contextlib.redirect_stdout(sys.stderr):  # libraries print too, and stdout must hold the answers only
+        from sa2va_native.inference import answers, asking, clips
+        from sa2va_native.inference.inputs import picture_pixels
 
-    from pseudo_gumbel.hooks.ema_teacher_hook import EMATeacherHook
-    from sa2va_native.datasets.reading.files import read_mask, read_picture
-    from sa2va_native.engine.checkpoints.weights import load_weights, require_path
-    from sa2va_native.engine.run import launch
-    from sa2va_native.errors import DataError
-    from sa2va_native.evaluation.drawing import PREDICTED, outline, tint
-    from sa2va_native.inference.sa2va_inference import Sa2VAInference
-    from sa2va_native.parallel.process_group import has_cuda
+        is_clip, files = sources(args)
+        asked = asking.questions(args.expressions, args.mask, args.box, args.point)
 
-    picture = read_picture(args.picture, "picture")
-    regions = [read_mask(path, "mask") for path in args.mask]
-    for path, region in zip(args.mask, regions, strict=True):
-        if region.shape != picture.shape[:2]:
-            raise DataError(
-                f"{path}: the mask has {region.shape[1]} x {region.shape[0]} px, but {args.picture} has "
-                f"{picture.shape[1]} x {picture.shape[0]}. Give a mask of the picture's size."
-            )
-    cfg = launch.load_config(args.config, args.cfg_options)
-    launch.use_weights(cfg, args.weights)
-    model = MODELS.build(cfg.model)
-    if args.checkpoint is not None:
-        load_weights(model, require_path(args.checkpoint), EMATeacherHook.checkpoint_key if args.teacher else None)
-    sa2va = Sa2VAInference(getattr(model, "student", model).to("cuda" if has_cuda() else "cpu"))
+        def frames_of(file: Path) -> list[Any]:
+            return clips.read_clip(file, args.every) if is_clip else [picture_pixels(file)]
 
-    if regions:
-        for path, caption in zip(args.mask, sa2va.caption_regions(picture, regions), strict=True):
-            print(f"{path}: {caption}")
-    if not args.expressions:
-        return
+        read: dict[Path, list[Any]] = {}
+        if len(files) == 1:  # before seconds are spent on the model
+            read[files[0]] = frames_of(files[0])
+            asking.require_fitting(asked, read[files[0]][0])
+        sa2va = load(args)
     args.out.mkdir(parents=True, exist_ok=True)
-    masks = sa2va.segment_image(picture, args.expressions)
-    for number, (expression, mask) in enumerate(zip(args.expressions, masks, strict=True), 1):
-        if mask is None:
-            print(f"{expression}: no mask")
+    records: list[dict[str, Any]] = []
+    for file, name in zip(files, names(files), strict=True):
+        try:
+            frames = read.pop(file, None) or frames_of(file)
+        except InputError as error:  # one bad picture does not lose the others
+            print(error, file=sys.stderr)
+            records.append({"picture": str(file), "error": str(error)})
             continue
-        file = args.out / f"{args.picture.stem}_{number}.png"
-        Image.fromarray(mask).save(file)
-        shown = tint(Image.fromarray(picture), 0.4 * mask, PREDICTED)
-        outline(shown, mask, PREDICTED, 3).save(file.with_stem(f"{file.stem}_overlay"))
-        print(f"{expression}: {file}, {mask.mean():.1%} of the picture")
+        for number, answer in enumerate(asking.ask(sa2va, frames, asked, args.cycle, is_clip), 1):
+            place = args.out, f"{name}_{number}"
+            if is_clip:
+                rate = clips.frame_rate(file) / args.every
+                written = answers.write_clip(frames, answer, *place, rate, video=find_spec("av") is not None)
+            else:
+                written = answers.write_picture(frames[0], answer, *place)
+            records.append({"clip" if is_clip else "picture": str(file), **answer.record(), "files": written})
+            if not args.json:
+                print(f"{file}: {answer.summary()}; {written['overlay']}")
+    content = json.dumps(records, indent=1, ensure_ascii=False) + "\n"
+    (args.out / "answers.json").write_text(content, encoding="utf-8")
+    if args.json:
+        print(content, end="")
+    if bad := sum("error" in record for record in records):
+        raise InputError(f"{bad} of {len(files)} pictures cannot be read and were not asked about; all others were")
+
+
+def sources(args: argparse.Namespace) -> tuple[bool, list[Path]]:
+    """Whether a clip is asked about, and the pictures, or the clip.
+
+    Raises:
+        InputError: a config in place of a picture, a folder without pictures, or regions for all pictures of a folder.
+    """
+    from sa2va_native.engine.config.find_config import is_config
+    from sa2va_native.inference.clips import is_video, pictures_in
+
+    source: Path = args.source
+    if is_config(source):
+        raise InputError(f"{source} is a config, not a picture: give it with --model {source}")
+    is_clip = args.clip or is_video(source)
+    if is_clip or not source.is_dir():
+        return is_clip, [source]
+    if args.mask or args.box or args.point:
+        raise InputError(
+            f"{source} is a folder, and a --mask, --box or --point belongs to one picture: name that, or add --clip if "
+            "the folder holds the frames of a clip"
+        )
+    return False, pictures_in(source)
+
+
+def load(args: argparse.Namespace) -> Any:
+    """The model; words of the expressions that it does not know are told."""
+    from mmengine.logging import MMLogger
+
+    from pseudo_gumbel.load_inference import load_inference
+    from sa2va_native.inference.words import unknown_words
+
+    MMLogger.get_current_instance().setLevel("WARNING")
+    sa2va = load_inference(args.model, args.checkpoint, args.weights, args.teacher, args.cfg_options)
+    for text in args.expressions:
+        if words := unknown_words(sa2va.model.tokenizer, text):
+            print(f'"{text}": the model does not know {", ".join(words)}', file=sys.stderr)
+    return sa2va
+
+
+def names(files: Sequence[Path]) -> list[str]:
+    """What the results of each file are called: its stem, or all of its name where two stems are alike."""
+    count = Counter(file.stem for file in files)
+    return [file.stem if count[file.stem] == 1 else file.name.replace(".", "_") for file in files]
+
+
+def _numbers(*counts: int) -> Callable[[str], list[float]]:
+    """``type`` of an option that takes numbers with commas between them."""
+
+    def parse(text: str) -> list[float]:
+        with contextlib.suppress(ValueError):
+            values = [float(part) for part in text.split(",")]
+            if len(values) in counts:
+                return [int(value) if value.is_integer() else value for value in values]
+        raise argparse.ArgumentTypeError(f"{text}: expected {counts[0]} numbers with commas between them")
+
+    return parse

@@ -9,7 +9,7 @@ Colour = tuple[int, int, int]
 
 INK, FAINT, FRAME, PAPER = (28, 30, 34), (120, 124, 132), (205, 208, 214), (255, 255, 255)
 #: Colours that colour-blind readers can distinguish (Okabe and Ito).
-REGION, TRUE, PREDICTED = (255, 179, 0), (0, 158, 115), (213, 94, 0)
+REGION, TRUE, PREDICTED, ASKED = (255, 179, 0), (0, 158, 115), (213, 94, 0), (0, 114, 178)
 
 
 def enlarge(mask: np.ndarray, side: int) -> np.ndarray:

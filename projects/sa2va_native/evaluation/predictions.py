@@ -19,7 +19,7 @@ _NEEDED = ("kind", "source", "sample_id", "picture_id", "text", "caption", "stop
 
 def encoded(sample: Mapping[str, Any]) -> dict[str, Any]:
     """A result with its masks, bool (H, W), as COCO RLE, those of a clip as a list of them; None stays None."""
-    return {**sample, **{name: _encoded(sample[name]) for name in MASKS}}
+    return {**sample, **{name: encoded_mask(sample[name]) for name in MASKS}}
 
 
 def decoded(line: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,7 +27,8 @@ def decoded(line: Mapping[str, Any]) -> dict[str, Any]:
     return {**line, **{name: _decoded(line[name]) for name in MASKS}}
 
 
-def _encoded(mask: np.ndarray | None) -> Any:
+def encoded_mask(mask: np.ndarray | None) -> Any:
+    """A mask, bool (H, W), as COCO RLE ready for JSON, one of a clip (F, H, W) as a list of them; None stays None."""
     if mask is None or mask.ndim == 2:
         return None if mask is None else encode_mask(mask)
     return [encode_mask(frame) for frame in mask]

@@ -9,24 +9,26 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from sa2va_native.datasets.reading.files import over_white, read_mask, read_picture, rgb_pixels
+from sa2va_native.datasets.reading.files import over_white, read_mask, read_upright, rgb_pixels
 from sa2va_native.errors import BadSample, InputError
+from sa2va_native.inference.clips import read_clip
 
 
 def picture_pixels(picture: Any) -> np.ndarray:
     """A picture as uint8 RGB (H, W, 3).
 
     Args:
-        picture: a path or a Pillow picture, by the rules of files; or an array (H, W), (H, W, 1), (H, W, 3) or
-            (H, W, 4), whose fourth channel is its opacity over white. Integers are levels 0..255, bool and floats up to
-            1 are shares of white, larger floats levels. uint16 has its full range, of which the high byte is used.
+        picture: a path, of a file that is read as viewers show it; a Pillow picture, by the rules of files; or an
+            array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), whose fourth channel is its opacity over white. Integers
+            are levels 0..255, bool and floats up to 1 are shares of white, larger floats levels. uint16 has its full
+            range, of which the high byte is used.
 
     Raises:
         InputError: another type or shape, a file that cannot be read, values out of range, or a uint16 array without
             a value above 255, which may be either.
     """
     if isinstance(picture, (str, Path)):
-        return _file(read_picture, picture, "picture")
+        return _file(read_upright, picture, "picture")
     if isinstance(picture, Image.Image):
         try:
             return rgb_pixels(picture)
@@ -47,12 +49,17 @@ def picture_pixels(picture: Any) -> np.ndarray:
     return levels if levels.shape[2] == 3 else np.repeat(levels, 3, axis=2)
 
 
-def frames_pixels(frames: Iterable[Any]) -> list[np.ndarray]:
+def frames_pixels(frames: str | Path | Iterable[Any]) -> list[np.ndarray]:
     """The frames of a clip, each as :func:`picture_pixels` gives it.
+
+    Args:
+        frames: pictures; or the path of a video, or of a folder of frames.
 
     Raises:
         InputError: no frame, a single picture, frames of different sizes, or one that is no picture.
     """
+    if isinstance(frames, (str, Path)):
+        frames = read_clip(frames)
     shape: tuple[int, ...] = getattr(frames, "shape", ())
     if isinstance(frames, Image.Image) or (len(shape) == 3 and shape[2] in (3, 4)):
         raise InputError("a single picture as a clip; give a list of pictures")

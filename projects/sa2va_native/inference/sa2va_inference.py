@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -71,11 +72,11 @@ class Sa2VAInference:
             masks = self.model.segment(self.model.encode_distinct(side), expressions)
         return [None if mask is None else _full_size(mask[None], image)[0] for mask in masks]
 
-    def segment_video(self, frames: Iterable[Any], expression: str) -> np.ndarray | None:
+    def segment_video(self, frames: str | Path | Iterable[Any], expression: str) -> np.ndarray | None:
         """Masks of one object through a clip.
 
         Args:
-            frames: F pictures, see the class, of one size.
+            frames: F pictures, see the class, of one size; or the path of a video, or of a folder of frames.
             expression: the object.
 
         Returns:

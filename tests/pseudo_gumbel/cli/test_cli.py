@@ -7,14 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from pseudo_gumbel import cli
-from pseudo_gumbel.cli import infer, ranks
+from pseudo_gumbel.cli import ranks
 from pseudo_gumbel.cli.dist_train import visible_gpus
-from sa2va_native.datasets.scenes.scene import make_scene
 from sa2va_native.files.paths import ROOT
 
 
@@ -74,27 +71,3 @@ def test_gpus_are_those_of_the_driver_that_the_environment_leaves(
     assert visible_gpus() == 3
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,2")
     assert visible_gpus() == 2
-
-
-def test_masks_and_captions_of_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Red when mask and caption are not of the requested object, or an overlay is missing."""
-    scene = make_scene(0, "test", 4)
-    frame = scene.render()
-    picture, region = tmp_path / "scene.png", tmp_path / "region.png"
-    Image.fromarray(frame.image).save(picture)
-    Image.fromarray(frame.masks[0]).save(region)
-    expression = scene.expressions[0][0]
-    infer.main(["sa2va_tiny", str(picture), expression, "--mask", str(region), "--out", str(tmp_path / "out")])
-    printed = capsys.readouterr().out
-    assert scene.objects[0].shape in printed.partition(f"{region}: ")[2].splitlines()[0]
-    assert f"{expression}: {tmp_path / 'out/scene_1.png'}" in printed
-    mask = np.asarray(Image.open(tmp_path / "out/scene_1.png")) > 0
-    assert (mask & frame.masks[0]).sum() / (mask | frame.masks[0]).sum() > 0.8
-    assert Image.open(tmp_path / "out/scene_1_overlay.png").size == (128, 128)
-
-
-def test_infer_asks_for_a_question(capsys: pytest.CaptureFixture[str]) -> None:
-    """Red when a model is built for nothing."""
-    with pytest.raises(SystemExit, match="2"):
-        infer.main(["sa2va_tiny", "scene.png"])
-    assert "give an EXPRESSION to find, or a --mask to describe" in capsys.readouterr().err

@@ -65,6 +65,19 @@ def read_picture(
     picture = _open(path, record, max_pixels)
     if expected_size is not None and picture.size != expected_size[::-1]:
         picture = _turned(picture, path, record, expected_size)
+    return _rgb_of_file(picture, path, record)
+
+
+def read_upright(path: Path, record: str, max_pixels: int = MAX_IMAGE_PIXELS) -> np.ndarray:
+    """A picture file as viewers show it, i.e. with its EXIF orientation, as uint8 RGB (H, W, 3).
+
+    Raises:
+        BadSample: as :func:`read_picture`.
+    """
+    return _rgb_of_file(_upright(_open(path, record, max_pixels)), path, record)
+
+
+def _rgb_of_file(picture: Image.Image, path: Path | BinaryIO, record: str) -> np.ndarray:
     try:
         return rgb_pixels(picture)
     except ValueError as error:
@@ -344,10 +357,7 @@ def _open(path: Path | BinaryIO, record: str, max_pixels: int) -> Image.Image:
 def _turned(picture: Image.Image, path: Path | BinaryIO, record: str, expected_size: tuple[int, int]) -> Image.Image:
     """The picture with its EXIF orientation applied, if it then has the expected size."""
     height, width = expected_size
-    try:
-        turned = ImageOps.exif_transpose(picture)
-    except Exception:  # a broken EXIF block is ignored; Pillow raises nearly anything on it
-        turned = picture
+    turned = _upright(picture)
     if turned.size == (width, height):
         return turned
     raise BadSample(
@@ -355,3 +365,10 @@ def _turned(picture: Image.Image, path: Path | BinaryIO, record: str, expected_s
         record,
         f"picture of {picture.width} x {picture.height} px (width x height), annotated as {width} x {height} px",
     )
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(picture)
+    except Exception:  # a broken EXIF block is ignored; Pillow raises nearly anything on it
+        return picture

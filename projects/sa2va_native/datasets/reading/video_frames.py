@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 from collections.abc import Collection
 from pathlib import Path
 from types import ModuleType
@@ -27,6 +28,30 @@ def require_av() -> ModuleType:
             "Run: pip install -r requirements/video.txt; or convert the videos to pairs on a machine that has it."
         ) from error
     return av
+
+
+def read_all_frames(path: Path, record: str, every: int = 1) -> list[np.ndarray]:
+    """Every frame of a video, or each ``every``-th one, as viewers show it, uint8 RGB (H, W, 3).
+
+    Raises:
+        BadSample: missing, not a video, or damaged.
+        ConfigError: see ``require_av``.
+    """
+    av = require_av()
+    if not path.is_file():
+        raise BadSample(str(path), record, "missing: no such file")
+    frames = []
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            if stream.width * stream.height > MAX_IMAGE_PIXELS:
+                raise ValueError(f"{stream.width} x {stream.height} px is above {MAX_IMAGE_PIXELS} px")
+            stream.codec_context.options = {"err_detect": "explode"}  # an error, not a guessed picture
+            for frame in itertools.islice(container.decode(stream), 0, None, every):
+                frames.append(np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)))
+    except Exception as error:  # of nearly any kind, as in read_frames
+        raise BadSample(str(path), record, f"unreadable video ({type(error).__name__}: {error})") from error
+    return frames
 
 
 def read_frames(
