@@ -16,6 +16,8 @@ safetensors. Later sources override earlier ones: give base weights first, then 
 examples:
   a run, ready for Sa2VA's published code
       pseudo-gumbel convert-checkpoint Sa2VA-4B work_dirs/pseudo_gumbel_4b/iter_8000.pth out/Sa2VA-4B --check
+  with its results in the model card, and to the hub
+      pseudo-gumbel convert-checkpoint Sa2VA-4B work_dirs/run out/Sa2VA-4B --metrics metrics.json --push you/NAME
   its EMA teacher instead
       pseudo-gumbel convert-checkpoint Sa2VA-4B work_dirs/pseudo_gumbel_4b/iter_8000.pth out/teacher --teacher
   only what was trained, to share or to start from with --weights Sa2VA-4B trained.safetensors
@@ -37,20 +39,36 @@ def parse_args(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace
     parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], help="default: as in SRC")
     parser.add_argument("--max-shard-size", default="5GB", help="largest file of a directory (default: 5GB)")
     parser.add_argument("--check", action="store_true", help="read DST back and compare bit for bit")
+    parser.add_argument(
+        "--metrics",
+        type=Path,
+        metavar="JSON",
+        help="what test --out wrote, for the model card (default: metrics.json beside the checkpoint, if it is of it)",
+    )
+    parser.add_argument(
+        "--push", metavar="REPO", help="upload the directory to the Hugging Face hub, privately if it is new"
+    )
     add_debug(parser)
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    if args.to != "sa2va_hf" and (args.metrics or args.push):
+        parser.error("--metrics and --push are for directories of Sa2VA: leave out --to")
+    return args
 
 
 def convert(args: argparse.Namespace) -> None:
     import torch
 
     from pseudo_gumbel.hooks.ema_teacher_hook import EMATeacherHook
-    from sa2va_native.engine.checkpoints import conversion
+    from sa2va_native.engine.checkpoints import conversion, hub, model_card
     from sa2va_native.engine.config.config_check import sa2va_config
     from sa2va_native.engine.run.launch import load_config
     from sa2va_native.errors import ConfigError
 
-    model = sa2va_config(load_config(args.config))
+    if args.push:
+        hub.require_repo(args.push)
+    metrics = model_card.read_metrics(args.metrics) if args.metrics else None
+    cfg = load_config(args.config)
+    model = sa2va_config(cfg)
     if model is None:
         raise ConfigError(f"--config {args.config}: its model is not a Sa2VA and holds none. Use a shipped config.")
     keys = [None] * (len(args.sources) - 1) + [EMATeacherHook.checkpoint_key if args.teacher else None]
@@ -66,7 +84,13 @@ def convert(args: argparse.Namespace) -> None:
         max_shard_size=args.max_shard_size,
         check=args.check,
     )
+    if args.to == "sa2va_hf":
+        folder, last = Path(args.destination), Path(opened[-1].path)
+        metrics = metrics or model_card.metrics_beside(last)
+        model_card.write_card(model_card.model_card(folder, opened, args.config, cfg, metrics), folder)
     print(f"{args.destination}: {args.to}{', equal to what was read, bit for bit' if args.check else ''}")
+    if args.push:
+        print(hub.push(Path(args.destination), args.push))
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "pseudo-gumbel convert-checkpoint") -> None:
