@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -145,14 +146,10 @@ def write_clip(
     if video:
         write_video(drawn, overlay, rate)
     else:
-        overlay.mkdir(exist_ok=True)
-        for number, sheet in enumerate(drawn):
-            sheet.save(overlay / f"{number:05d}.png")
+        _write_frames(drawn, overlay)
     files = {**_region(answer, folder, name), "overlay": str(overlay)}
     if answer.mask is not None:
-        (folder / name).mkdir(exist_ok=True)
-        for number, mask in enumerate(answer.mask):
-            _write_mask("", mask, folder / name / f"{number:05d}.png")
+        _write_frames([Image.fromarray(mask) for mask in answer.mask], folder / name)
         files["found"] = str(folder / name)
     return files
 
@@ -167,6 +164,15 @@ def _write_mask(what: str, mask: np.ndarray | None, file: Path) -> dict[str, str
         return {}
     Image.fromarray(mask).save(file)
     return {what: str(file)}
+
+
+def _write_frames(pictures: Sequence[Image.Image], folder: Path) -> None:
+    """Numbered pictures, in place of those of an earlier answer, which may have been more."""
+    folder.mkdir(exist_ok=True)
+    for old in folder.glob("[0-9][0-9][0-9][0-9][0-9].png"):
+        old.unlink()
+    for number, picture in enumerate(pictures):
+        picture.save(folder / f"{number:05d}.png")
 
 
 def _resized(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:

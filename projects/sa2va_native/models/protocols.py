@@ -123,7 +123,11 @@ class MultimodalLanguageModel(Protocol):
 
 
 class Grounding(Protocol):
-    """Draws: pictures and one embedding each in, masks out; carries an object through a clip."""
+    """Draws: pictures and one embedding each in, masks out; carries an object through a clip.
+
+    One that also takes boxes and points has a method ``pointed``, as
+    :class:`sa2va_native.models.sam2.model.LanguageSam2`; inference asks for it.
+    """
 
     #: As in :class:`MultimodalLanguageModel`.
     parts: ClassVar[Mapping[str, tuple[str, ...]]]

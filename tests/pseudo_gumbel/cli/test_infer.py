@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +177,18 @@ def test_a_wrong_command_line_is_one_line(
     with pytest.raises(SystemExit, match="2"):
         infer.main(arguments)
     assert reason in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_fresh_process_answers_without_what_it_does_not_need(tmp_path: Path) -> None:
+    """Red when asking waits for the runners or DeepSpeed, 5 s of computing, or the script asks another model."""
+    code = (
+        "import runpy, sys\nsys.argv = sys.argv[1:]\nrunpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "print(*sorted({'deepspeed', 'matplotlib', 'mmengine.runner', 'pyarrow', 'tensorboard'} & sys.modules.keys()))"
+    )
+    command = [sys.executable, "-c", code, str(ROOT / "tools/infer.py"), SCENE, "the red circle"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    line, imported = done.stdout.splitlines()
+    assert line.startswith(f'{SCENE}: "the red circle"; mask of ')
+    assert imported == ""
+    assert (tmp_path / "answers/scene_1_overlay.png").is_file()

@@ -47,6 +47,14 @@ def test_a_path_is_the_picture_or_mask_of_its_file(tmp_path: Path):
         np.testing.assert_array_equal(region, MASK)
 
 
+def test_a_file_is_read_as_viewers_show_it(tmp_path: Path):
+    """Red when a picture of a phone is asked about lying on its side."""
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise by 90 degrees
+    Image.fromarray(RGB).save(tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(picture_pixels(tmp_path / "a.png"), np.rot90(RGB, -1))
+
+
 def test_transparency_is_laid_over_white():
     """Red when the colour behind a transparent pixel is shown."""
     clear = np.dstack([RGB, np.zeros_like(GREY)])
