@@ -14,7 +14,7 @@ PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python $(PYTEST_OPTIONS)
 NEXT   := .venv-next
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-next check lint format types clean
+.PHONY: help install demo web test test-slow test-next check lint format types clean
 .DELETE_ON_ERROR:
 
 help:  ## show this list
@@ -32,6 +32,13 @@ $(STAMP): setup.py requirements.txt $(wildcard requirements/*.txt)
 
 demo: $(STAMP)  ## run the whole method on two cores and write work_dirs/demo/report.html
 	$(BIN)/python tools/demo.py
+
+web: $(VENV)/.installed_web  ## ask the tiny model in the browser (a click, a caption, a mask)
+	$(BIN)/python tools/web.py
+
+$(VENV)/.installed_web: $(STAMP) requirements/web.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/web.txt
+	@touch $@
 
 test: $(STAMP)  ## the tests, without the slow ones and those that need a GPU
 	$(PYTEST)

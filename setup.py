@@ -37,6 +37,7 @@ EXTRAS = {
     "captions": ["pycocoevalcap>=1.2"],
     "flash": ["flash-attn>=2.7"],
     "video": ["av>=12"],
+    "web": ["gradio>=6.17"],
 }
 
 setup(
@@ -52,7 +53,7 @@ setup(
     packages=find_packages("projects"),
     # projects/pseudo_gumbel/configs and assets are links to the folders of the checkout.
     package_data={
-        "pseudo_gumbel": ["configs/**/*.py", "configs/**/*.json", "assets/**/*", "experiment/*.json"],
+        "pseudo_gumbel": ["configs/**/*.py", "configs/**/*.json", "assets/**/*", "experiment/*.json", "web/**/*.*"],
         "sa2va_native": ["evaluation/*.jinja"],
     },
     install_requires=REQUIRES,

@@ -39,6 +39,7 @@ COMMANDS = {
     "compare-runs": Command("evaluations of the same data, and how sure they differ", "tools/compare_runs.py"),
     "report": Command("evaluations as one page: figures, curves, pictures", "tools/report.py"),
     "infer": Command("masks of expressions and captions of masks, in your own picture", "tools/infer.py"),
+    "demo": Command("a page in the browser: mark a region, or name an object", "tools/web.py"),
     "check-data": Command("read every sample of a data set: what is wrong, and where", "tools/check_data.py"),
     "browse-data": Command("draw samples of a data set as training sees them", "tools/browse_data.py"),
     "index-data": Command("build the indices of large sets before training", "tools/prepare_data/index.py"),
