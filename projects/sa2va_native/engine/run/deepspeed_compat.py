@@ -1,8 +1,9 @@
-"""Supplies what MMEngine imports from DeepSpeed but DeepSpeed no longer has, and mends a fault of ZeRO-3."""
+"""Imports DeepSpeed only for runs that use it, supplies what it no longer has, and mends a fault of its ZeRO-3."""
 
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
@@ -10,6 +11,31 @@ from typing import Any
 from torch.optim import Optimizer
 
 _ONEBIT = "deepspeed.runtime.fp16.onebit"
+
+
+def leave_deepspeed_out() -> None:
+    """Imports MMEngine's strategies as if DeepSpeed were not installed.
+
+    MMEngine imports them with its runner, and with them DeepSpeed, which nearly doubles the start of a run that does
+    not use it. :func:`supply_deepspeed` makes up for it. Does nothing where either is imported already.
+    """
+    import_module("mmengine.model")  # what the strategies need, transformers above all, may look for DeepSpeed
+    if not {"deepspeed", "mmengine._strategy"} & sys.modules.keys():
+        sys.modules["deepspeed"] = None  # type: ignore[assignment]  # Python's way to say: not installed
+        try:
+            import_module("mmengine._strategy")
+        finally:
+            del sys.modules["deepspeed"]
+
+
+def supply_deepspeed() -> None:
+    """Gives MMEngine's strategy the DeepSpeed that :func:`leave_deepspeed_out` kept from it.
+
+    Raises:
+        ImportError: DeepSpeed is not installed.
+    """
+    import_module("mmengine._strategy.deepspeed").deepspeed = import_module("deepspeed")  # type: ignore[attr-defined]
+    supply_onebit()
 
 
 def supply_onebit() -> None:

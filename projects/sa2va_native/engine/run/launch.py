@@ -13,6 +13,7 @@ from sa2va_native.engine.config.find_config import find_config
 from sa2va_native.engine.config.options import merge_options
 from sa2va_native.engine.config.reading import import_custom, read_file
 from sa2va_native.engine.config.values import require_sections
+from sa2va_native.engine.run.deepspeed_compat import leave_deepspeed_out
 from sa2va_native.engine.run.use_engine import is_settled, use_engine
 from sa2va_native.errors import CheckpointError, ConfigError, DataError, Sa2VAError, printable
 
@@ -48,6 +49,7 @@ def read_config(path: str, options: dict[str, Any] | None = None, work_dir: str 
     Raises:
         ConfigError: there is none, it cannot be read, or an option does not fit it.
     """
+    leave_deepspeed_out()  # before the config imports MMEngine's runner
     cfg = read_file(find_config(path))
     merge_options(cfg, options or {})
     require_sections(cfg)

@@ -19,7 +19,7 @@ from sa2va_native.engine.checkpoints.resharding import group_names, load_reshard
 from sa2va_native.engine.checkpoints.safe_load import load_file
 from sa2va_native.engine.checkpoints.weights import load_weights
 from sa2va_native.engine.checkpoints.zero_shards import ZeroShards
-from sa2va_native.engine.run.deepspeed_compat import forget_gradients_after_steps, supply_onebit
+from sa2va_native.engine.run.deepspeed_compat import forget_gradients_after_steps, supply_deepspeed
 from sa2va_native.engine.run.step_size import StepSize, count_in_own_batches
 from sa2va_native.engine.run.use_engine import deepspeed_file
 from sa2va_native.files.atomic import discard, discard_incomplete
@@ -46,7 +46,7 @@ class Sa2VADeepSpeedStrategy(DeepSpeedStrategy):
     config: Any  #: settings of DeepSpeed
 
     def __init__(self, *, load_from: str | None = None, **kwargs: Any) -> None:
-        supply_onebit()
+        supply_deepspeed()
         super().__init__(**kwargs)
         self.load_from = load_from
 

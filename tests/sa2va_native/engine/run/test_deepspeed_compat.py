@@ -1,9 +1,12 @@
-"""MMEngine's strategy can be made with the installed DeepSpeed, old or new."""
+"""MMEngine's strategy can be made with the installed DeepSpeed, old or new, and a run without it does not load it."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
 from mmengine.registry import OPTIMIZERS
 from torch import nn
 
@@ -30,3 +33,29 @@ def test_a_strategy_can_be_made(tmp_path: Path) -> None:
     """
     ((own, said),) = run_ranks(1, _make, tmp_path)
     assert own or said == "this DeepSpeed has no OnebitAdam. Choose another optimizer, e.g. AdamW."
+
+
+#: A run without DeepSpeed, then a strategy in the same process.
+PLAIN_RUN = """
+import sys
+from pseudo_gumbel.cli.train import main
+main(sys.argv[1:])
+print("unused:", [name for name in ("deepspeed", "xtuner", "datasets", "pandas") if name in sys.modules])
+from sa2va_native.engine.run.strategy import Sa2VADeepSpeedStrategy
+from mmengine.registry import OPTIMIZERS
+Sa2VADeepSpeedStrategy(config={}, work_dir=".", env_kwargs=dict(launcher="none"))
+print("registered:", "FusedAdam" in OPTIMIZERS.module_dict)
+"""
+
+
+@pytest.mark.slow
+def test_a_run_loads_deepspeed_only_where_it_is_used(tmp_path: Path) -> None:
+    """Red when MMEngine's runner brings DeepSpeed along again, or hooks XTuner's data sets, each seconds of every
+    start; or when a strategy finds no DeepSpeed after the runner was imported without.
+    """
+    arguments = ["pseudo_gumbel_tiny", "--max-steps", "1", "--work-dir", str(tmp_path)]
+    command = [sys.executable, "-c", PLAIN_RUN, *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert "unused: []" in ended.stdout
+    assert "registered: True" in ended.stdout
