@@ -46,7 +46,17 @@ METHOD = "projects/pseudo_gumbel"
 #: The leaves of the method: they test in milliseconds because they load torch and nothing else.
 PURE = ("caption_stats", "corruption", "escape", "gumbel", "schedules")
 #: What the model is put together from.
-PARTS = ("costs", "estimators", "readers", "refer_back.py", "regularizers.py", "shadow.py", "step.py", "teacher.py")
+PARTS = (
+    "captioners",
+    "costs",
+    "estimators",
+    "readers",
+    "refer_back.py",
+    "regularizers.py",
+    "shadow.py",
+    "step.py",
+    "teacher.py",
+)
 RULES = {
     "base-knows-no-method": Rule(
         ("projects/sa2va_native",), ("pseudo_gumbel",), "the base model knows nothing of the method"

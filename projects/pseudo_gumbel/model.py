@@ -9,8 +9,8 @@ One step, as the method has it:
 5. which must **lead the student back to the mask** on picture 2,
 6. under the **loss** 2.0 BCE + 0.5 dice.
 
-Step 4, the reader of step 5, the cost of step 6 and what is learnt from it are classes picked by the config;
-:class:`pseudo_gumbel.step.CycleStep` is what passes between them.
+The captioner of step 1, step 4, the reader of step 5, the cost of step 6 and what is learnt from it are classes that
+the config picks; :class:`pseudo_gumbel.step.CycleStep` is what passes between them.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from pseudo_gumbel.captioners.teacher_captioner import TeacherCaptioner
 from pseudo_gumbel.corruption import corrupt
 from pseudo_gumbel.estimators.estimator import Estimator
 from pseudo_gumbel.readers.reader import Reader, Reading
-from pseudo_gumbel.registry import COSTS, ESTIMATORS, READERS, REGULARIZERS
+from pseudo_gumbel.registry import CAPTIONERS, COSTS, ESTIMATORS, READERS, REGULARIZERS
 from pseudo_gumbel.regularizers import Regularizer
 from pseudo_gumbel.step import Captions, CycleStep
 from pseudo_gumbel.student import Student
@@ -59,6 +60,8 @@ class PseudoGumbel(BaseModel):
         cost: config of a class of :mod:`pseudo_gumbel.costs`: what that mask costs. None: UncertainPointCost, the
             method, with the student's ``mask_loss``.
         regularizers: configs of classes of :mod:`pseudo_gumbel.regularizers`; none by default.
+        captioner: config of a class of :mod:`pseudo_gumbel.captioners`: how the teacher captions. None:
+            TeacherCaptioner, the method.
         supervised_weight: factor of all losses of ``refer`` and ``caption`` batches, >= 0.
 
     Raises:
@@ -75,6 +78,7 @@ class PseudoGumbel(BaseModel):
         cost: dict[str, Any] | None = None,
         regularizers: Sequence[dict[str, Any]] = (),
         supervised_weight: float = 1.0,
+        captioner: dict[str, Any] | None = None,
         data_preprocessor: dict[str, Any] | None = None,
     ) -> None:
         # copies from pinned memory while the host continues
@@ -86,6 +90,7 @@ class PseudoGumbel(BaseModel):
         self.student: Student = MODELS.build(sa2va)
         self.estimator: Estimator = ESTIMATORS.build(estimator)
         self.estimator.check(self.student.embedding.num_embeddings)
+        self.captioner: TeacherCaptioner = CAPTIONERS.build(captioner or dict(type="TeacherCaptioner"))
         self.reader: Reader = READERS.build(reader or dict(type="StudentReader"))
         self.cost = COSTS.build(cost or dict(type="UncertainPointCost", **self.student.mask_loss))
         self.mask_ratio = mask_ratio
@@ -155,12 +160,9 @@ class PseudoGumbel(BaseModel):
         stop_ids = torch.tensor(self.student.prompts.encode(END) if rates_stop else [], dtype=torch.long)
         return CycleStep(batch, self.seed, self.estimator.readings, pictures1, pictures2, stop_ids, further=self)
 
-    @torch.no_grad()
     def teacher_captions(self, pictures: Pictures, region: Tensor) -> Captions:
         """Step 1: greedy captions of regions [B, g, g] under the teacher's weights."""
-        with self.teacher.applied_to(self) if self.teacher else nullcontext():
-            ids, stopped = zip(*self.student.caption(pictures, region), strict=True)
-        return Captions(list(ids), list(stopped))
+        return self.captioner(self, pictures, region)
 
     def corrupt(self, captions: Captions, batch: Batch) -> list[Tensor]:
         """Step 2: captions with a share ``mask_ratio`` of random words."""

@@ -4,6 +4,8 @@ from mmengine.registry import Registry
 
 #: How the captioner learns from masks (:mod:`pseudo_gumbel.estimators`).
 ESTIMATORS = Registry("estimator", scope="mmengine", locations=["pseudo_gumbel.estimators"])
+#: Who captions the masked regions (:mod:`pseudo_gumbel.captioners`).
+CAPTIONERS = Registry("captioner", scope="mmengine", locations=["pseudo_gumbel.captioners"])
 #: Whose weights turn words into masks (:mod:`pseudo_gumbel.readers`).
 READERS = Registry("reader", scope="mmengine", locations=["pseudo_gumbel.readers"])
 #: What a mask costs (:mod:`pseudo_gumbel.costs`).

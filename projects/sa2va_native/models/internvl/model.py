@@ -6,6 +6,7 @@ import copy
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 from transformers import (
@@ -20,6 +21,7 @@ from transformers import (
 from sa2va_native.models.internvl import key_maps
 from sa2va_native.models.internvl.tokens import PICTURE_TOKENS
 from sa2va_native.models.protocols import LanguageSizes, MultimodalLanguageModel, PictureTokens
+from sa2va_native.parallel.parameters import is_partitioned
 
 
 @MODELS.register_module()
@@ -157,7 +159,14 @@ class InternVL(InternVLForConditionalGeneration):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Hidden states [..., D] -> logits [..., V]."""
+        if hidden.ndim == 2 and _reads_weights_once(next(self.lm_head.parameters())):
+            return (self.lm_head.weight @ hidden.T).T
         return self.lm_head(hidden)
+
+
+def _reads_weights_once(weight: nn.Parameter) -> bool:
+    """Whether ``(weight @ rows.T).T`` beats ``rows @ weight.T``, for which a CPU reads float32 weights row by row."""
+    return weight.device.type == "cpu" and weight.dtype == torch.float32 and not is_partitioned(weight)
 
 
 if TYPE_CHECKING:
