@@ -7,9 +7,10 @@ process of its own, in turn with ours; both start from equal weights and take eq
 and gradients must agree.
 
 python benchmarks/train_step.py                                    # the tiny model on one CPU thread
-python benchmarks/train_step.py configs/pseudo_gumbel_mid.py --batch-size 2 --against textbook
-python benchmarks/train_step.py configs/pseudo_gumbel_mid.py --regions 8 --against textbook           # 8 in one picture
-python benchmarks/train_step.py configs/pseudo_gumbel_4b.py --device cuda --dtype bfloat16 --batch-size 1 --frames 2
+python benchmarks/train_step.py benchmarks/yardstick.py --batch 2 --against textbook
+python benchmarks/train_step.py benchmarks/yardstick.py --regions 8 --against textbook             # 8 in one picture
+python benchmarks/train_step.py benchmarks/yardstick.py --batch 1 --features --against textbook    # towers looked once
+python benchmarks/train_step.py configs/pseudo_gumbel_4b.py --device cuda --dtype bfloat16 --batch 1 --frames 2
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -32,11 +33,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "projects"))
 
 import torch
-from mmengine.config import Config
+import torch.distributed as dist
 from mmengine.registry import MODELS
 
 from benchmarks.textbook import Textbook
 from pseudo_gumbel.teacher import EMATeacher
+from sa2va_native.engine.config.find_config import find_config
+from sa2va_native.engine.config.reading import read_file
 from sa2va_native.files.paths import ROOT
 from sa2va_native.structures import Batch, DrawKey, Side
 
@@ -47,42 +50,54 @@ TOLERANCE = 1e-4
 
 def main() -> None:
     args = parse_args()
-    names = ["ours", *([args.against] if args.against else [])]
-    context = multiprocessing.get_context("spawn")  # each loop has its own memory, whose peak is its own
-    ends = {name: context.Pipe() for name in names}
-    workers = {name: context.Process(target=work, args=(name, args, ends[name][1]), daemon=True) for name in names}
-    for name in names:
-        workers[name].start()
-        ends[name][1].close()  # so that a loop that fails ends this process too
-    turns: dict[str, list[Turn]] = {name: [] for name in names}
-    for turn in range(args.repeats + 1):
-        for name in names:  # in turn: whatever else the machine does meets both alike
-            ends[name][0].send(turn)
-            turns[name].append(ends[name][0].recv())
-    for name in names:
-        ends[name][0].send(None)
-    if args.against:
-        compare(turns)
-    report = {name: summary(taken) for name, taken in turns.items()}
+    report = measure(args)
     print(table(report, args))
     if args.json:
         Path(args.json).write_text(json.dumps({"arguments": vars(args), **report}, indent=2) + "\n", encoding="utf-8")
 
 
-def parse_args() -> argparse.Namespace:
+def measure(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Runs the loops in turn; :func:`summary` of each, by name."""
+    names = ["ours", *([args.against] if args.against else [])]
+    context = multiprocessing.get_context("spawn")  # each rank of a loop has its own memory, whose peak is its own
+    with tempfile.TemporaryDirectory() as folder:
+        pipes: dict[str, list[Connection]] = {name: [] for name in names}
+        for name in names:
+            for rank in range(args.ranks):
+                here, there = context.Pipe()
+                context.Process(target=work, args=(name, rank, args, folder, there), daemon=True).start()
+                there.close()  # so that a loop that fails ends this process too
+                pipes[name].append(here)
+        turns: dict[str, list[Turn]] = {name: [] for name in names}
+        for turn in range(args.repeats + 1):
+            for name in names:  # in turn: whatever else the machine does meets both alike
+                for pipe in pipes[name]:
+                    pipe.send(turn)
+                first, *_ = [pipe.recv() for pipe in pipes[name]]
+                turns[name].append(first)
+        for pipe in (pipe for ranks in pipes.values() for pipe in ranks):
+            pipe.send(None)
+            pipe.recv()  # before the folder goes
+    if args.against:
+        compare(turns)
+    return {name: summary(taken) for name, taken in turns.items()}
+
+
+def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", nargs="?", default=TINY)
     parser.add_argument("--against", choices=["textbook"], help="another loop to run in turn")
-    parser.add_argument("--batch-size", type=int, default=8, help="regions of a micro-batch (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=8, help="regions of a micro-batch (default: %(default)s)")
     parser.add_argument("--regions", type=int, default=1, help="of each picture (default: %(default)s)")
     parser.add_argument("--frames", type=int, default=1, choices=[1, 2], help="2: the mask is in a second picture")
     parser.add_argument("--tokens", type=int, help="longest caption (default: the config's)")
+    parser.add_argument("--ranks", type=int, default=1, help="processes of each loop, that average their gradients")
     parser.add_argument("--features", action="store_true", help="ours reads the towers' output from a feature cache")
     parser.add_argument("--repeats", type=int, default=3, help="steps, after one for warm-up (default: %(default)s)")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--json", metavar="FILE", help="write the figures too")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 class Turn(NamedTuple):
@@ -163,43 +178,53 @@ class Ours:
         self.model.teacher.update(decay)
 
 
-def work(name: str, args: argparse.Namespace, pipe: Connection) -> None:
-    """A process that takes one step each time it is told to."""
+def work(name: str, rank: int, args: argparse.Namespace, folder: str, pipe: Connection) -> None:
+    """A process that takes one step each time it is told to; one of the loop's ranks."""
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        model = build(args, folder if args.features and name == "ours" else None)
-        trained, groups = [p for p in model.parameters() if p.requires_grad], model.gradient_groups()
-        alone, parts = used(args.device), Parts(args.device)
-        parts.around("vision tower", model.student.mllm.tower)
-        parts.around("mask tower", model.student.grounding.tower)
-        loop = Ours(model) if name == "ours" else Textbook(model)
-        optimizer = torch.optim.AdamW(trained, lr=1e-5)
-        for turn in iter(pipe.recv, None):
-            seed = 0 if args.features else turn
-            batch = noise(model.student, args.batch_size, args.device, args.frames, args.regions, seed)
-            parts.seconds.clear()
-            forget_peak(args.device)
-            start = time.perf_counter()
-            losses, captions = loop.losses(batch, parts)
-            with parts("backward"):
-                torch.stack(list(losses.values())).sum().backward()
-            wall = time.perf_counter() - start
-            gradients = {f"gradient of {name}": norm(group) for name, group in groups.items()}
-            start = time.perf_counter() - wall  # the norms are only for the comparison
-            with parts("optimizer"):
-                optimizer.step()
-                model.zero_grad(set_to_none=True)
-            with parts("teacher's update"):
-                loop.update_teacher(0.999)
-            wall = time.perf_counter() - start
-            numbers = {key: float(loss.detach()) for key, loss in losses.items()} | gradients
-            said = [ids.tolist() for ids in captions]
-            pipe.send(Turn(dict(parts.seconds), wall, numbers, said, peak(args.device) - alone))
+    if args.ranks > 1:
+        backend, where = "nccl" if args.device.startswith("cuda") else "gloo", f"file://{folder}/{name}"
+        dist.init_process_group(backend, init_method=where, rank=rank, world_size=args.ranks)
+    model = build(args, f"{folder}/features_{rank}" if args.features and name == "ours" else None)
+    trained, groups = [p for p in model.parameters() if p.requires_grad], model.gradient_groups()
+    alone, parts = used(args.device), Parts(args.device)
+    parts.around("vision tower", model.student.mllm.tower)
+    parts.around("mask tower", model.student.grounding.tower)
+    loop = Ours(model) if name == "ours" else Textbook(model)
+    optimizer = torch.optim.AdamW(trained, lr=1e-5)
+    for turn in iter(pipe.recv, None):
+        seed = (0 if args.features else turn) * args.ranks + rank
+        batch = noise(model.student, args.batch, args.device, args.frames, args.regions, seed)
+        parts.seconds.clear()
+        forget_peak(args.device)
+        start = time.perf_counter()
+        losses, captions = loop.losses(batch, parts)
+        with parts("backward"):
+            torch.stack(list(losses.values())).sum().backward()
+        wall = time.perf_counter() - start
+        gradients = {f"gradient of {name}": norm(group) for name, group in groups.items()}
+        start = time.perf_counter() - wall  # the norms are only for the comparison
+        if args.ranks > 1:
+            with parts("gradients of all ranks"):
+                for gradient in (p.grad for p in trained if p.grad is not None):
+                    dist.all_reduce(gradient.div_(args.ranks))
+        with parts("optimizer"):
+            optimizer.step()
+            model.zero_grad(set_to_none=True)
+        with parts("teacher's update"):
+            loop.update_teacher(0.999)
+        wall = time.perf_counter() - start
+        numbers = {key: float(loss.detach()) for key, loss in losses.items()} | gradients
+        said = [ids.tolist() for ids in captions]
+        pipe.send(Turn(dict(parts.seconds), wall, numbers, said, peak(args.device) - alone))
+        del losses, captions  # not beside the next step
+    if args.ranks > 1:
+        dist.destroy_process_group()
+    pipe.send(None)
 
 
 def build(args: argparse.Namespace, features: str | None) -> Any:
     """The model of the config, in training mode; equal in each process."""
-    settings = Config.fromfile(args.config).model
+    settings = read_file(find_config(args.config)).model
     settings.sa2va.update(dtype=args.dtype)
     if args.config != TINY:
         settings.sa2va.weights = None
@@ -250,8 +275,8 @@ def compare(turns: dict[str, list[Turn]]) -> None:
 
 
 def summary(taken: list[Turn]) -> dict[str, Any]:
-    """Medians over the turns after the first."""
-    counted = taken[1:]
+    """Medians over the turns after the first, or that one if it is alone."""
+    counted = taken[1:] or taken
     names = dict.fromkeys(name for turn in counted for name in turn.parts)
     parts = {name: statistics.median(turn.parts.get(name, 0.0) for turn in counted) for name in names}
     return {
@@ -268,7 +293,7 @@ def table(report: dict[str, dict[str, Any]], args: argparse.Namespace) -> str:
     unit = "CPU s" if args.device == "cpu" else "s"
     rows = [(part, [one["parts"].get(part, 0.0) for one in report.values()]) for part in order]
     rows += [(f"step, {unit}", [one["step"] for one in report.values()])]
-    rows += [(f"a region, {unit}", [one["step"] / args.batch_size for one in report.values()])]
+    rows += [(f"a region, {unit}", [one["step"] / args.batch for one in report.values()])]
     rows += [("wall, s", [one["wall"] for one in report.values()])]
     rows += [("peak above weights, GiB", [one["peak_gib"] for one in report.values()])]
     lines = [f"{'':<26}" + "".join(f"{name:>12}" for name in report) + (f"{'ratio':>9}" if len(report) > 1 else "")]
@@ -278,7 +303,8 @@ def table(report: dict[str, dict[str, Any]], args: argparse.Namespace) -> str:
             line += f"{values[1] / values[0]:9.2f}" if values[0] else f"{'':>9}"
         lines.append(line)
     lines.append(
-        f"batch {args.batch_size}, {args.regions} of each picture, {args.frames} frame(s), {args.repeats} steps each, "
+        f"batch {args.batch}, {args.regions} of each picture, {args.frames} frame(s), {args.ranks} rank(s), "
+        f"{args.repeats} steps each, "
         f"{args.device}, {args.dtype}"
     )
     return "\n".join(lines)
