@@ -14,7 +14,7 @@ PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python $(PYTEST_OPTIONS)
 NEXT   := .venv-next
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo web test test-slow test-next check lint format types clean
+.PHONY: help install demo web test test-slow test-next gpu-check check lint format types clean
 .DELETE_ON_ERROR:
 
 help:  ## show this list
@@ -45,6 +45,9 @@ test: $(STAMP)  ## the tests, without the slow ones and those that need a GPU
 
 test-slow: $(STAMP)  ## the slow tests: several processes, ZeRO, whole runs
 	$(PYTEST) -m "slow and not gpu"
+
+gpu-check: $(STAMP)  ## can this GPU train the 4B model, how fast, in how much memory? (8 minutes, random weights)
+	$(BIN)/python benchmarks/gpu_check.py
 
 test-next:  ## the tests with the newest of everything, without XTuner, in .venv-next
 	test -x $(NEXT)/bin/python || $(PYTHON) -m venv $(NEXT)
