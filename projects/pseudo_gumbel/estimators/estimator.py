@@ -31,6 +31,7 @@ class Estimator(Protocol):
     """
 
     readings: int = 1  #: S, how often each sample is read
+    words_mixed: int = 1  #: K, of how many candidates a word that is read is mixed; for the memory plan
     reads_with_gradient: bool = True  #: whether gradient flows through the reading, to words and reader
     rates_stop: bool = False  #: whether the logits include the stop word, if the caption has one
 

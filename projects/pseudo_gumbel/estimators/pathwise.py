@@ -46,7 +46,7 @@ class StraightThroughGumbel(Pathwise):
         if not 0 <= min_p <= 1:
             raise ConfigError(f"estimator.min_p={min_p}: a share of the likeliest word's probability, 0..1")
         self.temperature, self.top_k, self.draws, self.min_p = temperature, top_k, draws, min_p
-        self.readings = draws
+        self.readings, self.words_mixed = draws, top_k
 
     def check(self, vocabulary: int) -> None:
         if self.top_k > vocabulary:

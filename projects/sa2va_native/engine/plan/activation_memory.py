@@ -43,6 +43,8 @@ class Shapes:
     caption: int  #: T, most tokens of a caption
     segment_prompt: int  #: tokens of question and answer around an expression of T tokens
     answer: int  #: tokens of the answer
+    mixed: int = 0  #: vectors that a word of a cycle batch is mixed of, all readings together; 0 without gradient
+    tables: int = 0  #: trained tables of V x D among the input embeddings: 0 or 1
 
 
 def layer_bytes(shapes: Shapes, width: int) -> int:
@@ -80,8 +82,22 @@ def cache_bytes(shapes: Shapes, width: int) -> int:
     return shapes.batch * tokens * shapes.layers * 2 * shapes.key_value_width * width
 
 
-def activations(shapes: Shapes, kind: Kind, width: int, checkpointing: bool) -> list[Item]:
-    """What a micro-batch of a kind needs.
+def mixture_bytes(shapes: Shapes, width: int) -> int:
+    """Rows of the embedding table that words are mixed of, [B, T, K, D], and their gradient."""
+    return 2 * shapes.batch * shapes.caption * shapes.mixed * shapes.hidden * width
+
+
+def table_bytes(shapes: Shapes, width: int, accumulating: bool) -> int:
+    """Gradients of a trained embedding table besides the one that is kept.
+
+    Every use of the table makes a dense one, which is added to the sum of those before; where gradients of other
+    micro-batches are kept, or split over ranks, that sum is one more.
+    """
+    return (2 if accumulating else 1) * shapes.tables * shapes.vocabulary * shapes.hidden * width
+
+
+def activations(shapes: Shapes, kind: Kind, width: int, checkpointing: bool, accumulating: bool = True) -> list[Item]:
+    """What a micro-batch of a kind needs; ``accumulating`` where gradients of others are kept meanwhile.
 
     A ``cycle`` batch keeps two passes of the language model at once, as gradient goes from the mask to the caption.
     """
@@ -95,9 +111,11 @@ def activations(shapes: Shapes, kind: Kind, width: int, checkpointing: bool) -> 
     items = [
         Item("language model", language_bytes(shapes, passes[kind], width, checkpointing), "backward", exact=False),
         Item("logits", logits_bytes(shapes, positions, width), "backward", exact=False),
+        Item("gradients of the embedding", table_bytes(shapes, width, accumulating), "backward", exact=False),
     ]
     if kind != "caption":
         items.append(Item("SAM 2", grounding_bytes(shapes, width), "backward", exact=False))
     if kind == "cycle":
+        items.append(Item("mixtures of words", mixture_bytes(shapes, width), "backward", exact=False))
         items.append(Item("key-value cache", cache_bytes(shapes, width), "captioning"))
     return items

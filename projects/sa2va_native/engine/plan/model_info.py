@@ -19,7 +19,6 @@ from sa2va_native.engine.plan.memory_plan import (
     shadow_states,
 )
 from sa2va_native.engine.plan.skeleton import find_sa2va
-from sa2va_native.models.sa2va import Sa2VA
 
 
 class Component(NamedTuple):
@@ -57,21 +56,32 @@ def counts(model: nn.Module) -> Counts:
     return Counts(whole.parameters - whole.trainable_parameters, whole.trainable_parameters, largest)
 
 
-def shapes(model: Sa2VA, batch: int) -> Shapes:
-    """Sizes of a model and of a micro-batch; prompt lengths are those of the real prompts, at their longest."""
-    lora = next((module for module in model.modules() if getattr(module, "lora_A", None)), None)
-    prompts, caption = model.prompts, model.max_new_tokens
+def shapes(model: nn.Module, batch: int) -> Shapes:
+    """Sizes of a model and of a micro-batch; prompt lengths are those of the real prompts, at their longest.
+
+    Args:
+        model: a Sa2VA, or a module that holds one.
+        batch: samples.
+    """
+    sa2va = find_sa2va(model)
+    lora: Any = next((module for module in model.modules() if getattr(module, "lora_A", None)), None)
+    prompts, caption = sa2va.prompts, sa2va.max_new_tokens
     answer = len(prompts.answer_segment())
+    table = next(sa2va.embedding.parameters())
+    estimator: Any = getattr(model, "estimator", None)  # of the method, which this package does not know
+    mixes = estimator is not None and estimator.reads_with_gradient
     return Shapes(
         batch=batch,
-        **model.mllm.sizes._asdict(),
-        **model.grounding.sizes._asdict(),
+        **sa2va.mllm.sizes._asdict(),
+        **sa2va.grounding.sizes._asdict(),
         lora_rank=lora.r["default"] if lora is not None else 0,
         lora_dropout=lora is not None and isinstance(lora.lora_dropout["default"], nn.Dropout),
         caption_prompt=len(prompts.ask_caption(prompts.image_tokens)),
         caption=caption,
         segment_prompt=len(prompts.ask_segment(caption)) + answer,
         answer=answer,
+        mixed=estimator.readings * estimator.words_mixed if mixes else 0,
+        tables=int(table.requires_grad),
     )
 
 
@@ -122,11 +132,12 @@ def memory_plan(cfg: Any, model: nn.Module, ranks: int, checkpointing: bool | No
         checkpointing: gradient checkpointing of the language model; None: as the model has it.
     """
     sa2va, how, number = find_sa2va(model), sharding(cfg, ranks), counts(model)
-    sizes = shapes(sa2va, cfg.train_dataloader.batch_size)
+    sizes = shapes(model, cfg.train_dataloader.batch_size)
     checkpointing = sa2va.language_model.is_gradient_checkpointing if checkpointing is None else checkpointing
     width = how.weight_bytes
     kinds = dict.fromkeys(cfg.train_dataloader.get("batch_sampler", {}).get("pattern", ("cycle",)))
-    by_kind = [activations(sizes, kind, width, checkpointing) for kind in kinds]
+    accumulating = how.stage > 0 or cfg.optim_wrapper.get("accumulative_counts", 1) > 1
+    by_kind = [activations(sizes, kind, width, checkpointing, accumulating) for kind in kinds]
     items = model_states(number, how)
     items += shadow_states(number, how, shadows(cfg))
     items += buffers(number, how)

@@ -17,14 +17,16 @@ from sa2va_native.engine.plan.activation_memory import (
     grounding_bytes,
     language_bytes,
     logits_bytes,
+    mixture_bytes,
+    table_bytes,
 )
 from sa2va_native.engine.plan.model_info import shapes
-from tests.tiny import tiny_qwen3, tiny_sa2va
+from tests.tiny import tiny_pseudo_gumbel, tiny_qwen3, tiny_sa2va
 
 SHAPES = Shapes(
     batch=2, layers=3, hidden=8, intermediate=20, query_width=8, key_value_width=4, vocabulary=100, head_norms=False,
     lora_rank=2, lora_dropout=True, map_width=16, map_side=4, kept_maps=51, caption_prompt=50, caption=10,
-    segment_prompt=30, answer=5,
+    segment_prompt=30, answer=5, mixed=7, tables=1,
 )  # fmt: skip
 
 
@@ -80,6 +82,8 @@ def test_checkpointing_keeps_inputs_and_one_layer() -> None:
 def test_closed_forms() -> None:
     assert logits_bytes(SHAPES, 10, 2) == 2 * 10 * 100 * (2 + 4) * 2
     assert logits_bytes(SHAPES, 10, 4) == 2 * 10 * 100 * 4 * 2
+    assert mixture_bytes(SHAPES, 2) == 2 * (2 * 10 * 7 * 8) * 2
+    assert [table_bytes(SHAPES, 2, accumulating) for accumulating in (False, True)] == [100 * 8 * 2, 2 * 100 * 8 * 2]
     assert cache_bytes(SHAPES, 2) == 2 * 60 * 3 * (4 + 4) * 2
 
 
@@ -93,3 +97,11 @@ def test_a_cycle_keeps_both_of_its_passes() -> None:
     assert sizes["cycle"]["language model"] == one + other
     assert "SAM 2" not in sizes["caption"]
     assert "key-value cache" not in sizes["refer"]
+
+
+def test_what_words_are_mixed_of_is_counted() -> None:
+    """Red when a reading with gradient counts as one without, or several draws as one."""
+    few = tiny_pseudo_gumbel(estimator=dict(type="SoftGumbel", draws=3, top_k=5))
+    assert shapes(few, batch=1).mixed == 15
+    assert shapes(tiny_pseudo_gumbel("word_trials_tiny"), batch=1).mixed == 0
+    assert shapes(few.student, batch=1).mixed == 0
