@@ -35,11 +35,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "projects"))
 import torch
 import torch.distributed as dist
 from mmengine.registry import MODELS
+from torch.utils.hooks import RemovableHandle
 
 from benchmarks.textbook import Textbook
 from pseudo_gumbel.teacher import EMATeacher
 from sa2va_native.engine.config.find_config import find_config
 from sa2va_native.engine.config.reading import read_file
+from sa2va_native.engine.plan.memory_plan import GIB, RESERVE
+from sa2va_native.engine.plan.model_info import memory_plan
 from sa2va_native.files.paths import ROOT
 from sa2va_native.structures import Batch, DrawKey, Side
 
@@ -75,12 +78,14 @@ def measure(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
                     pipe.send(turn)
                 first, *_ = [pipe.recv() for pipe in pipes[name]]
                 turns[name].append(first)
-        for pipe in (pipe for ranks in pipes.values() for pipe in ranks):
-            pipe.send(None)
-            pipe.recv()  # before the folder goes
+        planned = {}
+        for name in names:
+            for pipe in pipes[name]:
+                pipe.send(None)
+                planned[name] = pipe.recv()  # before the folder goes
     if args.against:
         compare(turns)
-    return {name: summary(taken) for name, taken in turns.items()}
+    return {name: summary(taken) | {"planned_gib": planned[name]} for name, taken in turns.items()}
 
 
 def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -120,6 +125,7 @@ class Parts:
         self.device, self.clock = device, time.perf_counter if device != "cpu" else time.process_time
         self.seconds: dict[str, float] = defaultdict(float)
         self.open: list[str] = []
+        self.hooks: list[RemovableHandle] = []
         self.last = 0.0
 
     @contextmanager
@@ -138,8 +144,13 @@ class Parts:
 
     def around(self, name: str, module: torch.nn.Module) -> None:
         """Makes a module's forward passes a part."""
-        module.register_forward_pre_hook(lambda *_: self.enter(name))
-        module.register_forward_hook(lambda *_: self.leave())
+        self.hooks.append(module.register_forward_pre_hook(lambda *_: self.enter(name)))
+        self.hooks.append(module.register_forward_hook(lambda *_: self.leave()))
+
+    def remove(self) -> None:
+        """Ends what :meth:`around` began."""
+        for hook in self.hooks:
+            hook.remove()
 
     def _count(self) -> None:
         synchronise(self.device)
@@ -219,7 +230,17 @@ def work(name: str, rank: int, args: argparse.Namespace, folder: str, pipe: Conn
         del losses, captions  # not beside the next step
     if args.ranks > 1:
         dist.destroy_process_group()
-    pipe.send(None)
+    pipe.send(plan(args, model) if name == "ours" else 0.0)
+
+
+def plan(args: argparse.Namespace, model: Any) -> float:
+    """GiB at most above the weights, as a dry run would plan for these steps."""
+    cfg = read_file(find_config(args.config))
+    cfg.train_dataloader.update(batch_size=args.batch, batch_sampler=dict(pattern=("cycle",)))
+    cfg.optim_wrapper.update(accumulative_counts=1)
+    cfg.pop("strategy", None)
+    weights = sum(parameter.nbytes for parameter in model.parameters())
+    return (memory_plan(cfg, model, args.ranks).peak - RESERVE - weights) / GIB
 
 
 def build(args: argparse.Namespace, features: str | None) -> Any:
@@ -296,6 +317,7 @@ def table(report: dict[str, dict[str, Any]], args: argparse.Namespace) -> str:
     rows += [(f"a region, {unit}", [one["step"] / args.batch for one in report.values()])]
     rows += [("wall, s", [one["wall"] for one in report.values()])]
     rows += [("peak above weights, GiB", [one["peak_gib"] for one in report.values()])]
+    rows += [("planned, GiB", [one["planned_gib"] for one in report.values()])]
     lines = [f"{'':<26}" + "".join(f"{name:>12}" for name in report) + (f"{'ratio':>9}" if len(report) > 1 else "")]
     for label, values in rows:
         line = f"{label:<26}" + "".join(f"{value:12.3f}" for value in values)
