@@ -1,4 +1,4 @@
-"""Train a config on N ranks of this machine (one per GPU; without GPUs, N CPU processes)."""
+"""Train a config on N ranks of each machine (one per GPU; without GPUs, N CPU processes)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from pseudo_gumbel.cli.ranks import fail, read_command_line, train_command
 from sa2va_native.engine.run.stopping import STOPPED
-from sa2va_native.parallel.launchers import require_no_launcher, require_port
+from sa2va_native.parallel.launchers import read_machines
 from sa2va_native.parallel.start_ranks import start_ranks
 
 USAGE = """\
@@ -19,30 +19,32 @@ usage: pseudo-gumbel dist-train CONFIG N [options of pseudo-gumbel train]
 
   Ranks use DeepSpeed as --deepspeed or the config says, else ZeRO-2.
 
+environment, the same on all machines but NODE_RANK:
+  NNODES        machines, each of which starts N ranks by this command (default: 1)
+  NODE_RANK     number of this machine, from 0
+  MASTER_ADDR   name or address of machine 0
+  PORT          port there (default: 29500; on one machine a free one)
+
 examples:
   pseudo-gumbel dist-train pseudo_gumbel_tiny 2
   pseudo-gumbel dist-train pseudo_gumbel_tiny 2 --resume
   pseudo-gumbel dist-train sa2va_tiny 4 --deepspeed zero3 --precision fp32
   pseudo-gumbel dist-train pseudo_gumbel_4b 4 --dry-run       could it start? one process, no GPU
-  MASTER_PORT=29511 pseudo-gumbel dist-train CONFIG N         fixed port (default: a free one)
+  PORT=29511 pseudo-gumbel dist-train CONFIG N                fixed port (default: a free one)
+  two machines of 4 GPUs; on the other one NODE_RANK=1:
+  NNODES=2 NODE_RANK=0 MASTER_ADDR=HOST pseudo-gumbel dist-train pseudo_gumbel_4b 4
 """
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "pseudo-gumbel dist-train") -> None:
-    given_port = os.environ.get("MASTER_PORT")
-
-    def check(ranks: int) -> None:
-        require_no_launcher(ranks)
-        if given_port:
-            require_port(given_port)
-
-    launch = read_command_line(arguments, prog, USAGE, check=check)
+    launch = read_command_line(arguments, prog, USAGE, count=lambda ranks: read_machines(ranks).total * ranks)
+    machines = read_machines(launch.ranks)
     gpus = visible_gpus()
     if 0 < gpus < launch.ranks:
         fail(prog, f"{launch.ranks} ranks were requested but only {gpus} GPU(s) are visible")
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // launch.ranks)))
-    port = int(given_port or free_port())
-    sys.exit(start_ranks(train_command(launch, "pytorch"), launch.ranks, port, in_order=STOPPED))
+    port = machines.port or free_port()
+    sys.exit(start_ranks(train_command(launch, "pytorch"), launch.ranks, port, STOPPED, machines))
 
 
 def visible_gpus() -> int:

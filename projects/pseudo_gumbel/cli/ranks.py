@@ -21,7 +21,8 @@ class Launch(NamedTuple):
 
     before: list[str]  #: positional arguments before the config
     config: str  #: path of the config
-    ranks: int
+    ranks: int  #: as given
+    world_size: int  #: ranks on all machines
     options: list[str]  #: of ``train``
 
 
@@ -30,7 +31,7 @@ def read_command_line(
     prog: str,
     usage: str,
     before: int = 0,
-    check: Callable[[int], object] = lambda ranks: None,
+    count: Callable[[int], int] = lambda ranks: ranks,
 ) -> Launch:
     """``[...] CONFIG N [options of train]``; ``--dry-run`` among the options ends here, in one process.
 
@@ -38,7 +39,7 @@ def read_command_line(
         arguments: command line (default: that of this process).
         usage: shown on ``--help``, and with exit status 2 if something is missing.
         before: how many positional arguments come before the config.
-        check: called with the number of ranks; refuses what cannot work with a ConfigError.
+        count: the ranks of all machines where N is given; refuses what cannot work with a ConfigError.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     if given[:1] in (["-h"], ["--help"]):
@@ -52,21 +53,21 @@ def read_command_line(
         fail(prog, f"number of ranks '{ranks}' is not a positive integer")
     try:
         config = str(find_config(config))
-        check(int(ranks))
+        world_size = count(int(ranks))
     except ConfigError as error:
         fail(prog, str(error))
     options += ["--deepspeed-default", _DEEPSPEED]
     if "--dry-run" in options:
         from pseudo_gumbel.cli.train import main
 
-        main([config, "--ranks", ranks, *options])
-    return Launch(given[:before], config, int(ranks), options)
+        main([config, "--ranks", str(world_size), *options])
+    return Launch(given[:before], config, int(ranks), world_size, options)
 
 
 def train_command(launch: Launch, launcher: str) -> list[str]:
     """What a rank runs. ``-P``: the folder it is started from must not shadow packages."""
     train = [sys.executable, "-u", "-P", "-m", "pseudo_gumbel", "train", launch.config]
-    return [*train, "--launcher", launcher, "--ranks", str(launch.ranks), *launch.options]
+    return [*train, "--launcher", launcher, "--ranks", str(launch.world_size), *launch.options]
 
 
 def fail(prog: str, message: str) -> NoReturn:

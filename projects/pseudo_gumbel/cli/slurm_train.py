@@ -33,7 +33,7 @@ _GPUS, _CORES = "GPUS_PER_NODE", "CPUS_PER_TASK"
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "pseudo-gumbel slurm-train") -> None:
-    launch = read_command_line(arguments, prog, USAGE, before=1, check=_check)
+    launch = read_command_line(arguments, prog, USAGE, before=1, count=_checked)
     if shutil.which("srun") is None:
         fail(prog, in_words_of(prog, "srun is not installed here; on one machine use pseudo-gumbel dist-train"))
     per_node = int(os.environ.get(_GPUS) or min(launch.ranks, 8))
@@ -48,9 +48,10 @@ def main(arguments: Sequence[str] | None = None, prog: str = "pseudo-gumbel slur
     os.execvp("srun", [*srun, *train_command(launch, "slurm")])
 
 
-def _check(ranks: int) -> None:
+def _checked(ranks: int) -> int:
     for name in (_GPUS, _CORES):
         if not re.fullmatch("[1-9][0-9]*", os.environ.get(name) or "1"):
             raise ConfigError(f"{name}={os.environ[name]}: expected a positive integer.")
     others = {name: value for name, value in os.environ.items() if name != "MASTER_ADDR"}  # srun's ranks may need that
     require_no_launcher(ranks, others)
+    return ranks

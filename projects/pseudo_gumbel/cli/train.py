@@ -114,6 +114,7 @@ def train(args: argparse.Namespace) -> None:
         own_folder(cfg.work_dir)
     for apply in settings(args):
         apply(cfg)
+    launch.require_one_folder(cfg)
     runner = launch.build_runner(cfg)
     runner.train()
     if getattr(runner.train_loop, "stopped", None):

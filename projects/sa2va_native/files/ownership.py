@@ -52,6 +52,14 @@ def require_no_owner(folder: str | Path) -> None:
         os.close(handle)
 
 
+def owner_of(folder: str | Path) -> str | None:
+    """What the owner of a folder said of itself; None without one."""
+    try:
+        return (Path(folder) / LOCK).read_text(errors="replace")
+    except OSError:
+        return None
+
+
 def _locked(path: Path) -> int | None:
     """A handle of the file, open as long as the lock is wanted; None where there are no locks."""
     while True:

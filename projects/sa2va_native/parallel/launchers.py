@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from sa2va_native.errors import ConfigError
 
@@ -21,6 +22,21 @@ _ALONE = {
     **dict.fromkeys(("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK"), ("0",)),
     "MASTER_ADDR": ("127.0.0.1", "::1", "localhost", socket.gethostname()),
 }
+#: Where ranks of several machines meet, if neither PORT nor MASTER_PORT says so; MM's own.
+_MEETING_PORT = "29500"
+
+
+class Machines(NamedTuple):
+    """The machines that ranks are started on, each by a launcher of its own."""
+
+    total: int
+    number: int  #: of this one, from 0
+    address: str  #: where rank 0 listens for the others
+    port: int | None  #: None for any that is free
+
+
+#: A run on this machine alone.
+ALONE = Machines(1, 0, "127.0.0.1", None)
 
 
 def require_launcher(launcher: str, environment: Mapping[str, str] = os.environ) -> None:
@@ -54,6 +70,40 @@ def require_launcher(launcher: str, environment: Mapping[str, str] = os.environ)
         raise ConfigError(f"--launcher {launcher}: {_said(_SAID_BY[launcher][:2], environment)}: ranks count from 0.")
 
 
+def read_machines(ranks: int, environment: Mapping[str, str] = os.environ) -> Machines:
+    """The machines of a run in the variables of the OpenMMLab projects: NNODES, NODE_RANK, MASTER_ADDR, PORT.
+
+    Args:
+        ranks: of each machine.
+
+    Raises:
+        ConfigError: one is missing or cannot be, a variable of another launcher contradicts them, or the port is taken.
+    """
+    ports = {name: environment[name] for name in ("PORT", "MASTER_PORT") if environment.get(name)}
+    if len({*ports.values()}) > 1:
+        raise ConfigError(f"{_said([*ports], environment)} in the environment, which mean one port. Unset one of them.")
+    name, port = next(iter(ports.items()), ("PORT", ""))
+    if environment.get("NNODES", "") in ("", "1"):
+        require_no_launcher(ranks, environment)
+        return ALONE._replace(port=require_port(port, name)) if port else ALONE
+    count = _whole("NNODES", environment, 1)
+    number, address = _whole("NODE_RANK", environment, 0, count - 1), environment.get("MASTER_ADDR", "")
+    here = dict.fromkeys(("NPROC_PER_NODE", "LOCAL_WORLD_SIZE"), (str(ranks),))
+    here |= {"NNODES": (str(count),), "NODE_RANK": (str(number),), "MASTER_ADDR": (address,)}
+    if wrong := _others({**_ALONE, **here, "WORLD_SIZE": ("1", str(count * ranks))}, environment):
+        raise ConfigError(
+            f"{_said(wrong, environment)} in the environment, but this starts {ranks} ranks on machine {number} of "
+            f"{count}. Unset it."
+        )
+    if not _is_known(address):
+        raise ConfigError(
+            f"NNODES={count}: {_said(['MASTER_ADDR'], environment)} in the environment, expected a name or address "
+            "under which every machine reaches machine 0."
+        )
+    port = port or _MEETING_PORT
+    return Machines(count, number, address, require_port(port, name) if number == 0 else _port(port, name))
+
+
 def require_no_launcher(ranks: int, environment: Mapping[str, str] = os.environ) -> None:
     """Checks that the environment does not contradict a launcher that starts ``ranks`` ranks on this machine alone.
 
@@ -64,32 +114,50 @@ def require_no_launcher(ranks: int, environment: Mapping[str, str] = os.environ)
     if wrong := _others({**_ALONE, **here, "WORLD_SIZE": ("1", str(ranks))}, environment):
         raise ConfigError(
             f"{_said(wrong, environment)} in the environment, but this starts {ranks} ranks on this machine alone. "
-            "Unset it; for several machines use pseudo-gumbel slurm-train, or torchrun as in docs/running.md."
+            "Unset it; on several machines set NNODES, NODE_RANK, MASTER_ADDR and PORT on each and use pseudo-gumbel "
+            "dist-train (docs/running.md), or use pseudo-gumbel slurm-train."
         )
 
 
-def require_port(port: str) -> int:
+def require_port(port: str, name: str = "MASTER_PORT") -> int:
     """The number of a port that is free.
+
+    Args:
+        name: of the variable that it is from.
 
     Raises:
         ConfigError: it is none, or something listens there.
     """
-    number = _port(port)
+    number = _port(port, name)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the ranks do: one that was just left is free
         try:
             probe.bind(("", number))
         except OSError as error:
             raise ConfigError(
-                f"MASTER_PORT={port} cannot be used ({error.strerror}). Leave it out for a free one, or choose another."
+                f"{name}={port} cannot be used ({error.strerror}). Leave it out for a free one, or choose another."
             ) from error
     return number
 
 
-def _port(text: str) -> int:
+def _port(text: str, name: str = "MASTER_PORT") -> int:
     if not text.isdecimal() or not 0 < int(text) < 2**16:
-        raise ConfigError(f"MASTER_PORT={text}: expected a number from 1 to 65535.")
+        raise ConfigError(f"{name}={text}: expected a number from 1 to 65535.")
     return int(text)
+
+
+def _whole(name: str, environment: Mapping[str, str], low: int, high: int = 10**6) -> int:
+    text = environment.get(name, "")
+    if not text.isdecimal() or not low <= int(text) <= high:
+        raise ConfigError(f"{_said([name], environment)} in the environment, expected a number from {low} to {high}.")
+    return int(text)
+
+
+def _is_known(host: str) -> bool:
+    try:
+        return bool(host and socket.getaddrinfo(host, None))
+    except OSError:
+        return False
 
 
 def _others(agreeing: Mapping[str, tuple[str, ...]], environment: Mapping[str, str]) -> list[str]:

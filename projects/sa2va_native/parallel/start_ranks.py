@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+from sa2va_native.parallel.launchers import ALONE, Machines
 from sa2va_native.parallel.processes import end_with_parent
 
 #: What the launcher is told, the ranks are told.
@@ -19,20 +20,25 @@ _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 _PATIENCE = 30.0
 
 
-def start_ranks(command: Sequence[str], ranks: int, port: int, in_order: int) -> int:
+def start_ranks(command: Sequence[str], ranks: int, port: int, in_order: int, machines: Machines = ALONE) -> int:
     """Runs a command in several processes with the environment of ranks, and waits for all of them.
+
+    On several machines each starts its own.
 
     Signals are passed on, and waited for as long as the ranks need. When a rank fails, the others are killed after a
     while, as they may wait for it. When this process is killed, the ranks are too.
 
     Args:
+        ranks: to start here.
         port: on which rank 0 will listen for the others.
         in_order: an exit status of ranks beside 0 that is no failure.
+        machines: which of them this is; rank 0 is on machine 0.
 
     Returns:
         0, ``in_order``, or the exit status of the first rank that failed, 128 + N for one that signal N killed.
     """
-    shared = dict(WORLD_SIZE=ranks, LOCAL_WORLD_SIZE=ranks, MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+    shared: dict[str, object] = dict(WORLD_SIZE=machines.total * ranks, LOCAL_WORLD_SIZE=ranks)
+    shared |= dict(MASTER_ADDR=machines.address, MASTER_PORT=port)
     running: dict[int, subprocess.Popen[bytes]] = {}
 
     def pass_on(number: int, _: object) -> None:
@@ -42,8 +48,9 @@ def start_ranks(command: Sequence[str], ranks: int, port: int, in_order: int) ->
 
     for number in _PASSED_ON:
         signal.signal(number, pass_on)
-    for rank in range(ranks):
-        own = {name: str(value) for name, value in {**shared, "RANK": rank, "LOCAL_RANK": rank}.items()}
+    for local in range(ranks):
+        rank = machines.number * ranks + local
+        own = {name: str(value) for name, value in {**shared, "RANK": rank, "LOCAL_RANK": local}.items()}
         running[rank] = subprocess.Popen(
             command,
             env={**os.environ, **own},

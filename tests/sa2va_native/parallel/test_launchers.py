@@ -7,7 +7,14 @@ import socket
 import pytest
 
 from sa2va_native.errors import ConfigError
-from sa2va_native.parallel.launchers import require_launcher, require_no_launcher, require_port
+from sa2va_native.parallel.launchers import (
+    ALONE,
+    Machines,
+    read_machines,
+    require_launcher,
+    require_no_launcher,
+    require_port,
+)
 
 RANK = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "MASTER_PORT": "29500"}
 
@@ -86,3 +93,55 @@ def test_a_port_that_is_taken_or_none_is_refused() -> None:
     for wrong in ("0", "65536", "-1", "http", ""):
         with pytest.raises(ConfigError, match="expected a number from 1 to 65535"):
             require_port(wrong)
+
+
+TWO = {"NNODES": "2", "NODE_RANK": "1", "MASTER_ADDR": "127.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "machines"),
+    [
+        ({}, ALONE),
+        ({"NNODES": "1", "NODE_RANK": "0"}, ALONE),
+        (TWO, Machines(2, 1, "127.0.0.1", 29500)),
+        ({**TWO, "PORT": "29777", "NPROC_PER_NODE": "4", "WORLD_SIZE": "8"}, Machines(2, 1, "127.0.0.1", 29777)),
+        ({**TWO, "MASTER_PORT": "29778", "PORT": ""}, Machines(2, 1, "127.0.0.1", 29778)),
+    ],
+)
+def test_several_machines_are_told_as_openmmlab_has_it(environment: dict[str, str], machines: Machines) -> None:
+    """Red when each of two machines takes itself for the only one, or they meet at different ports."""
+    assert read_machines(4, environment) == machines
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({**TWO, "NODE_RANK": ""}, "^no NODE_RANK is in the environment, expected a number from 0 to 1"),
+        ({**TWO, "NODE_RANK": "2"}, "^NODE_RANK=2 is in the environment, expected a number from 0 to 1"),
+        ({**TWO, "NNODES": "two"}, "^NNODES=two is"),
+        ({**TWO, "NNODES": "0"}, "^NNODES=0 is"),
+        ({**TWO, "MASTER_ADDR": ""}, "^NNODES=2: no MASTER_ADDR is .* reaches machine 0"),
+        ({**TWO, "MASTER_ADDR": "no such host"}, "^NNODES=2: MASTER_ADDR=no such host is"),
+        ({**TWO, "PORT": "0"}, "^PORT=0: expected a number from 1"),
+        ({**TWO, "PORT": "29777", "MASTER_PORT": "29778"}, "^PORT=29777, MASTER_PORT=29778 are .* one port"),
+        ({**TWO, "RANK": "5"}, "^RANK=5 is .* starts 4 ranks on machine 1 of 2"),
+        ({**TWO, "WORLD_SIZE": "4"}, "^WORLD_SIZE=4 is .* starts 4 ranks on machine 1 of 2"),
+        ({"NODE_RANK": "1"}, "^NODE_RANK=1 is .* 4 ranks on this machine alone"),
+        ({"PORT": "x"}, "^PORT=x: expected a number"),
+    ],
+)
+def test_several_machines_that_cannot_meet_are_refused(environment: dict[str, str], message: str) -> None:
+    """Red when a forgotten variable lets one machine train alone, or wait for the others until a timeout."""
+    with pytest.raises(ConfigError, match=message):
+        read_machines(4, environment)
+
+
+def test_only_the_first_machine_needs_its_port_free() -> None:
+    """Red when a port of another machine is looked for here, or rank 0 finds out by itself that it is taken."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        said = {**TWO, "PORT": str(other.getsockname()[1])}
+        assert read_machines(1, said).number == 1
+        with pytest.raises(ConfigError, match=r"^PORT=.* cannot be used"):
+            read_machines(1, {**said, "NODE_RANK": "0"})

@@ -67,6 +67,16 @@ def test_ranks_are_told_who_they_are() -> None:
     assert sorted(output.splitlines()) == [f"{rank} {rank} 2 2 127.0.0.1 29999" for rank in (0, 1)]
 
 
+def test_ranks_of_a_second_machine_go_on_counting() -> None:
+    """Red when both machines have a rank 0, or a rank looks for a GPU that only the whole run has."""
+    told = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+    code = RANK + f"say(' '.join(os.environ[name] for name in {told}))"
+    launcher = LAUNCHER.replace("in_order=75", "in_order=75, machines=start_ranks.Machines(3, 1, 'host', None)")
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "projects")}
+    done = subprocess.run([sys.executable, "-c", launcher, code], capture_output=True, text=True, env=env, check=True)
+    assert sorted(done.stdout.splitlines()) == ["2 0 6 2 host 29999", "3 1 6 2 host 29999"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_signals_reach_the_ranks_which_take_their_time(number: signal.Signals) -> None:
     """Red when the launcher dies of them, or kills ranks that are still saving."""

@@ -148,6 +148,31 @@ def join_ranks(cfg: Any) -> None:
         init_cpu_process_group(use_deepspeed=False)
 
 
+def require_one_folder(cfg: Any) -> None:
+    """Checks that all ranks see the work dir of rank 0, which owns it. A collective if ``cfg`` has a launcher.
+
+    Under DeepSpeed each rank writes its part of a checkpoint: in folders of several machines none would be whole.
+
+    Raises:
+        ConfigError: a rank sees another folder of that name.
+    """
+    from mmengine.dist import get_rank
+
+    from sa2va_native.files.ownership import owner_of
+    from sa2va_native.parallel.agreement import from_main_rank, on_any_rank
+
+    def look() -> None:
+        if owner_of(cfg.work_dir) != owner:
+            raise ConfigError(
+                f"work dir {cfg.work_dir} is another folder on rank {get_rank()} than on rank 0. Choose one that all "
+                "machines share with --work-dir."
+            )
+
+    join_ranks(cfg)
+    owner = from_main_rank(lambda: owner_of(cfg.work_dir))
+    on_any_rank(look)
+
+
 def use_checkpoint(cfg: Any, resume: str | None, load_from: str | None) -> None:
     """Settles where the weights come from. Rank 0 looks and decides for all; a collective if ``cfg`` has a launcher.
 
