@@ -28,6 +28,7 @@ examples:
   own masks (docs/data)              pseudo-gumbel train pseudo_gumbel_tiny --data-root /data/mine
   continue after a stop              pseudo-gumbel train pseudo_gumbel_tiny --resume
   change a value of the config       pseudo-gumbel train CONFIG --cfg-options optim_wrapper.optimizer.lr=1e-4
+  Weights & Biases too               pseudo-gumbel train pseudo_gumbel_tiny --tracker wandb
   could it run on 4 GPUs?            pseudo-gumbel dist-train pseudo_gumbel_4b 4 --dry-run
 """
 
@@ -56,6 +57,14 @@ def parse_args(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace
     )
     add_index_dir(parser)
     parser.add_argument(
+        "--tracker",
+        action="extend",
+        type=trackers,
+        default=[],
+        metavar="NAME[,NAME]",
+        help="send scalars and panels to wandb, swanlab, mlflow or clearml too",
+    )
+    parser.add_argument(
         "--ranks", type=whole(1), help="fail unless exactly this many ranks run; with --dry-run, plan for this many"
     )
     parser.add_argument(
@@ -72,10 +81,22 @@ def parse_args(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace
     return parser.parse_args(arguments)
 
 
+def trackers(text: str) -> list[str]:
+    """``type`` of ``--tracker``: names with commas between them."""
+    from sa2va_native.engine.config.trackers import TRACKERS
+
+    names = text.split(",")
+    for name in names:
+        if name not in TRACKERS:
+            raise argparse.ArgumentTypeError(f"{name}: expected {', '.join(TRACKERS)}")
+    return names
+
+
 def settings(args: argparse.Namespace) -> list[Callable[[Any], str | None]]:
     """The changes that the options make to the config, in order; each refuses what cannot work."""
     from sa2va_native.engine.config.data_root import use_data_root
     from sa2va_native.engine.config.sources import use_index_dirs
+    from sa2va_native.engine.config.trackers import use_trackers
     from sa2va_native.engine.run import launch
     from sa2va_native.engine.run.use_engine import use_engine
     from sa2va_native.parallel.launchers import require_launcher
@@ -93,6 +114,7 @@ def settings(args: argparse.Namespace) -> list[Callable[[Any], str | None]]:
     if args.data_root is not None:
         given.append(lambda cfg: use_data_root(cfg, args.data_root))
     given.append(lambda cfg: use_index_dirs(cfg, args.index_dir))
+    given.append(lambda cfg: use_trackers(cfg, args.tracker))
     given.append(lambda cfg: launch.use_weights(cfg, args.weights))
     given.append(lambda cfg: launch.use_checkpoint(cfg, args.resume, args.load_from))
     given.append(lambda cfg: use_engine(cfg, args.deepspeed, args.precision, args.deepspeed_default))

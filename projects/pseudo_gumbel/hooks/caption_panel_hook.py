@@ -53,7 +53,7 @@ class CaptionPanelHook(Hook):
     Under an estimator that tries words (:meth:`Estimator.tried`) the panel shows them, and the student's likeliest
     words as its caption.
 
-    Writes ``panels/step_000123.png`` in the work dir and the same picture to the visualizer, and logs
+    Writes ``panels/step_000123.png`` in the work dir and the same picture to the visualizer as step 123, and logs
     ``caption/length`` (tokens), ``caption/stop_rate``, ``caption/distinct_1``, ``caption/distinct_2`` and
     ``caption/agreement`` over that batch.
 
@@ -90,7 +90,7 @@ class CaptionPanelHook(Hook):
         path = Path(runner.work_dir) / "panels" / f"step_{number:06d}.png"
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(panel).save(path)
-        runner.visualizer.add_image("panel", panel, step=runner.iter + 1)
+        runner.visualizer.add_image("panel", panel, step=number)
 
     def draw(self, step: CycleStep, words: Said, number: int, trials: Sequence[Trial] = ()) -> np.ndarray:
         """The panel of a step's first sample as (height, width, 3) uint8; of several readings the first."""

@@ -51,7 +51,7 @@ def _draw(curves: Sequence[Sequence[tuple[int, float]]]) -> str:
         if points:
             axes.plot(*zip(*points, strict=True), color=colour(place), marker="." if len(points) < 3 else "", lw=1.6)
     axes.grid(alpha=0.25)
-    axes.set_xlabel("micro-batch", fontsize=8)
+    axes.set_xlabel("step", fontsize=8)
     axes.tick_params(labelsize=8)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-#: A name -> (micro-batch, value), in order.
+#: A name -> (step, value), in order.
 Curves = dict[str, list[tuple[int, float]]]
 
 
@@ -14,7 +14,7 @@ def read_scalars(folder: Path) -> Curves:
     """All scalars of the logs below a folder, as MMEngine's visualizers write them.
 
     They are ``scalars.json`` of LocalVisBackend and event files of TensorboardVisBackend. A run that was resumed has
-    several logs: at a micro-batch that two of them have, the later one counts.
+    several logs: at a step that two of them have, the later one counts.
     """
     found: dict[str, dict[int, float]] = {}
     for log in sorted(
