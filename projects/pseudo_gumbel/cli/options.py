@@ -54,7 +54,8 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
         "--weights",
         nargs="+",
         metavar="PATH",
-        help="base weights, or 'none' for random ones (default: the config's, else $SA2VA_WEIGHTS)",
+        help="base weights: paths, names on the Hugging Face hub such as ByteDance/Sa2VA-4B, or 'none' for random ones "
+        "(default: the config's, else $SA2VA_WEIGHTS)",
     )
 
 

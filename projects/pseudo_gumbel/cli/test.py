@@ -95,7 +95,7 @@ def evaluate(args: argparse.Namespace) -> None:
     cfg = launch.load_config(args.config, args.cfg_options, args.work_dir)
     use_test_set(cfg, args)
     require_metrics(cfg, "test")
-    launch.use_weights(cfg, args.weights)
+    launch.use_weights(cfg, args.weights, download=not args.dry_run)
     if args.dry_run:
         print(plan(cfg))
         return

@@ -115,7 +115,7 @@ def settings(args: argparse.Namespace) -> list[Callable[[Any], str | None]]:
         given.append(lambda cfg: use_data_root(cfg, args.data_root))
     given.append(lambda cfg: use_index_dirs(cfg, args.index_dir))
     given.append(lambda cfg: use_trackers(cfg, args.tracker))
-    given.append(lambda cfg: launch.use_weights(cfg, args.weights))
+    given.append(lambda cfg: launch.use_weights(cfg, args.weights, download=not args.dry_run))
     given.append(lambda cfg: launch.use_checkpoint(cfg, args.resume, args.load_from))
     given.append(lambda cfg: use_engine(cfg, args.deepspeed, args.precision, args.deepspeed_default))
     return given

@@ -155,8 +155,10 @@ def import_tensors(
     where = ", ".join(source.path for source in sources)
     if not allow_unexplained:
         require_complete(report, where, "".join(advice(report.unexpected) for advice in ADVICE) + _REMEDY)
-    fill(own, stored, report)
     titles = ", ".join(f"{source.path} ({source.layout.title})" for source in sources)
+    size = sum(own[name].nbytes for name in report.loaded) / 2**30
+    print_log(f"reading {len(report.loaded):,} tensors, {size:.2f} GiB, from {titles}", logger="current")
+    fill(own, stored, report)
     print_log(f"weights from {titles}:\n{report}", logger="current")
     return report
 

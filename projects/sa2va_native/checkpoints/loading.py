@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from mmengine.dist import is_main_process
 from mmengine.logging import print_log
+from rich.console import Console
+from rich.progress import track
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -19,6 +22,7 @@ from sa2va_native.files.paths import resolve
 from sa2va_native.parallel.parameters import is_finite
 
 _EXAMPLES = 5
+_SHOWN = 2**28  # bytes; less is read at once
 
 
 @dataclass
@@ -111,7 +115,9 @@ def fill(own: dict[str, Tensor], stored: Stored, report: LoadReport) -> None:
     Raises:
         CheckpointError: a tensor is NaN or infinite.
     """
-    for name in [*report.loaded, *report.grown]:
+    names = [*report.loaded, *report.grown]
+    hidden = not is_main_process() or sum(own[name].nbytes for name in names) < _SHOWN
+    for name in track(names, "reading weights", console=Console(stderr=True), transient=True, disable=hidden):
         tensor = stored[name].read()
         if not is_finite(tensor):
             raise CheckpointError(

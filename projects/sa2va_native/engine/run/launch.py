@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from sa2va_native.checkpoints.hub import local_weights
 from sa2va_native.engine.config.config_check import check_config, require_weights, sa2va_config
 from sa2va_native.engine.config.find_config import find_config
 from sa2va_native.engine.config.options import merge_options
@@ -108,16 +109,18 @@ def require_ranks(expected: int | None) -> None:
         )
 
 
-def use_weights(cfg: Any, weights: Sequence[str] | None) -> None:
+def use_weights(cfg: Any, weights: Sequence[str] | None, download: bool = True) -> None:
     """Settles the base weights: ``weights``, else the config's, else the environment variable ``SA2VA_WEIGHTS``.
 
     Args:
         cfg: MMEngine config, changed in place.
-        weights: paths that together hold every part, see :class:`sa2va_native.models.Sa2VA`; ``["none"]`` for random
-            weights; None if the command line gives none.
+        weights: paths, or names on the hub, that together hold every part, see :class:`sa2va_native.models.Sa2VA`;
+            ``["none"]`` for random weights; None if the command line gives none.
+        download: see :func:`local_weights`.
 
     Raises:
         ConfigError: no weights were chosen, or the config's model takes none.
+        CheckpointError: the hub does not give what it is asked for.
     """
     model = sa2va_config(cfg)
     if model is None:
@@ -126,10 +129,11 @@ def use_weights(cfg: Any, weights: Sequence[str] | None) -> None:
                 f"--weights {' '.join(weights)}: cfg.model is not a Sa2VA and takes none. Leave them out."
             )
         return
+    if not weights and "weights" not in model and (paths := os.environ.get(_WEIGHTS_VARIABLE)):
+        weights = paths.split(os.pathsep)
     if weights:
-        model.weights = None if list(weights) == ["none"] else list(weights)
-    elif "weights" not in model and (paths := os.environ.get(_WEIGHTS_VARIABLE)):
-        model.weights = paths.split(os.pathsep)
+        none = list(weights) == ["none"]
+        model.weights = None if none else [local_weights(path, download) for path in weights]
     require_weights(cfg)
 
 
