@@ -12,9 +12,11 @@ PYTEST_OPTIONS := -m pytest -n $(JOBS) --dist loadfile
 PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python $(PYTEST_OPTIONS)
 # The newest of everything, without XTuner.
 NEXT   := .venv-next
+# The builder of the documentation, which needs nothing of the project.
+DOCS   := .venv-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo web test test-slow test-next gpu-check check lint format types clean
+.PHONY: help install demo web test test-slow test-next gpu-check docs check lint format types clean
 .DELETE_ON_ERROR:
 
 help:  ## show this list
@@ -55,6 +57,14 @@ test-next:  ## the tests with the newest of everything, without XTuner, in .venv
 	$(NEXT)/bin/python -m pip list --disable-pip-version-check
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(NEXT)/bin/python $(PYTEST_OPTIONS)
 
+docs: $(DOCS)/.installed  ## the documentation as a site, in site/; a link that leads nowhere is an error
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --strict
+
+$(DOCS)/.installed: requirements/docs.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/docs.txt
+	@touch $@
+
 check: lint types test  ## format, lint, types and tests
 
 lint: $(STAMP)  ## check format and lint
@@ -68,6 +78,6 @@ format: $(STAMP)  ## format the code and apply the safe lint fixes
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean:  ## remove .venv, .venv-next and the caches; work_dirs and data stay
-	rm -rf $(VENV) $(NEXT) .mypy_cache .pytest_cache .ruff_cache build *.egg-info
+clean:  ## remove .venv, .venv-next, .venv-docs, site and the caches; work_dirs and data stay
+	rm -rf $(VENV) $(NEXT) $(DOCS) site .mypy_cache .pytest_cache .ruff_cache build *.egg-info
 	find projects tools tests benchmarks configs -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -35,6 +35,7 @@ REQUIRES = [
 ]
 EXTRAS = {
     "captions": ["pycocoevalcap>=1.2"],
+    "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.5", "mkdocstrings>=0.26", "mkdocstrings-python>=1.11"],
     "flash": ["flash-attn>=2.7"],
     "video": ["av>=12"],
     "web": ["gradio>=6.17"],

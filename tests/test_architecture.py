@@ -275,7 +275,7 @@ def pins() -> dict[str, str]:
     """What requirements/ pins for running, by name."""
     listed = "\n".join(
         (ROOT / f"requirements/{name}.txt").read_text()
-        for name in ("runtime", "xtuner", "xtuner_needs", "flash", "video", "captions", "web")
+        for name in ("runtime", "xtuner", "xtuner_needs", "flash", "video", "captions", "web", "docs")
     )
     return {name.lower().replace("_", "-"): version for name, version in re.findall(r"(?m)^([\w.-]+)==(\S+)", listed)}
 
