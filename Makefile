@@ -22,7 +22,7 @@ DOCS   := .venv-docs
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(STAMP)  ## make .venv with everything in it (about 2 minutes, 6 GB)
+install: $(STAMP)  ## make .venv with everything in it (2 to 8 minutes, 6 GB)
 
 $(STAMP): setup.py requirements.txt $(wildcard requirements/*.txt)
 	@$(PYTHON) --version >/dev/null || { echo "Needs Python 3.11: install it, or name one with PYTHON=/path/to/python3.11" >&2; exit 1; }
