@@ -37,7 +37,6 @@ NOT_RUN = {
     r"out/base": "needs the evaluations of the page's other commands",
     r" BASE RUN ": "names of the reader's; docs/evaluation.md has a pair that runs",
     r"^\[ |^wait$": "belongs to the line before",
-    r"data/(scenes|native|photos)": "draws the pictures of these pages again, in minutes",
 }
 
 #: What is between two ``;`` or ``&``, which may stand in quotes.

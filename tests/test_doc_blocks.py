@@ -26,7 +26,7 @@ from sa2va_native.datasets.scenes.scene import make_scene
 from sa2va_native.files.paths import ROOT
 from tests.doc_blocks import FOREIGN, NOT_RUN, Command, commands
 from tests.ranks import call_tool
-from tests.test_wheel import small
+from tests.test_wheel import SIZES, small
 
 COMMANDS = commands()
 RUN = [command for command in COMMANDS if command.why_not is None]
@@ -104,15 +104,28 @@ def test_every_reason_is_of_a_command() -> None:
     assert len(RUN) >= 25
 
 
+#: The tiny config with few scenes, for a command that takes no options of the config.
+SMALL = f"""
+from mmengine.config import read_base
+
+with read_base():
+    from pseudo_gumbel.configs.pseudo_gumbel_tiny import *
+
+for _source in train_dataloader["dataset"]["sources"]:
+    _source["dataset"]["settings"] = dict(sizes={SIZES})
+"""
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder like a checkout, with a picture, a region, and own masks in ``mine``."""
     folder = tmp_path_factory.mktemp("blocks")
-    for name in ("assets", "configs", "projects", "tools"):
+    for name in ("assets", "configs", "projects", "tests", "tools"):
         (folder / name).symlink_to(ROOT / name)
     frame = make_scene(0, "test", 4).render()
     Image.fromarray(frame.image).save(folder / "scene.png")
     Image.fromarray(frame.masks[0]).save(folder / "region.png")
+    (folder / "small.py").write_text(SMALL)
     (folder / "mine").mkdir()
     lines = []
     for number in range(4):
@@ -141,6 +154,10 @@ def trial(words: list[str], place: Path) -> list[str]:
     elif name == "diagnose-cycle":
         options = small("train_dataloader", 2)
         words += ["--objects", "4", "--samples", "2", "--probe-steps", "2", "--batch-size", "2"]
+    elif name == "browse-data":
+        words = [word.replace("configs/pseudo_gumbel_tiny.py", "small.py") for word in words]
+    elif words[-1] == "data/scenes":
+        words += ["--side", "64"]
     if options and "--cfg-options" not in words:
         words.append("--cfg-options")
     if options:
