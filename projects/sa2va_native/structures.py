@@ -9,7 +9,7 @@ Shape legend, used throughout the project::
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -53,6 +53,14 @@ class Sample:
     mask2: np.ndarray | None = None
     attributes: dict[str, Any] = field(default_factory=dict)  #: ground truth of generated scenes, for evaluation
     strays: tuple[str, ...] = ()  #: for each piece of its masks that could not be used, why
+
+
+def largest_frame(sample: Sample) -> Sample:
+    """A clip's frame in which its object is largest, as a still picture; a sample of another kind as it is."""
+    if sample.image.ndim == 3:
+        return sample
+    frame = int(sample.mask.sum(axis=(1, 2)).argmax())
+    return replace(sample, image=sample.image[frame], mask=sample.mask[frame])
 
 
 class Side(NamedTuple):

@@ -70,11 +70,12 @@ def draw(dataset: Adapter, count: int, seed: int) -> list[Sample]:
     """
     from sa2va_native.datasets.samplers import order_of
     from sa2va_native.errors import BadSample, DataError
+    from sa2va_native.structures import largest_frame
 
     samples: list[Sample] = []
     for index in order_of(len(dataset), (seed,)):
         try:
-            samples.append(dataset[int(index)])
+            samples.append(largest_frame(dataset[int(index)]))
         except BadSample as bad:
             print(f"skipped: {bad}", file=sys.stderr)
         if len(samples) == count:

@@ -115,6 +115,11 @@ ADVICE = (
         "empty mask",
         "draw the mask, or remove the record; coordinates are in pixels, not fractions of the picture",
     ),
+    Advice(
+        r"^no 'mask', only a",
+        "box without a mask",
+        "draw the mask, or let SAM 2 make it of the box; null as mask, without bbox, says that nothing is meant",
+    ),
     Advice(r"^no segmentation|^no 'mask|neither a list", "no mask", "give polygons, an RLE or the path of a PNG"),
     Advice(
         r"^mask with \d+ values",

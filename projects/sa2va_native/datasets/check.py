@@ -16,6 +16,7 @@ from sa2va_native.datasets.reading.files import namesake
 from sa2va_native.datasets.region_grid import POOLINGS, Pooling, region_grid
 from sa2va_native.errors import BadSample, printable
 from sa2va_native.parallel.ordered_map import cores, ordered_map
+from sa2va_native.structures import largest_frame
 
 _EXAMPLES = 3
 _CROWDS = (
@@ -98,7 +99,7 @@ def check_set(
 
     def look(index: int) -> BadSample | Seen:
         try:
-            sample = dataset[index]
+            sample = largest_frame(dataset[index])
         except BadSample as error:
             return error
         cells = {name: region_grid(sample.mask, region.grid_size, name, region.min_share).sum() for name in POOLINGS}

@@ -77,11 +77,14 @@ class MixtureDataset:
     A sample that cannot be used is counted, named and replaced with the next usable item of its source, so a draw gives
     the same sample on every rank and in every worker. A sample is unusable if it is
 
-    * *bad*: the adapter raises ``BadSample``, a sample of a ``refer`` or ``caption`` source has no text, or one of a
-      ``cycle`` or ``caption`` source no target. More than ``max_bad_samples`` different ones stop the run;
-    * *too small*: an object of a ``cycle`` or ``caption`` source with *too few region cells* to be described, or one
-      of a ``cycle`` or ``refer`` source with *no mask pixel* left at the size of the loss. There is no limit on
-      these. In an evaluation every object is scored.
+    * *bad*: the adapter raises ``BadSample``, a sample of a ``refer`` or ``caption`` source has no text, or, in an
+      evaluation, one of a ``cycle`` or ``caption`` source no target. More than ``max_bad_samples`` different ones stop
+      the run;
+    * *too small*: an object of a ``cycle`` or ``caption`` source with *too few region cells* to be described (an
+      expression without a target has none), or one of a ``cycle`` or ``refer`` source with *no mask pixel* left at the
+      size of the loss. There is no limit on these. In an evaluation every object is scored.
+
+    A sample of a ``refer`` source whose mask is empty has no target: it is used, and its right mask is no pixel.
 
     A sample whose mask lost stray pieces (``Sample.strays``) is used; it is counted and named as well.
 
@@ -202,7 +205,7 @@ class MixtureDataset:
             others = self._others(source, int(source.items[position]), sample)
             if source.kind in TOLD_KINDS and not sample.text:
                 raise BadSample(sample.sample_id, "text", f"no text, which a '{source.kind}' source needs")
-            if source.kind in DESCRIBED_KINDS and not sample.mask.any():
+            if self.keep_gt_masks and source.kind in DESCRIBED_KINDS and not sample.mask.any():
                 raise BadSample(sample.sample_id, "mask", f"no target, which a '{source.kind}' source describes")
         except BadSample as error:
             self._report(index, _BAD, str(error), error.report())
@@ -214,7 +217,7 @@ class MixtureDataset:
             )
         sides = self.transform.clip(sample) if source.kind == CLIP else self.transform(sample)
         text = sample.text
-        if not self.keep_gt_masks and (why := self._too_small(source.kind, sides)):
+        if not self.keep_gt_masks and (why := self._too_small(source.kind, sample, sides)):
             self._report(index, why, sample.sample_id, {"record": sample.sample_id, "reason": why})
             return None
         run = draw.run if knows_pictures(source.dataset) else None
@@ -254,10 +257,12 @@ class MixtureDataset:
         adapter: Any = source.dataset
         return self.transform.masks(adapter.others(index, sample)) if self._shows_others(source) else None
 
-    def _too_small(self, kind: Kind, sides: Sides) -> str | None:
+    def _too_small(self, kind: Kind, sample: Sample, sides: Sides) -> str | None:
         """Why an object cannot be trained on; None if it can."""
         if kind in DESCRIBED_KINDS and int(sides.caption_side.region.sum()) < self.min_region_cells:
             return _FEW_CELLS
+        if kind == "refer" and not sample.mask.any():
+            return None
         if kind != "caption" and not (sides.mask_side or sides.caption_side).mask.any():
             return _NO_PIXEL
         return None

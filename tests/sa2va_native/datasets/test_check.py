@@ -116,6 +116,7 @@ def test_a_reason_gets_the_advice_for_it():
         "mask entirely outside its picture of 9 x 9 px": "mask outside its picture",
         "empty mask: it covers no pixel": "empty mask",
         "no 'mask'": "no mask",
+        "no 'mask', only a 'bbox', which has no outline": "box without a mask",
         "mask with 3 values besides 0": "mask file with several values",
         "unknown key 'imge'. Did you mean 'image'?": "misspelt key",
         "empty text": "unusable text",

@@ -26,8 +26,7 @@ class GeneralizedReferExpressions:
     """Every sentence of every ref is one item, as in ``ReferExpressions``; ``ann_id`` is a list.
 
     The mask is the union of the annotations that it names. ``[-1]`` (or an empty list) is an expression without a
-    target: its mask is empty. Evaluations score such a sample; training counts and leaves it out, as no pixel of its
-    mask is left.
+    target: its mask is empty. A ``refer`` source trains and scores it: the right answer is no pixel.
 
     These refs are bad samples: an ``ann_id`` that is no list, or names an annotation that is not in
     ``instances.json``, is there twice, or is of another picture; ``no_target`` that contradicts ``ann_id``; and what

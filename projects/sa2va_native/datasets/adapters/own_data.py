@@ -27,24 +27,27 @@ from sa2va_native.errors import BadSample, near_miss
 from sa2va_native.structures import Sample
 
 KEYS = ("image", "mask", "text", "image2", "mask2", "id")  # a misspelt id loses nothing
+_LIST_OF_TEXTS = rb'"text"\s*:\s*\['
 _REMEDY = 'Expected one record per line, e.g. {"image": "a.jpg", "mask": [[10, 10, 90, 10, 90, 60]]}.'
 
 
 @DATASETS.register_module()
 class OwnData:
-    """Each record of a JSON-lines file (or of one JSON list) is one item.
+    """Each record of a JSON-lines file (or of one JSON list) is one item, or one for each text in a list.
 
     A record has
 
     * ``image``: path of the picture, relative to ``image_root``;
     * ``mask``: polygons ``[[x0, y0, x1, y1, ...], ...]`` in px, an RLE ``{"size": [height, width], "counts":
-      ...}``, both as COCO has them, or the path of a PNG of the picture's size, 0 outside the object;
-    * ``text``, optional: a human expression or caption;
+      ...}``, both as COCO has them, or the path of a PNG of the picture's size, 0 outside the object; ``null`` beside
+      a text says that the text means nothing in the picture, and the sample's mask is empty;
+    * ``text``, optional: a human expression or caption, or a list of them, each of which is an item;
     * ``image2`` and ``mask2``, optional: the same object in another frame;
     * ``id``, optional: a name to display. Ids need not be unique: records are identified by their line.
 
     Other keys are ignored, but a key that looks like a misspelling of one of these is refused. For unusual pictures,
-    masks and paths see ``files``. Opening the file parses no records, so even millions of lines open quickly.
+    masks and paths see ``files``. Opening the file parses no record unless there are lists of texts, so even millions
+    of lines open quickly.
 
     Args:
         path: the file.
@@ -68,9 +71,37 @@ class OwnData:
         folder = self.path.parent if image_root is None else Path(image_root)
         self.image_root = require_folder(folder, f"Give the folder with the pictures of {self.path}.")
         self.text_required, self.max_pixels = text_required, max_pixels
+        #: Of each item its record and its place in the list of texts, int64 (N, 2); None if items are records.
+        self._items = self._each_text() if self.records.holds(_LIST_OF_TEXTS) else None
 
     def __len__(self) -> int:
-        return len(self.records)
+        return len(self.records) if self._items is None else len(self._items)
+
+    def _each_text(self) -> np.ndarray:
+        items = []
+        for number in range(len(self.records)):
+            with suppress(BadSample):  # reported when the sample is read
+                text = self.records[number].get("text")
+                if isinstance(text, list) and text:
+                    items += [(number, place) for place in range(len(text))]
+                    continue
+            items.append((number, 0))
+        return np.array(items, np.int64)
+
+    def _record_of(self, index: int) -> tuple[int, int]:
+        """The record of an item, and its place in the list of texts."""
+        if self._items is None:
+            return index, 0
+        number, place = self._items[index].tolist()
+        return number, place
+
+    def picture_name(self, index: int) -> str | None:
+        """See ``datasets.picture_share``."""
+        try:
+            name = self.records[self._record_of(index)[0]].get("image")
+        except BadSample:
+            return None  # reported when the sample is read
+        return name if isinstance(name, str) else None
 
     def check_all(self) -> list[str]:
         """Problems that no single sample shows: repeated ids, unread texts. Reads every record, but no picture."""
@@ -78,7 +109,7 @@ class OwnData:
 
     def _repeated_ids(self) -> list[str]:
         lines: dict[Any, list[str]] = defaultdict(list)
-        for index in range(len(self)):
+        for index in range(len(self.records)):
             try:
                 number = self.records[index].get("id")
             except BadSample:
@@ -92,7 +123,7 @@ class OwnData:
         return [f"{len(repeated)} ids are given twice; all their records are used: {first}"]
 
     def _sound_records(self) -> Iterator[dict[str, Any]]:
-        for index in range(len(self)):
+        for index in range(len(self.records)):
             with suppress(BadSample):  # reported when the sample is read
                 yield self.records[index]
 
@@ -102,17 +133,30 @@ class OwnData:
         Raises:
             BadSample: see the class.
         """
-        record, line = self.records[index], self.records.name(index)
+        number, place = self._record_of(index)
+        record, line = self.records[number], self.records.name(number)
         self._check_keys(record, line)
-        image, (mask, strays) = self._frame(record, line, "image", "mask")
         text = record.get("text")
+        if isinstance(text, list) and text:
+            text, line = text[place], f"{line} text {place + 1}"
         if text is not None or self.text_required:
             text = usable_text(text, self.path, line)
+        if text is not None and record.get("mask", ...) is None and "bbox" not in record:
+            return self._without_target(record, line, text)
+        image, (mask, strays) = self._frame(record, line, "image", "mask")
         sample = Sample(self._sample_id(record, line), image, mask, text, strays=strays)
         if record.get("image2") is not None or record.get("mask2") is not None:
             sample.image2, (sample.mask2, more) = self._frame(record, line, "image2", "mask2")
             sample.strays += more
         return sample
+
+    def _without_target(self, record: dict[str, Any], line: str, text: str) -> Sample:
+        """A text that means nothing in the picture."""
+        if record.get("image2") is not None or record.get("mask2") is not None:
+            raise BadSample(str(self.path), line, "no 'mask' beside a second frame")
+        file = inside(self.image_root, record.get("image"), self.path, line)
+        image = read_picture(file, line, None, self.max_pixels)
+        return Sample(self._sample_id(record, line), image, np.zeros(image.shape[:2], bool), text)
 
     def pictures(self, indices: Sequence[int]) -> list[Hashable]:
         """See ``datasets.picture_order``: neighbouring lines with the same picture, or the same two, count as one."""
@@ -120,7 +164,7 @@ class OwnData:
 
     def _pictures_of(self, index: int) -> Hashable:
         try:
-            record = self.records[index]
+            record = self.records[self._record_of(index)[0]]
         except BadSample:
             return None  # reported when the sample is read
         files = record.get("image"), record.get("image2")
@@ -139,7 +183,8 @@ class OwnData:
         """uint8 (H, W, 3) and the mask on it."""
         for key in (image, mask):
             if record.get(key) is None:
-                raise BadSample(str(self.path), line, f"no '{key}'")
+                box = ", only a 'bbox', which has no outline" if key == "mask" and "bbox" in record else ""
+                raise BadSample(str(self.path), line, f"no '{key}'{box}")
         picture_file = inside(self.image_root, record[image], self.path, line)
         segmentation = record[mask]
         if isinstance(segmentation, str):

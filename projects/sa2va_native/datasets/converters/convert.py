@@ -23,6 +23,7 @@ class Converted(NamedTuple):
 
     records: list[dict[str, Any]]
     bad: list[BadSample]
+    notes: tuple[str, ...] = ()  #: what a user should know of records that were made, one for each; they are counted
 
 
 class Converter(Protocol):
@@ -48,6 +49,7 @@ class Total(NamedTuple):
     records: int
     bad: int
     report: Path  #: JSON lines of what was left out
+    notes: dict[str, int]  #: of records that were made, with their number
 
 
 def write_own_data(converter: Converter, out: Path, track: Callable[[Iterable[str]], Iterable[str]] = iter) -> Total:
@@ -69,9 +71,9 @@ def write_own_data(converter: Converter, out: Path, track: Callable[[Iterable[st
         raise DataError(f"{converter.root}: nothing to convert. docs/data/converters.md shows the layouts.")
     part, progress, report = (out.with_name(out.name + end) for end in (".part", ".progress", ".bad.jsonl"))
     begun = {"sources": hashlib.sha256("\n".join(names).encode("utf-8", "replace")).hexdigest()}
-    state: dict[str, Any] = {**begun, "done": 0, "bytes": 0, "report bytes": 0, "records": 0, "bad": 0}
+    state: dict[str, Any] = {**begun, "done": 0, "bytes": 0, "report bytes": 0, "records": 0, "bad": 0, "notes": {}}
     if progress.exists():
-        state = json.loads(progress.read_text(encoding="utf-8"))
+        state |= json.loads(progress.read_text(encoding="utf-8"))
         if state["sources"] != begun["sources"]:
             raise DataError(f"{progress}: the sources have changed since this conversion began. Delete it.")
     for path, length in ((part, state["bytes"]), (report, state["report bytes"])):
@@ -90,6 +92,8 @@ def write_own_data(converter: Converter, out: Path, track: Callable[[Iterable[st
                 left_out.write(json.dumps(bad.report()).encode() + b"\n")
             state["records"] += len(converted.records)
             state["bad"] += len(converted.bad)
+            for note in converted.notes:
+                state["notes"][note] = state["notes"].get(note, 0) + 1
             if number % _STRIDE == 0 or number == len(names):
                 records.flush()
                 left_out.flush()
@@ -103,7 +107,7 @@ def write_own_data(converter: Converter, out: Path, track: Callable[[Iterable[st
     publish(part, out)
     if not state["bad"]:
         report.unlink()
-    return Total(state["records"], state["bad"], report)
+    return Total(state["records"], state["bad"], report, state["notes"])
 
 
 def require_new(out: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from sa2va_native.datasets.converters.convert import Converted
 from sa2va_native.datasets.converters.labelme_pictures import picture_of, stated_size
-from sa2va_native.datasets.converters.labelme_shapes import shape_mask
+from sa2va_native.datasets.converters.labelme_shapes import BOXES, shape_mask
 from sa2va_native.datasets.reading.files import inside, read_json, usable_text
 from sa2va_native.datasets.reading.mask_codec import MaskError, encode_mask
 from sa2va_native.errors import BadSample, DataError
@@ -23,9 +23,10 @@ class LabelmeConverter:
 
     Format: https://github.com/wkentaro/labelme. Polygons and rectangles are filled like COCO's polygons; a circle
     contains the pixels whose centre is inside; a ``mask`` is placed at the upper left of its box. Rotated boxes
-    (``oriented_rectangle``, and those of other tools that use this format) are filled as polygons. Lines and points
-    have no area; they are left out and reported, as is an unknown kind. Masks have the size stated in the file, which
-    LabelMe takes after applying the picture's EXIF orientation; without one, they have the size of the picture.
+    (``oriented_rectangle``, and those of other tools that use this format) are filled as polygons. Boxes and circles
+    are counted, as they are often drawn around an object. Lines and points have no area; they are left out and
+    reported, as is an unknown kind. Masks have the size stated in the file, which LabelMe takes after applying the
+    picture's EXIF orientation; without one, they have the size of the picture.
 
     A shape's ``description`` becomes the record's text. Pictures: see :func:`picture_of`.
 
@@ -58,7 +59,7 @@ class LabelmeConverter:
         except DataError as error:
             return Converted([], [BadSample(str(file), "file", str(error))])
         objects: dict[tuple[Any, ...], tuple[dict[str, Any], np.ndarray]] = {}
-        left_out = []
+        left_out, notes = [], []
         shapes = content.get("shapes")
         if not isinstance(shapes, list):
             left_out.append(BadSample(str(file), "file", "no list 'shapes'"))
@@ -70,6 +71,8 @@ class LabelmeConverter:
             except MaskError as error:
                 left_out.append(BadSample(str(file), record, str(error)))
                 continue
+            if (kind := shape.get("shape_type")) in BOXES:
+                notes.append(f"{kind} filled as a mask: is it the outline of its object, or a box around it?")
             group = shape.get("group_id")
             key = (record,) if group is None else (str(shape.get("label")), str(group))
             entry, known = objects.get(key, ({"id": f"{source} {record}", "category": shape.get("label")}, None))
@@ -83,6 +86,5 @@ class LabelmeConverter:
                 entry["text"] = usable_text(text, file, record)
             except BadSample as bad:
                 left_out.append(bad)
-        return Converted(
-            [{"image": picture, "mask": encode_mask(mask), **entry} for entry, mask in objects.values()], left_out
-        )
+        records = [{"image": picture, "mask": encode_mask(mask), **entry} for entry, mask in objects.values()]
+        return Converted(records, left_out, tuple(notes))

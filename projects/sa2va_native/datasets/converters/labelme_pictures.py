@@ -9,14 +9,13 @@ from contextlib import suppress
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from PIL import ExifTags, Image
+from PIL import Image
 
+from sa2va_native.datasets.converters.twin_folders import size_of
 from sa2va_native.datasets.reading.files import FORMATS, MAX_IMAGE_PIXELS, inside, namesake
 from sa2va_native.datasets.reading.numbers import as_whole
 from sa2va_native.errors import BadSample
 from sa2va_native.files.atomic import atomic_write
-
-_LYING = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 
 
 def picture_of(content: dict[str, Any], file: Path, root: Path) -> str:
@@ -102,15 +101,7 @@ def stated_size(content: dict[str, Any], picture: Path, file: Path) -> tuple[int
 
 
 def _shown_size(picture: Path, file: Path) -> tuple[int, int]:
-    """(height, width) of a picture in px after its EXIF orientation, read from the header."""
-    try:
-        with Image.open(picture, formats=FORMATS) as opened:
-            width, height = opened.size
-            lies = opened.getexif().get(ExifTags.Base.Orientation) in _LYING
-    except Exception as error:  # on broken bytes Pillow raises nearly anything, as in read_picture
-        why = f"no imageHeight and imageWidth, and its picture is unreadable ({type(error).__name__}: {error})"
-        raise BadSample(str(file), "file", why) from error
-    return (width, height) if lies else (height, width)
+    return size_of(picture, file, "file", turned=True, why="no imageHeight and imageWidth, and ")
 
 
 def _extent(content: dict[str, Any], key: str, file: Path) -> int:

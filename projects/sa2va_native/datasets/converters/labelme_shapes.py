@@ -14,6 +14,8 @@ from sa2va_native.datasets.reading.mask_codec import MaskError, decode_mask
 
 #: Kinds whose points are an outline. LabelMe writes ``oriented_rectangle``, tools that use its format the last two.
 _OUTLINES = ("polygon", "rectangle", "oriented_rectangle", "rotation", "quadrilateral")
+#: Kinds that are often drawn around an object rather than along its outline.
+BOXES = ("rectangle", "oriented_rectangle", "rotation", "circle")
 _BY_TWO_POINTS = ("circle", "mask")
 _WITHOUT_AREA = ("point", "points", "line", "linestrip")
 

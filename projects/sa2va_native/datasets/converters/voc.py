@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
 from sa2va_native.datasets.converters.convert import Converted
-from sa2va_native.datasets.reading.files import inside, read_labels, read_picture, require_own
+from sa2va_native.datasets.converters.label_masks import label_masks
+from sa2va_native.datasets.converters.twin_folders import picture_named
+from sa2va_native.datasets.reading.files import require_own
 from sa2va_native.datasets.reading.mask_codec import encode_mask
 from sa2va_native.errors import BadSample, DataError
-
-_VOID = 255
-_VOID_COLOUR = 224 << 16 | 224 << 8 | 192  # the colour of the border in VOC's colour map
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG", ".webp", ".bmp")
 
 
 @dataclass
@@ -49,43 +45,13 @@ class VocConverter:
     def convert(self, source: str) -> Converted:
         folder, name = PurePosixPath(source).parent, PurePosixPath(source).name
         try:
-            picture = self._picture((folder / "JPEGImages" / name).as_posix(), source)
+            picture = picture_named(self.root, (folder / "JPEGImages" / name).as_posix(), source)
             labels = self.root / folder / "SegmentationObject" / f"{name}.png"
             require_own(self.root, labels, source)
-            masks = list(_objects(labels, source))
+            masks = list(label_masks(labels, source))
         except BadSample as bad:
             return Converted([], [bad])
-        return Converted([{"image": picture, "mask": encode_mask(mask), "id": id_} for id_, mask in masks], [])
-
-    def _picture(self, stem: str, source: str) -> str:
-        there = [stem + suffix for suffix in _SUFFIXES if (self.root / (stem + suffix)).exists()]
-        picture = (there or [f"{stem}.jpg"])[0]
-        inside(self.root, picture, self.root / picture, source)
-        return picture
-
-
-def _objects(file: Path, source: str) -> Iterator[tuple[str, np.ndarray]]:
-    """Name and mask, bool (H, W), of each object."""
-    try:
-        labels = read_labels(file, source)
-    except BadSample as bad:
-        if not bad.reason.startswith("labels of shape"):
-            raise
-        labels = _numbered(read_picture(file, source), file, source)
-    for number in np.unique(labels):
-        if number not in (0, _VOID):
-            yield f"{source} object {number}", labels == number
-
-
-def _numbered(pixels: np.ndarray, file: Path, source: str) -> np.ndarray:
-    """Colours (H, W, 3) -> object numbers (H, W): 0 outside, objects from 1 in the order of their colour values."""
-    colours = pixels.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1])
-    values = [value for value in np.unique(colours) if value not in (0, _VOID_COLOUR)]
-    if len(values) >= _VOID:
-        raise BadSample(
-            str(file), source, f"labels of {len(values)} colours; save them as PNG, one colour per object, unsmoothed"
-        )
-    numbers = np.zeros(colours.shape, np.uint8)
-    for number, value in enumerate(values, 1):
-        numbers[colours == value] = number
-    return numbers
+        records = [
+            {"image": picture, "mask": encode_mask(mask), "id": f"{source} object {number}"} for number, mask in masks
+        ]
+        return Converted(records, [])

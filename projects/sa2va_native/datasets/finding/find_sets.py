@@ -4,34 +4,33 @@ from __future__ import annotations
 
 import fnmatch
 import logging
-import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from mmengine.logging import print_log
 
-from sa2va_native.datasets.adapters.grefer import GeneralizedReferExpressions
-from sa2va_native.datasets.adapters.refer import ReferExpressions, splits_of
 from sa2va_native.datasets.finding.coco_json import is_coco, may_be_coco, pictures_of
-from sa2va_native.datasets.finding.unread import unread_files, unread_layout
+from sa2va_native.datasets.finding.found_set import FoundSet
+from sa2va_native.datasets.finding.native import clip_sets, described_sets, reason_seg_sets, refer_sets
+from sa2va_native.datasets.finding.unread import unread_file, unread_files, unread_layouts
 from sa2va_native.datasets.indexing.file_parts import walk
 from sa2va_native.datasets.reading.files import require_folder
 from sa2va_native.errors import DataError, printable
 
-#: Words of a set's name that say what it is for.
-_NOT_TRAINED_ON = {"val", "valid", "validation", "minival", "valset", "eval", "evaluation"}
-_NOT_TRAINED_ON |= {"test", "testdev", "testing", "testset"}
 _LAYOUTS = (
     "Expected own data (data.jsonl), the layout of COCO (annotations/instances_NAME.json next to the folder NAME/ of "
-    "pictures, or one COCO json in the folder), of REFER (instances.json, refs(unc).p and images/), of SA-V, SA-1B, "
-    "Open Images or Describe Anything, or tar shards. docs/data/index.md describes each."
+    "pictures, or one COCO json in the folder), of REFER (instances.json, refs(unc).p and images/), of ReasonSeg, "
+    "SA-V, SA-1B, Open Images or Describe Anything, or tar shards. docs/data/index.md describes each."
 )
 
 
 #: Adapters of sets without masks of their own.
-_EXPRESSIONS = (ReferExpressions.__name__, GeneralizedReferExpressions.__name__)
+_EXPRESSIONS = ("ReferExpressions", "GeneralizedReferExpressions")
+#: Adapters of clips, for evaluation alone.
+CLIPS = ("VideoExpressions", "DavisExpressions")
 #: A folder with more jsons than this contains many small files, e.g. LabelMe's, not a COCO set.
 _MOST_JSON = 64
+_MOST_FOLDERS = 64  # subfolders that are looked at
 #: File names of large sets, and their adapters.
 _LARGE = {
     "*.npz": "SavPairs",
@@ -41,19 +40,6 @@ _LARGE = {
     "sa_*.json": "Sa1b",
     "*.tar": "TarShards",
 }
-
-
-class FoundSet(NamedTuple):
-    """One data set: how to build its adapter, and its name."""
-
-    name: str
-    config: dict[str, Any]
-
-    @property
-    def training(self) -> bool:
-        """Whether no word of its name says that it is a validation or test set; ``festival`` is another word."""
-        words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", self.name)
-        return not _NOT_TRAINED_ON & {word.lower() for word in words}
 
 
 def find_sets(path: str | Path) -> list[FoundSet]:
@@ -68,14 +54,21 @@ def find_sets(path: str | Path) -> list[FoundSet]:
       ``images/NAME/``, ``images/``, the folder itself or next to the json, whichever has the first of them;
     * a folder with ``instances.json``, or that file: COCO;
     * a folder that also has ``refs(*).p``: REFER, one set per split; ``grefs(*).json``: gRefCOCO, the same;
+    * a folder with ``meta_expressions*.json`` and ``mask_dict.json``, or with ``meta_expressions/SPLIT/`` and
+      ``SPLIT/Annotations/``: clips with expressions, for evaluation;
+    * a folder with ``SPLIT/NAME.json`` that have ``text`` and ``shapes``, or such a ``SPLIT``: ReasonSeg, one set per
+      split;
     * a folder with ``SPLIT-annotations-object-segmentation.csv``: Open Images, one set per split;
     * a folder with ``SPLIT/annotations.json`` and ``SPLIT/images/*.tar``, or such a ``SPLIT``: Describe Anything, one
       set per split;
     * at any depth ``*.npz`` or ``sav_*_manual.json``: SA-V; ``sa_*.tar`` or ``sa_*.json``: SA-1B; another ``*.tar``:
       shards; whichever is found first.
 
+    What else lies in the folder is logged: of another layout, or beside the files of this one.
+
     Raises:
-        DataError: nothing is there, or nothing is recognised; the message says what was looked for.
+        DataError: nothing is there, or nothing is recognised; the message says what was looked for. A layout that is
+            converted first, or sets in several subfolders: the message names them, and what to do.
     """
     path = Path(path).expanduser()
     if path.is_file():
@@ -118,11 +111,15 @@ def find_mask_sets(path: str | Path) -> list[FoundSet]:
         DataError: see :func:`find_sets`; or there are only referring expressions.
     """
     found = find_sets(path)
-    masks = [one for one in found if one.config["type"] not in _EXPRESSIONS]
+    if all(one.config["type"] in CLIPS for one in found):
+        raise DataError(
+            f"{path}: holds clips with expressions, which are evaluated (docs/evaluation.md), not trained on."
+        )
+    masks = [one for one in found if one.config["type"] not in (*_EXPRESSIONS, *CLIPS)]
     if not masks:
         raise DataError(
-            f"{path}: holds referring expressions, not a set of masks alone. Train on them with a source of kind "
-            "'refer' in the config, or give the folder of a COCO set."
+            f"{path}: holds referring expressions, not a set of masks alone. Train on them with --kind refer, or "
+            "with a source of kind 'refer' in the config; or give the folder of a COCO set."
         )
     training = [one for one in masks if one.training] or masks
     if left_out := [one.name for one in masks if one not in training]:
@@ -134,23 +131,86 @@ def find_mask_sets(path: str | Path) -> list[FoundSet]:
 def _of_folder(path: Path) -> list[FoundSet]:
     if not path.is_dir():
         raise DataError(f"{path}: no such file or folder. {_LAYOUTS}")
-    for name in ("data.jsonl", "data.json"):
-        if (path / name).is_file():
-            return [_of_file(path / name)]
-    if refs := [*sorted(path.glob("refs(*).p")), *sorted(path.glob("grefs(*).json"))]:
-        return [found for file in refs for found in _refer(path, file)]
-    if found := coco_sets(path, named=True) or _described(path) or _large_sets(path) or coco_sets(path):
+    if by_name := _by_name(path):
+        (title, found), *others = by_name.items()
+        _say_not_read(path, title, [other for other, _ in others])
         return found
+    large, folder = _large_sets(path)
+    if large and folder == path:
+        return large
+    unread = unread_layouts(path)
+    titles = [one.title for one in unread]
+    if not large and (found := coco_sets(path)):
+        _say_not_read(path, "COCO", titles)
+        return found
+    below = {place: title for place, title in _subfolders(path).items() if title not in titles}
+    if large and not below:
+        return large
     require_folder(path, _LAYOUTS)
-    known = unread_layout(path)
-    named = f"{known} " if known else ""
-    raise DataError(f"{path}: no data.jsonl, no annotations/instances_*.json, no instances.json. {named}{_LAYOUTS}")
+    if below:
+        if large:
+            below[folder.relative_to(path).parts[0]] = large[0].config["type"]
+        below |= {str(one.file.relative_to(path)): one.title for one in unread}
+        told = "; ".join(f"{place} is {title}" for place, title in sorted(below.items()))
+        raise DataError(f"{path}: no set itself, but sets in its folders: {told}. Give the path of one.")
+    if unread:
+        several = "holds several layouts: " if len(unread) > 1 else "looks like "
+        told = "; or ".join(f"{one.title}: {one.step} (known by {one.file.relative_to(path)})" for one in unread)
+        raise DataError(f"{path}: {several}{told}.")
+    raise DataError(f"{path}: no data.jsonl, no annotations/instances_*.json, no instances.json. {_LAYOUTS}")
+
+
+def _say_not_read(path: Path, title: str, others: list[str]) -> None:
+    if others:
+        message = f"{path}: holds several layouts: read as {title}, not as {', '.join(others)}; for those, give a path"
+        print_log(printable(message), logger="current", level=logging.WARNING)
+
+
+def _by_name(path: Path) -> dict[str, list[FoundSet]]:
+    """The sets of a folder by their layout, of those layouts that are known by the names of a few files."""
+    own = [path / name for name in ("data.jsonl", "data.json") if (path / name).is_file()]
+    readers: dict[str, Callable[[], list[FoundSet]]] = {
+        "own data": lambda: [_of_file(file) for file in own[:1]],
+        "REFER": lambda: refer_sets(path),
+        "COCO": lambda: coco_sets(path, named=True),
+        "Describe Anything": lambda: described_sets(path),
+        "clips with expressions": lambda: clip_sets(path),
+        "ReasonSeg": lambda: reason_seg_sets(path),
+    }
+    found: dict[str, list[FoundSet]] = {}
+    for title, read in readers.items():
+        if title == "COCO" and "REFER" in found:
+            continue  # instances.json holds its masks
+        try:
+            sets = read()
+        except DataError:
+            if not found:
+                raise
+            continue  # of another set, which is not asked for
+        if sets:
+            found[title] = sets
+    return found
+
+
+def _subfolders(path: Path) -> dict[str, str]:
+    """The folders in a folder that hold sets, and their layouts."""
+    found = {}
+    for folder in sorted(folder for folder in path.iterdir() if folder.is_dir())[:_MOST_FOLDERS]:
+        try:
+            titles = [*_by_name(folder), *(one.title for one in unread_layouts(folder))]
+        except DataError:
+            continue  # a set without its pictures
+        if titles:
+            found[folder.name] = titles[0]
+    return found
 
 
 def _of_file(file: Path) -> FoundSet:
     suffix = file.suffix.lower()
     if suffix not in (".json", ".jsonl"):
         raise DataError(f"{file}: not a .json or .jsonl. Give the folder of the set. {_LAYOUTS}")
+    if suffix == ".json" and (unread := unread_file(file)):
+        raise DataError(f"{file}: looks like {unread.title}: {unread.step}.")
     named = file.stem == "instances" or file.stem.startswith("instances_")
     if suffix == ".json" and (named or is_coco(file)):
         return _coco(file)
@@ -175,34 +235,14 @@ def _coco(file: Path) -> FoundSet:
     return FoundSet(name, {"type": "CocoInstances", "ann_file": str(file), "image_root": str(pictures)})
 
 
-def _refer(root: Path, file: Path) -> list[FoundSet]:
-    adapter = ReferExpressions if file.suffix == ".p" else GeneralizedReferExpressions
-    split_by = file.stem.partition("(")[2].removesuffix(")")
-    folders = [root / name for name in ("images", "../coco2014/train2014", "../train2014", "train2014")]
-    pictures = pictures_of(root / "instances.json", folders, [root])
-    config = {"type": adapter.__name__, "root": str(root), "split_by": split_by, "image_root": str(pictures)}
-    name = split_by if adapter is ReferExpressions else file.stem
-    return [FoundSet(f"{name} {split}", {**config, "split": split}) for split in splits_of(file)]
-
-
-def _described(path: Path) -> list[FoundSet]:
-    """Splits of Describe Anything: the folder itself, or its subfolders."""
-    splits = [file.parent for file in sorted([path / "annotations.json", *path.glob("*/annotations.json")])]
-    return [
-        FoundSet(split.name, {"type": "DescribeAnything", "root": str(split.parent), "split": split.name})
-        for split in map(Path.absolute, splits)
-        if (split / "annotations.json").is_file() and any((split / "images").glob("*.tar"))
-    ]
-
-
-def _large_sets(root: Path) -> list[FoundSet]:
-    """Sets that keep an index, recognised by the first file that matches."""
+def _large_sets(root: Path) -> tuple[list[FoundSet], Path]:
+    """Sets that keep an index, recognised by the first file that matches, and the folder that it is in."""
     ending = "-annotations-object-segmentation.csv"
     if splits := [file.name.removesuffix(ending) for file in sorted(root.glob(f"*{ending}"))]:
-        return [FoundSet(split, {"type": "OpenImages", "root": str(root), "split": split}) for split in splits]
-    for _, names, *_ in walk(root, ""):
+        return [FoundSet(split, {"type": "OpenImages", "root": str(root), "split": split}) for split in splits], root
+    for folder, names, *_ in walk(root, ""):
         for name in names:
             for pattern, adapter in _LARGE.items():
                 if fnmatch.fnmatch(name, pattern):
-                    return [FoundSet(root.name, {"type": adapter, "root": str(root)})]
-    return []
+                    return [FoundSet(root.name, {"type": adapter, "root": str(root)})], folder
+    return [], root

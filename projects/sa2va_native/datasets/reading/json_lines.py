@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+import re
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,11 @@ class JsonLines:
 
     def __len__(self) -> int:
         return len(self._starts) if self._list is None else len(self._list)
+
+    def holds(self, pattern: bytes) -> bool:
+        """Whether a pattern occurs in the file, which may be large; nothing is parsed."""
+        with self.path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return re.search(pattern, content) is not None
 
     def name(self, index: int) -> str:
         """The name of a record in errors: its line, or its position in the list, from 1."""

@@ -85,8 +85,8 @@ def test_files_and_splits_are_chosen_by_name(tmp_path: Path) -> None:
         GeneralizedReferExpressions(root, "val", split_by="x")
 
 
-def test_only_an_evaluation_of_expressions_has_samples_without_a_target(tmp_path: Path) -> None:
-    """Red when training draws towards an empty mask, or nothing that was described is scored as described well."""
+def test_expressions_without_a_target_are_samples(tmp_path: Path) -> None:
+    """Red when training drops them, or nothing that was described is trained or scored as described well."""
     data = GeneralizedReferExpressions(make(tmp_path / "set", [gref(1, [-1], "a dog"), gref(2, [1])]), "val")
 
     def mixture(kind: str, **options: Any) -> MixtureDataset:
@@ -94,9 +94,13 @@ def test_only_an_evaluation_of_expressions_has_samples_without_a_target(tmp_path
 
     assert mixture("refer", keep_gt_masks=True)[0].text == "a dog"
     training = mixture("refer")
-    assert training[0].text == "it"
-    assert training.counts()["no mask pixel"] == 1
+    assert [training[0].text, training[1].text] == ["a dog", "it"]
+    assert [training[index].sides.caption_side.mask.any().item() for index in range(2)] == [False, True]
+    assert not any(training.counts().values())
     for kind in ("cycle", "caption"):
+        described = mixture(kind)
+        assert described[0].text == "it"
+        assert described.counts()["too few region cells"] == 1, "without a limit, as such a set may hold many"
         with pytest.raises(DataError, match=f"no target, which a '{kind}' source describes"):
             mixture(kind, keep_gt_masks=True)[0]
 

@@ -170,3 +170,41 @@ def test_a_text_under_another_key_is_counted(tmp_path: Path):
     good = {"image": "a.png", "mask": SQUARE}
     data = OwnData(make(tmp_path, {**good, "caption": "a"}, {**good, "caption": "b"}, {**good, "text": "c"}, good))
     assert data.check_all() == ["2 records have a 'caption', which is not read; the key of a text is 'text'"]
+
+
+def test_a_list_of_texts_is_an_item_each(tmp_path: Path):
+    """Red when several expressions of one object need several lines, or shift the records after them."""
+    mug = {"image": "a.png", "mask": SQUARE, "text": ["the mug", "the left one"]}
+    data = OwnData(make(tmp_path, mug, {"image": "b.png", "mask": SQUARE}, [1], {**mug, "text": [" ", 7]}, mug))
+    assert len(data) == 8
+    texts = [data[0].text, data[1].text, data[2].text, data[6].text, data[7].text]
+    assert texts == ["the mug", "the left one", None, "the mug", "the left one"]
+    assert [data[index].sample_id for index in (1, 2, 7)] == [
+        f"data.jsonl#{name}" for name in ("line 1 text 2", "line 2", "line 5 text 2")
+    ]
+    assert data.pictures([0, 1, 2]) == [("a.png", None), ("a.png", None), ("b.png", None)]
+    assert [data.picture_name(index) for index in (1, 2, 3)] == ["a.png", "b.png", None]
+    for index, reason in ((3, "line 3: a list, expected"), (4, "line 4 text 1: empty text"), (5, "text 2: text is a")):
+        with pytest.raises(BadSample, match=reason):
+            data[index]
+    for texts in ([], {}):
+        with pytest.raises(BadSample, match=r"text is a (list|dict), expected a string"):
+            OwnData(make(tmp_path, {**mug, "text": texts}))[0]
+
+
+def test_a_text_without_a_target_has_an_empty_mask(tmp_path: Path):
+    """Red when an expression that means nothing cannot be said, or a lost mask or a box passes for one."""
+    nothing = {"image": "a.png", "mask": None, "text": "the cat"}
+    sample = OwnData(make(tmp_path, nothing))[0]
+    assert (sample.text, sample.mask.shape, sample.mask.any()) == ("the cat", (10, 20), False)
+    for record, reason in [
+        ({"image": "a.png", "text": "the cat"}, "no 'mask'$"),
+        ({"image": "a.png", "mask": None}, "no 'mask'$"),
+        ({**nothing, "mask": []}, "no segmentation"),
+        ({**nothing, "bbox": [1, 2, 3, 4]}, "no 'mask', only a 'bbox', which has no outline"),
+        ({"image": "a.png", "bbox": [1, 2, 3, 4], "text": "the cat"}, "no 'mask', only a 'bbox'"),
+        ({**nothing, "image2": "b.png"}, "no 'mask' beside a second frame"),
+        ({**nothing, "image": "gone.png"}, "missing: no such file"),
+    ]:
+        with pytest.raises(BadSample, match=reason):
+            OwnData(make(tmp_path, record))[0]

@@ -15,8 +15,12 @@ from mmengine.logging import MMLogger
 from mmengine.registry import DATASETS
 from PIL import Image
 
-from sa2va_native.datasets.finding.find_sets import FoundSet, coco_sets, find_mask_sets, find_sets
+from pseudo_gumbel.cli.browse_data import draw
+from sa2va_native.datasets.check import Region, check_set
+from sa2va_native.datasets.finding.find_sets import coco_sets, find_mask_sets, find_sets
+from sa2va_native.datasets.finding.found_set import FoundSet
 from sa2va_native.errors import DataError
+from tests.benchmark_layouts import write_benchmark
 from tests.sa2va_native.datasets.adapters.test_own_data import SQUARE, make
 from tests.sa2va_native.datasets.adapters.test_refer import make_refs, ref
 from tests.sa2va_native.datasets.native import (
@@ -316,4 +320,61 @@ def test_a_layout_without_masks_is_named_before_its_pictures_are_missed(
     (tmp_path / "annotations/panoptic_train2017.json").write_text(json.dumps(content))
     pictures(tmp_path / "train2017/1.png")
     with pytest.raises(DataError, match=named):
+        find_sets(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "folder", "adapter", "lengths"),
+    [
+        ("reason_seg", "ReasonSeg", "ReasonSeg", {"test": 1, "val": 1}),
+        ("reason_seg", "ReasonSeg/val", "ReasonSeg", {"val": 1}),
+        ("mevis", "video_datas/mevis", "VideoExpressions", {"valid_u": 3}),
+        ("mevis", "video_datas/mevis/valid_u", "VideoExpressions", {"valid_u": 3}),
+        ("revos", "video_datas/revos", "VideoExpressions", {"valid": 3}),
+        ("ref_davis", "video_datas/davis17", "DavisExpressions", {"valid": 3}),
+    ],
+)
+def test_sets_of_benchmarks_are_found(
+    tmp_path: Path, benchmark: str, folder: str, adapter: str, lengths: dict[str, int]
+) -> None:
+    """Red when what a benchmark reads cannot be checked or looked at by its path, or clips are trained on."""
+    write_benchmark(benchmark, tmp_path)
+    found = find_sets(tmp_path / folder)
+    assert {one.name: len(DATASETS.build(one.config)) for one in found} == lengths
+    assert {one.config["type"] for one in found} == {adapter}
+    report = check_set(DATASETS.build(found[0].config), range(lengths[found[0].name]), Region(grid_size=4))
+    assert (report.bad, report.without_text, report.too_few_cells["any"]) == (0, 0, 0)
+    (sample,) = draw(DATASETS.build(found[0].config), 1, 0)
+    assert sample.image.ndim == 3
+    if adapter == "ReasonSeg":
+        assert [one.config["type"] for one in find_mask_sets(tmp_path / folder)] == [adapter] * len(lengths)
+    else:
+        with pytest.raises(DataError, match="holds clips with expressions, which are evaluated"):
+            find_mask_sets(tmp_path / folder)
+
+
+def test_several_layouts_in_one_folder_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Red when one of them is taken, or converted, without a word of the others."""
+    (tmp_path / "a").mkdir()
+    make(tmp_path / "a", {"image": "a.png", "mask": SQUARE})
+    coco_json(tmp_path / "a/annotations/instances_train.json", "1.png")
+    pictures(tmp_path / "a/train/1.png")
+    with logged(caplog):
+        assert [one.config["type"] for one in find_sets(tmp_path / "a")] == ["OwnData"]
+        assert "holds several layouts: read as own data, not as COCO" in caplog.text
+    (tmp_path / "a/data.jsonl").rename(tmp_path / "a/other.jsonl")
+    labelme = '{"version": "5.0", "shapes": [], "imagePath": "a.jpg"}'
+    (tmp_path / "b/labels").mkdir(parents=True)
+    (tmp_path / "b/labels/a.txt").write_text("0 0 0 1 0 1 1")
+    (tmp_path / "b/a.json").write_text(labelme)
+    with pytest.raises(
+        DataError, match=r"holds several layouts: YOLO's layout: run .*yolo .*; or LabelMe's layout: run"
+    ):
+        find_sets(tmp_path / "b")
+    with pytest.raises(
+        DataError, match=r"sets in its folders: a is COCO; b/a.json is LabelMe's .*; b/labels/a.txt is YOLO's"
+    ):
+        find_sets(tmp_path)
+    write_sav_pairs(tmp_path / "c")
+    with pytest.raises(DataError, match=r"sets in its folders: a is COCO; .*; c is SavPairs. Give the path of one"):
         find_sets(tmp_path)
