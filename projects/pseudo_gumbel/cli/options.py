@@ -64,6 +64,32 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cfg-options", nargs="+", action=_CfgOptions, metavar="KEY=VALUE", help="override the config")
 
 
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Data to train on, what is learnt from it, and data to evaluate on meanwhile."""
+    parser.add_argument(
+        "--data-root",
+        action=_DataRoot,
+        metavar="PATH",
+        help="data to train on: a data.jsonl, or a set laid out as in docs/data; may be given several times",
+    )
+    parser.add_argument(
+        "--kind",
+        nargs="+",
+        action=_Kinds,
+        metavar="KIND[:WEIGHT]",
+        help="of the data-root before it: refer, caption or cycle, and nothing else is trained (without: masks for "
+        "the cycle, beside the config's expressions)",
+    )
+    held_out = parser.add_mutually_exclusive_group()
+    held_out.add_argument("--val-root", metavar="PATH", help="data to evaluate on while training")
+    held_out.add_argument(
+        "--val-share", type=share, metavar="SHARE", help="share of the pictures to hold out and evaluate on, e.g. 0.1"
+    )
+    parser.add_argument(
+        "--val-interval", type=whole(1), metavar="N", help="steps between evaluations (default: a fifth of the run)"
+    )
+
+
 def add_index_dir(parser: argparse.ArgumentParser) -> None:
     """Where indices of large sets go."""
     parser.add_argument(
@@ -94,6 +120,49 @@ def positive(text: str) -> float:
         if 0 < float(text) < math.inf:
             return float(text)
     raise argparse.ArgumentTypeError(f"{text}: expected a number above 0")
+
+
+def share(text: str) -> float:
+    """``type`` of an option that takes numbers above 0 and below 1."""
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) < 1:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text}: expected a number above 0 and below 1")
+
+
+class _DataRoot(argparse.Action):
+    """Collects ``(path, kinds)``; the kinds follow with ``--kind``."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        namespace.data_root = [*(namespace.data_root or []), (values, [])]
+
+
+class _Kinds(argparse.Action):
+    """Adds ``(kind, weight)`` to the ``--data-root`` before it."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        if not getattr(namespace, "data_root", None):
+            parser.error("--kind: give it after the --data-root that it is of")
+        for value in values:
+            kind, _, weight = value.partition(":")
+            if kind not in ("refer", "caption", "cycle"):
+                parser.error(f"--kind {value}: expected refer, caption or cycle, with :WEIGHT where sets are mixed")
+            try:
+                namespace.data_root[-1][1].append((kind, positive(weight) if weight else 1.0))
+            except argparse.ArgumentTypeError as error:
+                parser.error(f"--kind {value}: {error}")
 
 
 class _CfgOptions(argparse.Action):

@@ -11,6 +11,7 @@ from typing import Any
 from pseudo_gumbel.cli.options import (
     add_cfg_options,
     add_config,
+    add_data,
     add_debug,
     add_index_dir,
     add_weights,
@@ -26,6 +27,7 @@ examples:
   the 4B model on 4 GPUs             pseudo-gumbel dist-train pseudo_gumbel_4b 4 \\
                                          --weights InternVL2_5-4B sam2_hiera_large.pt
   own masks (docs/data)              pseudo-gumbel train pseudo_gumbel_tiny --data-root /data/mine
+  own text, a tenth held out         pseudo-gumbel train sa2va_tiny --data-root /data/mine --kind refer --val-share 0.1
   continue after a stop              pseudo-gumbel train pseudo_gumbel_tiny --resume
   change a value of the config       pseudo-gumbel train CONFIG --cfg-options optim_wrapper.optimizer.lr=1e-4
   Weights & Biases too               pseudo-gumbel train pseudo_gumbel_tiny --tracker wandb
@@ -52,9 +54,7 @@ def parse_args(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace
     parser.add_argument("--seed", type=whole(0, 2**32 - 1), help="seed of the run (default: the config's)")
     parser.add_argument("--max-steps", type=whole(1), help="optimizer steps (default: the config's)")
     parser.add_argument("--max-hours", type=positive, help="stop after so many hours, saved, so that --resume goes on")
-    parser.add_argument(
-        "--data-root", metavar="PATH", help="masks for the cycle: a data.jsonl, or a set laid out as in docs/data"
-    )
+    add_data(parser)
     add_index_dir(parser)
     parser.add_argument(
         "--tracker",
@@ -94,7 +94,7 @@ def trackers(text: str) -> list[str]:
 
 def settings(args: argparse.Namespace) -> list[Callable[[Any], str | None]]:
     """The changes that the options make to the config, in order; each refuses what cannot work."""
-    from sa2va_native.engine.config.data_root import use_data_root
+    from sa2va_native.engine.config.data_root import DataRoot, use_data_roots
     from sa2va_native.engine.config.sources import use_index_dirs
     from sa2va_native.engine.config.trackers import use_trackers
     from sa2va_native.engine.run import launch
@@ -112,13 +112,27 @@ def settings(args: argparse.Namespace) -> list[Callable[[Any], str | None]]:
     if args.max_hours is not None:
         given.append(lambda cfg: cfg.merge_from_dict({"train_cfg.max_hours": args.max_hours}))
     if args.data_root is not None:
-        given.append(lambda cfg: use_data_root(cfg, args.data_root))
+        roots = [DataRoot(path, tuple(kinds)) for path, kinds in args.data_root]
+        given.append(lambda cfg: use_data_roots(cfg, roots))
     given.append(lambda cfg: use_index_dirs(cfg, args.index_dir))
+    if args.val_root or args.val_share:
+        given.append(lambda cfg: validate(cfg, args))
     given.append(lambda cfg: use_trackers(cfg, args.tracker))
     given.append(lambda cfg: launch.use_weights(cfg, args.weights, download=not args.dry_run))
     given.append(lambda cfg: launch.use_checkpoint(cfg, args.resume, args.load_from))
     given.append(lambda cfg: use_engine(cfg, args.deepspeed, args.precision, args.deepspeed_default))
     return given
+
+
+def validate(cfg: Any, args: argparse.Namespace) -> str:
+    """Settles the evaluation while training; the first rank reads its samples and says so."""
+    from sa2va_native.engine.config.validation import use_validation
+    from sa2va_native.engine.run.stopping import is_first_rank
+
+    settled = use_validation(cfg, args.val_root, args.val_share, args.val_interval, read=is_first_rank())
+    if is_first_rank() and not args.dry_run:
+        print(settled, file=sys.stderr)
+    return settled
 
 
 def train(args: argparse.Namespace) -> None:

@@ -15,6 +15,7 @@ from mmengine.registry import DATASETS, TRANSFORMS
 
 from sa2va_native.datasets.flip import flip
 from sa2va_native.datasets.picture_order import knows_pictures
+from sa2va_native.datasets.picture_share import items_by_share
 from sa2va_native.datasets.transforms import Sides
 from sa2va_native.datasets.unusable_items import UnusableItems
 from sa2va_native.errors import BadSample, ConfigError, DataError, did_you_mean
@@ -93,7 +94,9 @@ class MixtureDataset:
     Args:
         sources: dicts with ``kind`` (``cycle``, ``refer``, ``caption``, and ``clip`` in an evaluation), ``dataset``
             (an adapter or its config), and optionally ``weight`` (relative, among the sources of its kind; default 1),
-            ``max_samples`` (a seeded subset of that many items) and ``name`` (for the metrics of an evaluation).
+            ``max_samples`` (a seeded subset of that many items), ``name`` (for the metrics of an evaluation), and
+            ``held_out`` or ``only_held_out`` (a share of the pictures, which are left out, or alone used: see
+            ``picture_share``).
         transform: a ``SampleTransform`` or its config.
         max_bad_samples: largest number of bad samples on a rank; one more ends the run.
         report_file: unusable samples are appended to it as JSON lines; None for no report. Ranks may share it; two
@@ -296,7 +299,7 @@ class MixtureDataset:
 
 
 def _source(config: dict[str, Any], start: int, seed: int) -> Source:
-    known = ("kind", "dataset", "weight", "max_samples", "name")
+    known = ("kind", "dataset", "weight", "max_samples", "name", "held_out", "only_held_out")
     for key in config:
         if key not in known:
             raise ConfigError(f"unknown key '{key}' in a mixture source. {did_you_mean(key, known)}")
@@ -309,9 +312,12 @@ def _source(config: dict[str, Any], start: int, seed: int) -> Source:
     if isinstance(dataset, dict):
         dataset = DATASETS.build(dataset)
     items: Sequence[int] | np.ndarray = range(len(dataset))
+    for key in ("held_out", "only_held_out"):
+        if config.get(key) is not None:
+            items = items_by_share(dataset, config[key], held_out=key == "only_held_out")
     max_samples = config.get("max_samples")
     if max_samples is not None and max_samples < len(items):
         if max_samples < 1:
             raise ConfigError(f"max_samples of a mixture source must be at least 1, got {max_samples}")
-        items = np.sort(np.random.default_rng(seed).choice(len(dataset), max_samples, replace=False))
+        items = np.sort(np.random.default_rng(seed).choice(items, max_samples, replace=False))
     return Source(kind, dataset, items, start, float(weight), config.get("name", ""))

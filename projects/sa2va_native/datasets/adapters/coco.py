@@ -114,6 +114,10 @@ class CocoInstances:
         """See ``datasets.picture_order``; a picture's next frame is the same for all its objects."""
         return [None if number < 0 else number for number in self._pictures[list(indices)].tolist()]
 
+    def picture_name(self, index: int) -> str | None:
+        """See ``datasets.picture_share``."""
+        return self.file.picture_name(self.items[index].get("image_id"))
+
     def by_picture(self) -> np.ndarray:
         """See ``datasets.picture_order``; the annotations of a json are in any order."""
         return np.argsort(self._pictures, kind="stable")

@@ -78,6 +78,10 @@ class GeneralizedReferExpressions:
         """Problems that no single sample shows."""
         return self.file.notes
 
+    def picture_name(self, index: int) -> str | None:
+        """See ``datasets.picture_share``."""
+        return self.file.picture_name(self._refs[self._items[index][0]].get("image_id"))
+
     def __getitem__(self, index: int) -> Sample:
         place, number, of_ref = self._items[index]
         ref = self._refs[place]

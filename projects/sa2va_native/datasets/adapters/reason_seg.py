@@ -50,6 +50,10 @@ class ReasonSeg:
     def __len__(self) -> int:
         return len(self.names)
 
+    def picture_name(self, index: int) -> str:
+        """See ``datasets.picture_share``."""
+        return self.names[index]
+
     def __getitem__(self, index: int) -> Sample:
         name = self.names[index]
         file = self.root / f"{name}.json"

@@ -77,6 +77,11 @@ class ReferExpressions:
         _, _, count, annotation = self._items[index]
         return self.file.area_share(self.file.annotations[annotation]) if count == 1 else 0.0
 
+    def picture_name(self, index: int) -> str | None:
+        """See ``datasets.picture_share``."""
+        _, _, count, first = self._items[index]
+        return self.file.picture_name(self.file.annotations[first].get("image_id")) if count == 1 else None
+
     def __getitem__(self, index: int) -> Sample:
         place, number, count, first = self._items[index]
         ref = self._refs[place]

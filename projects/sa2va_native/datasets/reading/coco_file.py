@@ -90,6 +90,11 @@ class CocoFile:
         place = of_id(self._image_place, number)
         return {} if place is None else self.images[place]
 
+    def picture_name(self, number: Any) -> str | None:
+        """The file of an image id, as the json names it; None if it names none."""
+        name = file_name(self.image_of(number))
+        return name if isinstance(name, str) else None
+
     def area_share(self, annotation: dict[str, Any]) -> float:
         """The annotation's ``area`` as a share of its picture, 0..1, as stated in the file; 0 if it is not stated."""
         image = self.image(annotation)

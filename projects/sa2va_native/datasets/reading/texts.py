@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 #: Keys under which data sets and tools write the text of an object.
-_USUAL = ("caption", "captions", "description", "expression", "expressions", "sentence", "sentences", "text", "texts")
+USUAL = ("caption", "captions", "description", "expression", "expressions", "sentence", "sentences", "text", "texts")
 
 
 def unread_texts(records: Iterable[Mapping[Any, Any]], read: Collection[Any], remedy: str) -> list[str]:
@@ -18,7 +18,7 @@ def unread_texts(records: Iterable[Mapping[Any, Any]], read: Collection[Any], re
         read: keys that are read.
         remedy: ends the notes; ``{key}`` in it is the key.
     """
-    found = Counter(key for record in records for key in _USUAL if key not in read and _holds_text(record.get(key)))
+    found = Counter(key for record in records for key in USUAL if key not in read and _holds_text(record.get(key)))
     return [
         f"{count:,} records have a '{key}', which is not read; {remedy.format(key=key)}" for key, count in found.items()
     ]
