@@ -12,6 +12,7 @@ from sa2va_native.hooks.logger_hook import StepLoggerHook
 from sa2va_native.hooks.non_finite_loss_hook import NonFiniteLossHook
 from sa2va_native.hooks.param_scheduler_hook import StepParamSchedulerHook
 from sa2va_native.hooks.random_state_hook import RandomStateHook
+from sa2va_native.hooks.unknown_words_hook import UnknownWordsHook
 
 default_hooks = dict(
     runtime_info=dict(type=RuntimeInfoHook),
@@ -24,6 +25,7 @@ default_hooks = dict(
     non_finite=dict(type=NonFiniteLossHook, patience=3),
     config_check=dict(type=ConfigCheckHook),
     bad_samples=dict(type=BadSamplesHook),
+    unknown_words=dict(type=UnknownWordsHook),
     hang_watch=dict(type=HangWatchHook, minutes=9),
 )
 custom_hooks = []

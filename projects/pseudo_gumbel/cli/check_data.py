@@ -13,6 +13,7 @@ from pseudo_gumbel.cli.options import add_debug, add_index_dir, make_parser
 EXAMPLES = """\
 examples:
   own masks, or a COCO or REFER folder   pseudo-gumbel check-data /data/mine
+  and words a model does not know        pseudo-gumbel check-data /data/mine --config sa2va_tiny
   a sample of a large set                pseudo-gumbel check-data /data/coco --limit 1000
   what a config trains on, as it does    pseudo-gumbel check-data pseudo_gumbel_4b --limit 1000
   each bad sample as a JSON line         pseudo-gumbel check-data /data/mine --report bad_samples.jsonl
@@ -27,6 +28,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "pseudo-gumbel chec
     parser.add_argument("--limit", type=int, metavar="N", help="read N samples of each set, evenly spread")
     parser.add_argument(
         "--region-grid", type=int, metavar="G", help="cells per side of the ViT's grid (default: the config's, or 16)"
+    )
+    parser.add_argument(
+        "--config", metavar="CONFIG", help="whose tokenizer and region grid count, for data given by its path"
     )
     parser.add_argument("--report", type=Path, metavar="FILE", help="write each bad sample as a JSON line")
     add_index_dir(parser)
@@ -43,7 +47,7 @@ def check(args: argparse.Namespace) -> None:
     from rich.progress import track
 
     from sa2va_native.datasets.check import check_set, format_report, spread
-    from sa2va_native.engine.config.sources import region_of, sources_of
+    from sa2va_native.engine.config.sources import region_of, sources_of, words_of
     from sa2va_native.errors import BadSample, ConfigError, DataError, printable
     from sa2va_native.files.atomic import make_room
 
@@ -51,7 +55,8 @@ def check(args: argparse.Namespace) -> None:
         value = getattr(args, name)
         if value is not None and value < 1:
             raise ConfigError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
-    sources, region = sources_of(args.what, args.index_dir), region_of(args.what)
+    of_model = args.config or args.what
+    sources, region, find_unknown = sources_of(args.what, args.index_dir), region_of(of_model), words_of(of_model)
     if args.region_grid:
         region = region._replace(grid_size=args.region_grid)
     wrong = False
@@ -73,7 +78,7 @@ def check(args: argparse.Namespace) -> None:
             print(f"cannot be used\n  {printable(str(error))}")
             continue
         indices = track(spread(len(dataset), args.limit), "looking", console=Console(stderr=True))
-        report = check_set(dataset, indices, region, on_bad)
+        report = check_set(dataset, indices, region, on_bad, find_unknown)
         print(f"{type(dataset).__name__}, " + format_report(report, len(dataset), region))
         wrong |= report.bad > 0
     sys.exit(1 if wrong else 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import numpy as np
 from sa2va_native.datasets.advice import advice_for
 from sa2va_native.datasets.mixture import Adapter
 from sa2va_native.datasets.reading.files import namesake
+from sa2va_native.datasets.reading.texts import unknown_note
 from sa2va_native.datasets.region_grid import POOLINGS, Pooling, region_grid
 from sa2va_native.errors import BadSample, printable
 from sa2va_native.parallel.ordered_map import cores, ordered_map
@@ -51,6 +53,7 @@ class Seen(NamedTuple):
     two_frames: bool
     lost: list[str]  #: poolings that leave its region too few cells
     strays: list[str]  #: see ``Sample.strays``
+    unknown: list[str]  #: words of its text that the tokenizer does not know
 
 
 @dataclass
@@ -65,6 +68,8 @@ class SetReport:
     without_text: int = 0
     without_target: int = 0  #: expressions that mean nothing in their picture
     two_frames: int = 0
+    unknown_words: Counter[str] = field(default_factory=Counter)  #: that the tokenizer does not know
+    with_unknown_words: int = 0  #: texts
     too_few_cells: dict[str, int] = field(default_factory=lambda: dict.fromkeys(POOLINGS, 0))  #: objects, by pooling
 
     @property
@@ -85,6 +90,7 @@ def check_set(
     indices: Iterable[int],
     region: Region,
     on_bad: Callable[[BadSample], None] = lambda bad: None,
+    find_unknown: Callable[[str], list[str]] | None = None,
 ) -> SetReport:
     """Reads samples and summarises them.
 
@@ -93,6 +99,8 @@ def check_set(
         indices: which samples, in which order.
         region: settings with which the poolings are compared.
         on_bad: called with each bad sample, in order.
+        find_unknown: finds the words of a text that the tokenizer does not know; None if there is no tokenizer, or it
+            knows all.
     """
     near = _pictures_of(dataset)
     report = SetReport(notes=[*(dataset.check_all() if hasattr(dataset, "check_all") else []), *_left_out(dataset)])
@@ -106,7 +114,8 @@ def check_set(
         target = bool(sample.mask.any())
         lost: list[str] = [name for name, count in cells.items() if target and count < region.min_cells]
         strays = [printable(f"{sample.sample_id}: {stray}") for stray in sample.strays]
-        return Seen(sample.text is None, not target, sample.image2 is not None, lost, strays)
+        unknown = find_unknown(sample.text) if find_unknown and sample.text else []
+        return Seen(sample.text is None, not target, sample.image2 is not None, lost, strays, unknown)
 
     threads = min(8, cores())  # Pillow releases the GIL while decoding
     with ThreadPoolExecutor(threads) as pool:
@@ -119,6 +128,8 @@ def check_set(
             report.without_text += seen.without_text
             report.without_target += seen.without_target
             report.two_frames += seen.two_frames
+            report.unknown_words.update(seen.unknown)
+            report.with_unknown_words += bool(seen.unknown)
             report.strays += len(seen.strays)
             report.stray_examples += seen.strays[: _EXAMPLES - len(report.stray_examples)]
             for name in seen.lost:
@@ -163,6 +174,9 @@ def format_report(report: SetReport, total: int, region: Region) -> str:
     if report.strays:
         lines += [f"  note: {report.strays:,} pieces of masks were left out; the rest of these masks is used"]
         lines += [f"      {example}" for example in report.stray_examples]
+    if report.unknown_words:
+        with_text = good - report.without_text
+        lines.append(f"  note: {unknown_note(report.unknown_words, report.with_unknown_words, with_text)}")
     if good:
         none = f", without a target {report.without_target:,}" if report.without_target else ""
         lines.append(f"  with text {good - report.without_text:,}, with two frames {report.two_frames:,}{none}")

@@ -6,6 +6,9 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from sa2va_native.errors import printable
+
+_EXAMPLES = 8  # words that are named
 #: Keys under which data sets and tools write the text of an object.
 USUAL = ("caption", "captions", "description", "expression", "expressions", "sentence", "sentences", "text", "texts")
 
@@ -36,3 +39,19 @@ def _holds_text(value: Any) -> bool:
     if isinstance(value, (dict, list)):
         return any(map(_holds_text, value.values() if isinstance(value, dict) else value))
     return is_text(value)
+
+
+def unknown_note(words: Counter[str], concerned: int, texts: int) -> str:
+    """What is said of words that a tokenizer does not know.
+
+    Args:
+        words: them, with how often each occurs.
+        concerned: texts with one of them.
+        texts: all texts that were looked at.
+    """
+    first = ", ".join(f"{word} ({count:,})" for word, count in words.most_common(_EXAMPLES))
+    rest = ", ..." if len(words) > _EXAMPLES else ""
+    return (
+        f"the tokenizer does not know {len(words):,} words, which are lost in {concerned:,} of {texts:,} texts: "
+        f"{printable(first)}{rest}"
+    )

@@ -9,8 +9,11 @@ from mmengine.registry import DATASETS
 from sa2va_native.datasets.check import Region
 from sa2va_native.datasets.finding.find_sets import find_sets
 from sa2va_native.datasets.indexing.indexed_set import IndexedSet
+from sa2va_native.engine.config.config_check import sa2va_config
 from sa2va_native.engine.config.find_config import is_config
 from sa2va_native.engine.run.launch import load_config
+from sa2va_native.models.tokenizer import load_tokenizer
+from sa2va_native.models.unknown_words import UnknownWords, unknown_words_of
 
 
 def sources_of(what: str, index_dir: str | None = None) -> list[tuple[str, dict[str, Any]]]:
@@ -45,6 +48,12 @@ def use_index_dirs(cfg: Any, index_dir: str | None) -> None:
     """:func:`use_index_dir` for each training source of a config, which is changed in place."""
     for source in cfg.get("train_dataloader", {}).get("dataset", {}).get("sources", []):
         use_index_dir(source["dataset"], index_dir)
+
+
+def words_of(what: str) -> UnknownWords | None:
+    """What finds the words that the tokenizer of a config does not know; None for a path, or if it knows all."""
+    settings = sa2va_config(load_config(what)) if is_config(what) else None
+    return unknown_words_of(load_tokenizer(settings["tokenizer"])) if settings else None
 
 
 def region_of(what: str) -> Region:

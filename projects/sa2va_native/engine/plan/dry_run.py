@@ -10,7 +10,7 @@ import copy
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -38,6 +38,8 @@ from sa2va_native.engine.run.train_loop import end_with_the_run
 from sa2va_native.engine.run.use_engine import optimizer_settings
 from sa2va_native.errors import BadSample, DataError, Sa2VAError
 from sa2va_native.files.ownership import require_no_owner
+from sa2va_native.models.tokenizer import load_tokenizer
+from sa2va_native.models.unknown_words import describe_unknown, unknown_words_of
 from sa2va_native.parallel.parameters import trainable_parameters
 from sa2va_native.parallel.process_group import has_cuda
 
@@ -46,6 +48,7 @@ Settings = Sequence[Callable[[Any], str | None]]
 
 #: What torch's own loader checks when it is made.
 _LOADER_KEYS = ("num_workers", "persistent_workers", "prefetch_factor", "pin_memory", "timeout")
+_TEXTS = 64  # texts of a set in which unknown words are looked for
 _TRIED = 16  # samples of a set; if none of them can be used, a run would soon reach ``max_bad_samples``
 
 
@@ -163,12 +166,16 @@ def check_data(cfg: Any, ranks: int) -> Found:
     """Opens every training set, and the mixture of them for the last rank."""
     found, loader = Found(), cfg.train_dataloader
     sources, opened = loader.dataset.get("sources", []), []
+    settings = sa2va_config(cfg)
+    find_unknown = unknown_words_of(load_tokenizer(settings["tokenizer"])) if settings else None
     for source in sources:
         with found.noting():
             adapter: Any = DATASETS.build(copy.deepcopy(source["dataset"]))
             opened.append({**source, "dataset": adapter})
             found.facts.append(f"{source['kind']}: {type(adapter).__name__}, {len(adapter):,} samples")
             _require_usable(adapter)
+            if source["kind"] != "cycle" and find_unknown and (note := describe_unknown(find_unknown, _texts(adapter))):
+                found.facts.append(note)
     if len(opened) < len(sources):
         return found
     with found.noting():
@@ -196,6 +203,14 @@ def _require_usable(adapter: Any) -> None:
         f"{type(adapter).__name__}: {len(tried)} of {len(adapter):,} samples were read, and none can be used. "
         f"The first: {first}. Run pseudo-gumbel check-data on the data."
     )
+
+
+def _texts(adapter: Any) -> Iterator[str]:
+    """Texts of samples, evenly over the set."""
+    for index in spread(len(adapter), _TEXTS):
+        with suppress(BadSample):
+            if text := adapter[index].text:
+                yield text
 
 
 def _sampler(cfg: Any, mixture: Any, ranks: int) -> Any:
