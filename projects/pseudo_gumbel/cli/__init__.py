@@ -43,7 +43,9 @@ COMMANDS = {
     "check-data": Command("read every sample of a data set: what is wrong, and where", "tools/check_data.py"),
     "browse-data": Command("draw samples of a data set as training sees them", "tools/browse_data.py"),
     "index-data": Command("build the indices of large sets before training", "tools/prepare_data/index.py"),
-    "convert-data": Command("convert YOLO, LabelMe, COCO, VOC, DAVIS, SAM and other masks to own data", "tools/prepare_data/own_data.py"),
+    "convert-data": Command(
+        "convert YOLO, LabelMe, COCO, VOC, DAVIS, SAM and other masks to own data", "tools/prepare_data/own_data.py"
+    ),
     "convert-sav": Command("convert raw SA-V videos to pair files", "tools/prepare_data/sav_to_pairs.py"),
     "print-config": Command("every value of a config, and the file that set it", "tools/print_config.py"),
     "model-info": Command("parameters by part, memory on each GPU", "tools/model_info.py"),

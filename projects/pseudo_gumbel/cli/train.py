@@ -78,7 +78,10 @@ def parse_args(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace
     add_cfg_options(parser)
     add_debug(parser)
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    if args.val_interval and not (args.val_root or args.val_share):
+        parser.error("--val-interval: give --val-root or --val-share, which say what is evaluated")
+    return args
 
 
 def trackers(text: str) -> list[str]:

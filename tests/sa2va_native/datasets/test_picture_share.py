@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from mmengine.registry import DATASETS
 from PIL import Image
 
 from sa2va_native.datasets.adapters.coco import CocoInstances
 from sa2va_native.datasets.adapters.own_data import OwnData
 from sa2va_native.datasets.adapters.refer import ReferExpressions
+from sa2va_native.datasets.finding.find_sets import find_sets
 from sa2va_native.datasets.mixture import MixtureDataset
 from sa2va_native.datasets.picture_share import items_by_share
 from sa2va_native.errors import ConfigError, DataError
 from tests.sa2va_native.datasets.adapters.test_refer import make_refs, ref
+from tests.sa2va_native.datasets.native import sa1b_members, write_describe_anything, write_open_images, write_tar
 from tests.sa2va_native.datasets.test_mixture import Numbers
 
 
@@ -80,6 +85,28 @@ def test_a_mixture_trains_on_what_another_evaluates_not() -> None:
     assert training | validation == set(range(200))
     assert not training & validation
     assert items(held_out=0.2, max_samples=20) < training
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        write_describe_anything,
+        write_open_images,
+        lambda root: write_tar(root / "mine_0.tar", {**sa1b_members(1), **sa1b_members(2)}),
+    ],
+)
+def test_large_sets_tell_their_pictures(write: Callable[[Path], Any], tmp_path: Path) -> None:
+    """Red when the captions of a published set cannot be held out by picture, or a picture has two names."""
+    write(tmp_path)
+    (found,) = find_sets(tmp_path)
+    data = DATASETS.build(found.config)
+    names = [data.picture_name(index) for index in range(len(data))]
+    assert [names.index(name) for name in names] == [
+        data.pictures(range(len(data))).index(picture) for picture in data.pictures(range(len(data)))
+    ]
+    held_out, rest = (items_by_share(data, 0.5, side).tolist() for side in (True, False))
+    assert held_out
+    assert rest
 
 
 def test_sets_of_the_same_pictures_hold_out_the_same(tmp_path: Path) -> None:

@@ -82,6 +82,11 @@ class DescribeAnything(IndexedSet):
         mask, strays = mask_on(image, segmentation, self.json, record)
         return Sample(f"{self.json.relative_to(self.root)}#{record}", image, mask, text, strays=strays)
 
+    def picture_name(self, index: int) -> str | None:
+        """See ``datasets.picture_share``."""
+        ((_, name),) = self.index.values([index], "picture")
+        return name or None
+
     def pictures(self, indices: Sequence[int]) -> list[Hashable]:
         """See ``datasets.picture_order``: the masks of a sample stand together."""
         return [name and (shard, name) for _, shard, name in self.index.values(indices, "shard", "picture")]

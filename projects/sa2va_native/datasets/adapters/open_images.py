@@ -90,6 +90,11 @@ class OpenImages(IndexedSet):
         text = None if row["text"] is None else usable_text(row["text"], self.csv, record)
         return Sample(f"{self.csv.name}#{row['mask']}", image, mask, text)
 
+    def picture_name(self, index: int) -> str | None:
+        """See ``datasets.picture_share``."""
+        ((_, name),) = self.index.values([index], "image")
+        return name or None
+
     def pictures(self, indices: Sequence[int]) -> list[Hashable]:
         """See ``datasets.picture_order``."""
         return [image for _, image in self.index.values(indices, "image")]

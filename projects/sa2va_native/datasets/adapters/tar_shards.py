@@ -95,6 +95,11 @@ class TarShards(IndexedSet):
         text = usable_text(annotation.get(self.text_key), name, record) if self.text_key else None
         return Sample(f"{os.path.relpath(name, self.root)}#{record}", image, mask, text, strays=strays)
 
+    def picture_name(self, index: int) -> str | None:
+        """See ``datasets.picture_share``."""
+        ((part, name),) = self.index.values([index], "stem")
+        return f"{part}/{name}" if name else None
+
     def pictures(self, indices: Sequence[int]) -> list[Hashable]:
         """See ``datasets.picture_order``: the masks of a json stand together."""
         return [stem and (part, stem) for part, stem in self.index.values(indices, "stem")]

@@ -6,7 +6,7 @@ import re
 from typing import Any, NamedTuple
 
 #: Words of a set's name that say what it is for.
-VALIDATION = {"val", "valid", "validation", "minival", "valset", "eval", "evaluation"}
+VALIDATION = {"val", "valid", "validation", "minival", "miniv", "valset", "eval", "evaluation"}
 _NOT_TRAINED_ON = VALIDATION | {"test", "testdev", "testing", "testset"}
 
 

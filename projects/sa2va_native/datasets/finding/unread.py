@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 from typing import NamedTuple
 
+from sa2va_native.datasets.finding.found_set import is_for_training
 from sa2va_native.datasets.finding.json_layouts import LABELME, PHRASE_CUT, SA2VA, SAM, json_layout
 
 
@@ -56,7 +57,8 @@ def unread_layouts(root: Path) -> list[Unread]:
         if file := next((file for pattern in patterns for file in root.glob(pattern)), None):
             found[title] = file
     for pattern in ("*.json", "*/*.json"):
-        for file in sorted(root.glob(pattern))[:_FEW]:
+        files = sorted(root.glob(pattern), key=lambda file: (not is_for_training(file.stem), file))
+        for file in files[:_FEW]:
             if layout := json_layout(file):
                 found.setdefault(layout, file)
     return [

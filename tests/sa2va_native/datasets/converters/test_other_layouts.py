@@ -218,6 +218,8 @@ def test_lists_tell_what_they_leave_out(tmp_path: Path) -> None:
         7,
     ]
     (tmp_path / "annotations.json").write_text(json.dumps([record, *bad]))
+    with pytest.raises(DataError, match=r"annotations.json: looks like Sa2VA's fine-tuning data: run .*data sa2va"):
+        find_sets(tmp_path / "annotations.json")
     records, reasons = converted("sa2va", tmp_path)
     assert [record["text"] for record in records] == ["one", "two", "one", "one", "one"]
     assert [reason[:24] for reason in reasons] == [
@@ -279,3 +281,16 @@ def test_options_and_folders_that_do_not_fit(arguments: list[str], told: str, tm
     layout, *options = arguments
     with pytest.raises((DataError, ConfigError), match=told):
         run(layout, str(tmp_path), *options)
+
+
+def test_the_training_split_of_phrasecut_is_the_one_to_convert(tmp_path: Path) -> None:
+    """Red when the command that is named makes training data of a test split, or several splits are mixed."""
+    phrasecut(tmp_path)
+    for split in ("miniv", "test"):
+        (tmp_path / f"refer_{split}.json").write_bytes((tmp_path / "refer_train.json").read_bytes())
+    with pytest.raises(DataError, match=r"run pseudo-gumbel convert-data phrasecut \S+/refer_train.json \(known"):
+        find_sets(tmp_path)
+    with pytest.raises(
+        DataError, match=r"expected one json of PhraseCut, found refer_miniv.json, .*Give the path of one"
+    ):
+        run("phrasecut", str(tmp_path))

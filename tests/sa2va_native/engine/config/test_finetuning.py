@@ -59,6 +59,7 @@ def test_kinds_belong_to_the_path_before_them() -> None:
         (["--kind", "refer"], "--kind: give it after the --data-root that it is of"),
         (["--data-root", "a", "--kind", "clip"], "expected refer, caption or cycle"),
         (["--data-root", "a", "--kind", "refer:0"], "--kind refer:0: 0: expected a number above 0"),
+        (["--val-interval", "5"], "--val-interval: give --val-root or --val-share"),
         (["--val-share", "1"], "expected a number above 0 and below 1"),
         (["--val-share", "0.1", "--val-root", "a"], "not allowed with"),
     ],
