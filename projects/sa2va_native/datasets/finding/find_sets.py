@@ -138,12 +138,13 @@ def _of_folder(path: Path) -> list[FoundSet]:
     large, folder = _large_sets(path)
     if large and folder == path:
         return large
-    unread = unread_layouts(path)
+    few = not large  # of a large set, the jsons may be millions
+    unread = unread_layouts(path, look_into_jsons=few)
     titles = [one.title for one in unread]
     if not large and (found := coco_sets(path)):
         _say_not_read(path, "COCO", titles)
         return found
-    below = {place: title for place, title in _subfolders(path).items() if title not in titles}
+    below = {place: title for place, title in _subfolders(path, few).items() if title not in titles}
     if large and not below:
         return large
     require_folder(path, _LAYOUTS)
@@ -192,12 +193,12 @@ def _by_name(path: Path) -> dict[str, list[FoundSet]]:
     return found
 
 
-def _subfolders(path: Path) -> dict[str, str]:
+def _subfolders(path: Path, look_into_jsons: bool) -> dict[str, str]:
     """The folders in a folder that hold sets, and their layouts."""
     found = {}
     for folder in sorted(folder for folder in path.iterdir() if folder.is_dir())[:_MOST_FOLDERS]:
         try:
-            titles = [*_by_name(folder), *(one.title for one in unread_layouts(folder))]
+            titles = [*_by_name(folder), *(one.title for one in unread_layouts(folder, look_into_jsons))]
         except DataError:
             continue  # a set without its pictures
         if titles:

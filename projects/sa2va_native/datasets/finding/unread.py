@@ -50,13 +50,17 @@ _OF_FOLDERS = (LABELME, SAM)
 _FEW = 16  # jsons of a folder that are looked at
 
 
-def unread_layouts(root: Path) -> list[Unread]:
-    """The layouts in a folder in which no set was found."""
+def unread_layouts(root: Path, look_into_jsons: bool = True) -> list[Unread]:
+    """The layouts in a folder in which no set was found.
+
+    Args:
+        look_into_jsons: whether those that only the content of a json tells are looked for.
+    """
     found = {}
     for title, patterns in _BY_NAME.items():
         if file := next((file for pattern in patterns for file in root.glob(pattern)), None):
             found[title] = file
-    for pattern in ("*.json", "*/*.json"):
+    for pattern in ("*.json", "*/*.json") if look_into_jsons else ():
         files = sorted(root.glob(pattern), key=lambda file: (not is_for_training(file.stem), file))
         for file in files[:_FEW]:
             if layout := json_layout(file):
