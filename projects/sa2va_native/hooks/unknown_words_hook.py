@@ -28,7 +28,7 @@ class UnknownWordsHook(Hook):
 
     def before_train(self, runner: Any) -> None:
         modules = unwrap_model(runner.model).modules()
-        tokenizer = next((module.tokenizer for module in modules if hasattr(module, "tokenizer")), None)
+        tokenizer: Any = next((module.tokenizer for module in modules if hasattr(module, "tokenizer")), None)
         self._find = None if tokenizer is None else unknown_words_of(tokenizer)
 
     def after_train_iter(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 import torch.nn.functional as F
 
@@ -85,3 +86,18 @@ def test_language_loss_is_a_mean_per_sample():
     labels = torch.tensor([[1, 2, 3], [4, NO_LABEL, NO_LABEL]])
     expected = (F.cross_entropy(logits[0], labels[0]) + F.cross_entropy(logits[1, :1], labels[1, :1])) / 2
     torch.testing.assert_close(language_loss(logits, labels), expected)
+
+
+def test_an_expression_without_a_target_pulls_every_pixel_down() -> None:
+    """Red when an empty mask gives no number, no gradient, or draws the mask towards something."""
+    logits = torch.randn(2, 16, 16, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    keys = [torch.Generator().manual_seed(seed) for seed in (1, 2)]
+    losses = sample_mask_losses(logits, torch.zeros(2, 16, 16), keys, num_points=4000, importance=0, bce_weight=1)
+    (losses["loss_mask"] + losses["loss_dice"]).sum().backward()
+    assert torch.isfinite(logits.grad).all()
+    assert (logits.grad > 0).all()
+    nothing = torch.full((1, 4), -50.0)
+    assert point_bce(nothing, torch.zeros(1, 4)).item() == pytest.approx(0)
+    assert point_dice(nothing, torch.zeros(1, 4)).item() == pytest.approx(0)
+    probability = torch.tensor([[0.5, 0.25, 0.0, 0.0]])
+    assert point_dice(probability.logit(eps=1e-7), torch.zeros(1, 4)).item() == pytest.approx(1 - 1 / 1.75, abs=1e-5)

@@ -50,6 +50,7 @@ def use_validation(
         raise ConfigError(f"{option}: the config has no test_dataloader, which says how to load an evaluation's data.")
     training = cfg.train_dataloader.dataset.sources
     kinds = list(dict.fromkeys(str(source["kind"]) for source in training))
+    sources: list[dict[str, Any]]
     if root:
         sources = [
             dict(kind=kind, name=_NAME, dataset=found.config)
