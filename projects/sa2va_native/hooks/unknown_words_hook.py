@@ -34,9 +34,9 @@ class UnknownWordsHook(Hook):
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
-        if self._find is None:
+        if self._find is None or not isinstance(data_batch, dict) or "batch" not in data_batch:
             return
-        for text in filter(None, getattr(data_batch, "text", ())):
+        for text in filter(None, data_batch["batch"].text):
             self.texts += 1
             if found := self._find(text):
                 if not self.words:

@@ -86,8 +86,8 @@ def test_the_log_tells_the_first_and_counts_all() -> None:
     hook = UnknownWordsHook()
     hook.before_train(runner)
     for text in TEXTS:
-        hook.after_train_iter(runner, 0, SimpleNamespace(text=[text]))
-        hook.after_train_iter(runner, 0, SimpleNamespace(text=[None]))
+        hook.after_train_iter(runner, 0, {"batch": SimpleNamespace(text=[text])})
+        hook.after_train_iter(runner, 0, {"batch": SimpleNamespace(text=[None])})
     hook.after_train(runner)
     assert logged == [
         "The tokenizer does not know 'tomato', 'tile' of the text 'the tomato tile': these words are lost. The end of "
@@ -96,5 +96,5 @@ def test_the_log_tells_the_first_and_counts_all() -> None:
     ]
     runner.model = torch.nn.Linear(1, 1)
     hook.before_train(runner)
-    hook.after_train_iter(runner, 0, SimpleNamespace(text=TEXTS))
+    hook.after_train_iter(runner, 0, {"batch": SimpleNamespace(text=TEXTS)})
     assert hook.texts == 3, "a model without a tokenizer reads no text"
