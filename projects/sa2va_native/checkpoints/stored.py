@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -13,6 +12,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from sa2va_native.errors import CheckpointError, printable
+from sa2va_native.files.bounded_json import load_json, read_bounded
+from sa2va_native.files.formats import other_format
 from sa2va_native.files.sealed_archive import archive_damage, archive_seal, foreign_records
 
 _SAFETENSORS_TYPES = {
@@ -22,7 +23,6 @@ _SAFETENSORS_TYPES = {
 }  # fmt: skip
 #: Keys under which training code keeps the weights of a pickled checkpoint.
 _STATE_KEYS = ("state_dict", "model", "module")
-_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _MOST_VALUES = 10_000_000
 
 
@@ -76,9 +76,9 @@ def _open_directory(directory: Path) -> Stored:
 
 def _open_shards(index: Path) -> Stored:
     """The tensors of all shards, each in the one that the index names."""
-    _require_no_pointer(index)
+    _require_weights(index)
     try:
-        places = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        places = load_json(read_bounded(index))["weight_map"]
         shards = sorted(set(places.values()))
         if any(not isinstance(shard, str) or Path(shard).name != shard for shard in shards):
             raise ValueError("a shard is no name of a file")
@@ -103,22 +103,15 @@ def _open_shards(index: Path) -> Stored:
 
 
 def _open_file(file: Path) -> Stored:
-    _require_no_pointer(file)
+    _require_weights(file)
     return _open_safetensors(file) if file.suffix == ".safetensors" else _open_pickle(file)
 
 
-def _require_no_pointer(file: Path) -> None:
+def _require_weights(file: Path) -> None:
     if not file.is_file():  # reading a pipe would wait
         raise CheckpointError(f"weights {str(file)!r}: is not a file")
-    try:
-        with file.open("rb") as opened:
-            start = opened.read(len(_LFS_POINTER))
-    except OSError as error:
-        raise CheckpointError(f"weights {str(file)!r}: cannot be read ({error.strerror})") from error
-    if start == _LFS_POINTER:
-        raise CheckpointError(
-            f"weights {str(file)!r}: is a pointer of Git LFS and not the weights; run `git lfs pull` in its repository"
-        )
+    if wrong := other_format(file):
+        raise CheckpointError(f"weights {str(file)!r}: {wrong}")
 
 
 def _open_safetensors(file: Path) -> Stored:

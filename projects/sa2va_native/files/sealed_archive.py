@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from sa2va_native.files.formats import other_format
 from sa2va_native.files.seal import Damaged, Seal, checksum, file_checksum, parse_seal
 
 #: An archive ends with this, 16 bytes, the length of the comment in 2 bytes, and the comment.
@@ -73,7 +74,7 @@ def foreign_records(path: Path) -> str | None:
         with zipfile.ZipFile(path) as archive:
             records = archive.infolist()
     except Exception as error:  # of many kinds, where the table is damaged
-        return f"is truncated or not a torch file ({error})"
+        return other_format(path) or f"is truncated or not a torch file ({error})"
     if packed := next((record for record in records if record.compress_type != zipfile.ZIP_STORED), None):
         return f"has the compressed record {packed.filename!r}: torch.save compresses nothing"
     if sum(record.file_size for record in records) > path.stat().st_size:
@@ -98,7 +99,7 @@ def _content_and_comment(path: Path) -> tuple[int, bytes]:
         tail = os.pread(file.fileno(), size - first, first)
     at = tail.rfind(_END)
     if at < 0 or len(tail) < at + _END_SIZE:
-        raise Damaged("is truncated or not a torch file")
+        raise Damaged(other_format(path) or "is truncated or not a torch file")
     end, comment = at + _END_SIZE, tail[at + _END_SIZE :]
     if len(comment) != int.from_bytes(tail[end - 2 : end], "little"):
         raise Damaged("is truncated, or its end is damaged")

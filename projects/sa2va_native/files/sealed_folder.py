@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sa2va_native.files.bounded_json import load_json, read_bounded
+from sa2va_native.files.formats import other_format
 from sa2va_native.files.seal import Damaged, Part, Seal, file_checksum, parse_seal
 from sa2va_native.files.sealed_archive import archive_damage
 
@@ -67,18 +68,18 @@ def _wrong_size(folder: Path, name: str, size: int) -> str | None:
     if not file.resolve().is_relative_to(folder.resolve()) or not file.is_file():
         return f"{name} is missing"
     there = file.stat().st_size
-    return None if there == size else f"{name} has {there} bytes instead of {size}"
+    return None if there == size else f"{name} {other_format(file) or f'has {there} bytes instead of {size}'}"
 
 
 def _manifest(folder: Path) -> bytes | None:
     file = folder / MANIFEST
-    return file.read_bytes() if file.is_file() else None
+    return read_bounded(file) if file.is_file() else None
 
 
 def _old_sizes(text: bytes) -> dict[str, int] | None:
     """Sizes by name, if a manifest lists nothing else, as those of earlier versions do."""
     try:
-        content = json.loads(text)
+        content = load_json(text)
     except (ValueError, RecursionError) as error:
         raise Damaged("is truncated or damaged") from error
     plain = isinstance(content, dict) and all(type(size) is int for size in content.values())

@@ -115,6 +115,21 @@ def test_an_index_that_lies_is_refused_by_name(tmp_path: Path, index: Any, said:
         open_checkpoint(tmp_path)
 
 
+def test_an_index_that_grows_when_it_is_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """30 MB that would be a gigabyte. Red when it is parsed."""
+    (tmp_path / "model.safetensors.index.json").write_text("[" + "[]," * 10_000_000 + "1]")
+    monkeypatch.setattr(json, "loads", None)
+    with pytest.raises(CheckpointError, match=r"index\.json.*would take about 1\.\d GB of memory"):
+        open_checkpoint(tmp_path)
+
+
+def test_what_an_old_torch_wrote_is_named(tmp_path: Path) -> None:
+    """Red when it is said to be truncated."""
+    torch.save({"a": torch.ones(2)}, tmp_path / "w.pt", _use_new_zipfile_serialization=False)
+    with pytest.raises(CheckpointError, match=r"w\.pt.*torch\.save wrote before version 1\.6.*and save it again"):
+        open_checkpoint(tmp_path / "w.pt")
+
+
 def test_a_shard_with_more_than_the_index_lists_is_refused(tmp_path: Path) -> None:
     save_file({"a": torch.ones(1), "stray": torch.ones(1)}, tmp_path / "1.safetensors")
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "1.safetensors"}}))

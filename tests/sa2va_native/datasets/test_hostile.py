@@ -30,10 +30,10 @@ from sa2va_native.datasets.indexing.index import open_part
 from sa2va_native.datasets.indexing.indexed_set import IndexedSet
 from sa2va_native.datasets.marked_folder import write_once
 from sa2va_native.datasets.reading import json_lines
-from sa2va_native.datasets.reading.bounded_json import load_json, read_bounded
 from sa2va_native.datasets.reading.plain_pickle import read_pickle
 from sa2va_native.datasets.unusable_items import UnusableItems
 from sa2va_native.errors import BadSample, DataError
+from sa2va_native.files.bounded_json import load_json, read_bounded
 from sa2va_native.files.paths import ROOT
 from tests.sa2va_native.datasets.native import (
     sa1b_members,

@@ -116,6 +116,37 @@ def test_records_that_share_their_bytes_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (
+            lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 1\n"),
+            "git lfs",
+        ),
+        (lambda path: torch.save(CONTENT, path, _use_new_zipfile_serialization=False), "before version 1.6"),
+        (lambda path: path.write_bytes(_saved()[:-30]), "is truncated or not a torch file"),
+        (lambda path: path.write_bytes(b""), "is truncated or not a torch file"),
+    ],
+    ids=["lfs", "old", "cut", "empty"],
+)
+def test_what_is_no_archive_is_named(folder: Path, write: Callable[[Path], object], said: str) -> None:
+    """Alone, and in a folder. Red when a pointer of Git LFS, or what an old torch wrote, is said to be truncated."""
+    path = folder / "a.pt"
+    write(path)
+    assert said in archive_damage(path)
+    assert said in foreign_records(path)
+    assert said in folder_damage(folder) or said.startswith("is truncated")
+    (folder / MANIFEST).unlink()
+    assert f"a.pt {archive_damage(path)}" == folder_damage(folder)
+
+
+def test_a_manifest_that_grows_when_it_is_read_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """30 MB that would be a gigabyte. Red when it is parsed."""
+    (folder / MANIFEST).write_text("[" + "[]," * 10_000_000 + "1]")
+    monkeypatch.setattr(json, "loads", None)
+    assert folder_damage(folder) == f"{MANIFEST} is truncated or damaged"
+
+
+@pytest.mark.parametrize(
     ("damage", "said"),
     [
         (lambda folder: (folder / "a.pt").unlink(), "a.pt is missing"),

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 from mmengine.registry import DATASETS
 
-from sa2va_native.datasets.reading.bounded_json import load_json, read_bounded
 from sa2va_native.datasets.reading.files import MAX_IMAGE_PIXELS, read_picture, require_folder, usable_text
 from sa2va_native.datasets.reading.mask_codec import encode_mask
 from sa2va_native.errors import BadSample, DataError
+from sa2va_native.files.bounded_json import load_json, read_bounded
 from sa2va_native.structures import Sample
 
 _REMEDY = "Expected ReasonSeg's layout: {root}/{split}/NAME.json beside NAME.jpg."

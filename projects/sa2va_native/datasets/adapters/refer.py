@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from mmengine.registry import DATASETS
 
-from sa2va_native.datasets.reading.bounded_json import machine_memory, read_bounded
 from sa2va_native.datasets.reading.coco_file import CocoFile, of_id
 from sa2va_native.datasets.reading.files import MAX_IMAGE_PIXELS, parse_json, require_folder, usable_text
 from sa2va_native.datasets.reading.packed_records import PackedRecords
 from sa2va_native.datasets.reading.plain_pickle import read_pickle
 from sa2va_native.datasets.reading.unchanged import shared
 from sa2va_native.errors import BadSample, DataError, printable
+from sa2va_native.files.bounded_json import machine_memory, read_bounded
 from sa2va_native.structures import Sample
 
 _REMEDY = "Expected the REFER layout: instances.json and refs(unc).p (or umd, google) in one folder."

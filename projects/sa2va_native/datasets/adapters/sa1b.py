@@ -12,9 +12,9 @@ from mmengine.registry import DATASETS
 from sa2va_native.datasets.adapters.tar_shards import TarShards
 from sa2va_native.datasets.indexing.file_parts import file_parts
 from sa2va_native.datasets.indexing.index import Entry, Part
-from sa2va_native.datasets.reading.bounded_json import read_bounded
 from sa2va_native.datasets.reading.files import require_own
 from sa2va_native.errors import BadSample
+from sa2va_native.files.bounded_json import read_bounded
 
 
 @DATASETS.register_module()

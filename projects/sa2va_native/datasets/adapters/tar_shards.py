@@ -14,7 +14,6 @@ from mmengine.registry import DATASETS
 from sa2va_native.datasets.indexing.file_parts import folder_part, walk
 from sa2va_native.datasets.indexing.index import Entry, Part
 from sa2va_native.datasets.indexing.indexed_set import AREA_SHARE, IndexedSet
-from sa2va_native.datasets.reading.bounded_json import load_json
 from sa2va_native.datasets.reading.files import read_picture, require_folder, require_own, usable_text
 from sa2va_native.datasets.reading.mask_codec import mask_on, rle_size
 from sa2va_native.datasets.reading.object_limits import Dropped, ObjectLimits, area_share
@@ -22,6 +21,7 @@ from sa2va_native.datasets.reading.tar_shard import ByteRange, list_shard, read_
 from sa2va_native.datasets.reading.texts import is_text
 from sa2va_native.datasets.reading.unchanged import stamp
 from sa2va_native.errors import BadSample
+from sa2va_native.files.bounded_json import load_json
 from sa2va_native.structures import Sample
 
 _PICTURES = ("jpg", "jpeg", "png", "webp")

@@ -36,12 +36,12 @@ from sa2va_native.datasets.indexing.index import (
     damaged,
     open_part,
 )
-from sa2va_native.datasets.reading.bounded_json import load_json, machine_memory, read_bounded
 from sa2va_native.datasets.reading.files import is_special
 from sa2va_native.datasets.reading.object_limits import Dropped
 from sa2va_native.datasets.reading.unchanged import Stamp, stamp
 from sa2va_native.errors import BadSample, ConfigError, printable
 from sa2va_native.files.atomic import atomic_write, discard_incomplete
+from sa2va_native.files.bounded_json import load_json, machine_memory, read_bounded
 from sa2va_native.parallel.ordered_map import cores, ordered_map
 
 #: Part of an index's digest: increase it when the files or the meaning of their columns change.

@@ -34,8 +34,8 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 from PIL import Image, ImageOps
 
-from sa2va_native.datasets.reading.bounded_json import load_json, machine_memory, read_bounded
 from sa2va_native.errors import BadSample, DataError
+from sa2va_native.files.bounded_json import load_json, machine_memory, read_bounded
 
 #: Default of ``max_pixels``. Pillow itself refuses above twice ``PIL.Image.MAX_IMAGE_PIXELS``, i.e. 179 million.
 MAX_IMAGE_PIXELS = 100_000_000

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from sa2va_native.datasets.reading.bounded_json import SAMPLE_BYTES, load_json, machine_memory, read_bounded
 from sa2va_native.datasets.reading.files import parse_json
 from sa2va_native.datasets.reading.packed_records import PackedRecords
 from sa2va_native.errors import BadSample, DataError
+from sa2va_native.files.bounded_json import SAMPLE_BYTES, load_json, machine_memory, read_bounded
 
 _CHUNK = 1 << 20
 

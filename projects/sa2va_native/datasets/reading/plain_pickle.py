@@ -8,9 +8,9 @@ import pickletools
 from pathlib import Path
 from typing import Any
 
-from sa2va_native.datasets.reading.bounded_json import machine_memory, read_bounded
 from sa2va_native.datasets.reading.files import is_special
 from sa2va_native.errors import DataError
+from sa2va_native.files.bounded_json import machine_memory, read_bounded
 
 
 class PlainUnpickler(pickle.Unpickler):

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sa2va_native.datasets.reading.bounded_json import SAMPLE_BYTES, read_bounded
 from sa2va_native.datasets.reading.files import parse_json
 from sa2va_native.datasets.reading.mask_codec import MaskError, decode_mask, has_mask, mask_area
 from sa2va_native.datasets.reading.numbers import as_whole
 from sa2va_native.datasets.reading.object_limits import Dropped, ObjectLimits
 from sa2va_native.datasets.reading.video_frames import read_frames
 from sa2va_native.errors import BadSample, DataError
+from sa2va_native.files.bounded_json import SAMPLE_BYTES, read_bounded
 
 #: Masks are annotated at 6 frames per second, videos have 24.
 VIDEO_FRAMES_PER_ANNOTATED = 4

@@ -12,9 +12,9 @@ import tarfile
 from pathlib import Path
 from typing import NamedTuple
 
-from sa2va_native.datasets.reading.bounded_json import SAMPLE_BYTES
 from sa2va_native.datasets.reading.object_limits import Dropped
 from sa2va_native.errors import BadSample
+from sa2va_native.files.bounded_json import SAMPLE_BYTES
 
 
 class ByteRange(NamedTuple):
