@@ -88,8 +88,8 @@ class Shadow:
         """Restores :meth:`state_dict`.
 
         Raises:
-            CheckpointError: a name is missing or unexpected, a shape differs, or a value is not finite; then nothing is
-                loaded.
+            CheckpointError: a name is missing or unexpected, a shape or the kind of numbers differs, or a value is not
+                finite; then nothing is loaded.
         """
         missing = self.params.keys() - state.keys()
         if missing:
@@ -110,6 +110,11 @@ class Shadow:
                 raise CheckpointError(
                     f"{self.role} tensor {name} has shape {tuple(state[name].shape)} in the checkpoint and "
                     f"{full_shape(param)} in the model. Use the config that wrote the checkpoint."
+                )
+            if not state[name].is_floating_point():
+                raise CheckpointError(
+                    f"{self.role} tensor {name} is of type {state[name].dtype} in the checkpoint, not of floating "
+                    "point. Take another checkpoint."
                 )
             if not is_finite(state[name]):
                 raise CheckpointError(

@@ -139,6 +139,7 @@ def test_state_round_trip() -> None:
     ("change", "message"),
     [
         (lambda state: state.pop("1.bias"), "lacks 1 of the 2 trained tensors, e.g. 1.bias"),
+        (lambda state: state.update({"1.bias": state["1.bias"].char()}), r"1\.bias is of type torch\.int8"),
         (lambda state: state.update({"2.bias": torch.zeros(1)}), "does not train, e.g. 2.bias"),
         (
             lambda state: state.update({"1.bias": torch.zeros(7)}),

@@ -14,6 +14,7 @@ from sa2va_native.engine.checkpoints.checkpointing import read_seal
 from sa2va_native.engine.checkpoints.fitting import (
     as_written,
     require_finite,
+    require_floating,
     require_optimizer,
     require_shapes,
     require_weights,
@@ -48,14 +49,14 @@ def require_restorable(path: str, model: nn.Module, optimizer: Optimizer, copies
             shards = ZeroShards(path)
             content = shards.model_states
             require_shapes(shards.shapes, shapes, path)
-            require_finite(shards.values(), path)
+            require_floating(shards.values(), path)
         for key in copies:
             if not isinstance(copy := content.get(key), Mapping) or not copy:
                 raise CheckpointError(
                     f"{path} holds no {key!r}, which this run keeps. Start a new run from its weights with --load-from."
                 )
             require_shapes({name: tuple(tensor.shape) for name, tensor in copy.items()}, shapes, f"{path} ({key})")
-            require_finite(copy.items(), f"{path} ({key})")
+            require_floating(copy.items(), f"{path} ({key})")
 
 
 def describe(path: Path) -> Iterator[tuple[str, str]]:

@@ -57,10 +57,9 @@ def require_weights(state: Mapping[str, Any], model: nn.Module, needed: Collecti
         example = printable(min(map(str, names)))
         raise CheckpointError(f"{where} {kind} {len(names)} tensors, e.g. {example}. {_REMEDY}")
     require_shapes({name: _shape(value) for name, value in state.items()}, {n: own[n].shape for n in state}, where)
-    for name, value in state.items():
-        if own[name].is_floating_point() and not value.is_floating_point():
-            raise CheckpointError(f"{where}: {name} is of type {value.dtype}, not of floating point. {_REMEDY}")
-    require_finite(state.items(), where)
+    floating = {name: value for name, value in state.items() if own[name].is_floating_point()}
+    require_floating(floating.items(), where)
+    require_finite(((name, value) for name, value in state.items() if name not in floating), where)
 
 
 def require_shapes(there: Mapping[str, Any], own: Mapping[str, Any], where: str) -> None:
@@ -119,6 +118,20 @@ def require_finite(tensors: Iterable[tuple[str, Any]], where: str) -> None:
                 f"{where}: {printable(str(name))} is not finite. Take a checkpoint from before, and a lower learning "
                 "rate."
             )
+
+
+def require_floating(tensors: Iterable[tuple[str, Tensor]], where: str) -> None:
+    """Checks tensors of floating point, one by one, for their kind and values.
+
+    Raises:
+        CheckpointError: one holds whole numbers, such as quantised weights, or is NaN or infinite.
+    """
+    for name, tensor in tensors:
+        if not tensor.is_floating_point():
+            raise CheckpointError(
+                f"{where}: {printable(name)} is of type {tensor.dtype}, not of floating point. {_REMEDY}"
+            )
+        require_finite([(name, tensor)], where)
 
 
 def _shape(value: Any) -> torch.Size | None:

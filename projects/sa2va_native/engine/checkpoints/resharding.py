@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from sa2va_native.engine.checkpoints.fitting import require_finite, require_shapes
+from sa2va_native.engine.checkpoints.fitting import require_floating, require_shapes
 from sa2va_native.engine.checkpoints.zero_shards import MASTER, ZeroShards
 from sa2va_native.errors import CheckpointError
 from sa2va_native.parallel.agreement import on_any_rank
@@ -54,7 +54,7 @@ def require_fitting(engine: Any, shards: ZeroShards) -> None:
             f"{len(own)}, or others are in them. Use the config that wrote the checkpoint."
         )
     values = shards.values(torch.distributed.get_rank(), torch.distributed.get_world_size())
-    on_any_rank(lambda: require_finite(values, str(shards.folder)))
+    on_any_rank(lambda: require_floating(values, str(shards.folder)))
 
 
 def group_names(engine: Any) -> list[list[str]]:

@@ -82,6 +82,10 @@ DAMAGES: dict[str, tuple[Callable[[dict], Any], str]] = {
         lambda c: c["ema_teacher"].pop("adapter.bias"),
         r"\(ema_teacher\) does not fit the model: it has adapter\.bias with shape None",
     ),
+    "a teacher of whole numbers": (
+        lambda c: c["ema_teacher"].update({"adapter.bias": torch.ones(8, dtype=torch.int8)}),
+        r"\(ema_teacher\): adapter\.bias is of type torch\.int8, not of floating point",
+    ),
     "the teacher is NaN": (lambda c: _nan(c["ema_teacher"]["adapter.bias"]), r"\(ema_teacher\): adapter\.bias is not"),
 }
 
