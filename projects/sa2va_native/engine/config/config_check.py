@@ -199,11 +199,24 @@ def _problems_of_dict(path: str, entry: dict) -> Iterator[str]:
     if known is None:
         return
     known = known | _extra_keys(path, target)
+    name = getattr(target, "__name__", str(target))
+    yield from _problems_of_parts(path, entry, target, name)
     for key, value in entry.items():
         if key not in known:
-            name = getattr(target, "__name__", str(target))
             near = did_you_mean(key, known - _BUILDER_KEYS) if known - _BUILDER_KEYS else "It takes no options."
             yield f"config key {path}.{key} = {_short(value)}: {name} has no parameter '{key}'. {near}"
+
+
+def _problems_of_parts(path: str, entry: dict, target: Callable, name: str) -> Iterator[str]:
+    """What is not a dict where a class takes the config of a part, as its annotations say."""
+    function: Callable = target.__init__ if inspect.isclass(target) else target
+    for key, parameter in inspect.signature(function).parameters.items():
+        kind = str(parameter.annotation)  # a text in our own modules, as in this one
+        if key not in entry or not kind.startswith("dict["):
+            continue
+        value = entry[key]
+        if not isinstance(value, dict) and not (value is None and "None" in kind):
+            yield f"config key {path}.{key} = {_short(value)}: {name} takes a dict there, as in configs/_base_."
 
 
 def _extra_keys(path: str, target: Callable) -> set[str]:

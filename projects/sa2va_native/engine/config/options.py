@@ -38,9 +38,14 @@ def merge_options(cfg: Any, options: Mapping[str, Any]) -> None:
     """Sets values in a config; a new key of a dict is added, and left to the config check.
 
     Raises:
-        ConfigError: a list has no such entry, a key leads into a value that is not a dict or list, or a value would
-            take the place of a dict.
+        ConfigError: a list has no such entry, a key leads into a value that is not a dict or list, a value would take
+            the place of a dict, or an option of its own would replace it.
     """
+    if "launcher" in options:
+        raise ConfigError(
+            f"--cfg-options launcher={options['launcher']}: who started the ranks is said with --launcher, which would "
+            "replace it. Give that instead."
+        )
     for key, value in options.items():
         _require_place(cfg, key, value)
         cfg.merge_from_dict({key: value})

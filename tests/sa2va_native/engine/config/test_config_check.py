@@ -11,6 +11,7 @@ from mmengine.config import Config
 from sa2va_native.engine.config.config_check import check_config, parameters_of, sa2va_config
 from sa2va_native.engine.run.xtuner_guest import missing_for_xtuner
 from sa2va_native.errors import ConfigError
+from sa2va_native.files.paths import ROOT
 from tests.toy import toy_config
 
 
@@ -41,6 +42,30 @@ def test_the_toy_config_passes(tmp_path: Path) -> None:
 def test_unknown_keys_are_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     cfg = toy_config(tmp_path)
     cfg.merge_from_dict(change)
+    with pytest.raises(ConfigError, match=message):
+        check_config(cfg)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        ((), None, r"config key model\.estimator = None: PseudoGumbel takes a dict there"),
+        ((), "abc", r"config key model\.estimator = 'abc': PseudoGumbel takes a dict there"),
+        (("sa2va", "mllm"), None, r"config key model\.sa2va\.mllm = None: Sa2VA takes a dict there"),
+        (("sa2va", "lora"), 5, r"config key model\.sa2va\.lora = 5: Sa2VA takes a dict there"),
+        (("reader",), None, None),
+    ],
+)
+def test_a_part_that_is_none_is_named(place: tuple[str, ...], value: Any, message: str | None) -> None:
+    """Red when the run ends without the place: ``TypeError: cfg should be a dict, but got NoneType``."""
+    cfg = Config.fromfile(ROOT / "configs/pseudo_gumbel_tiny.py")
+    *path, key = place or ("estimator",)
+    where = cfg.model
+    for name in path:
+        where = where[name]
+    where[key] = value
+    if message is None:
+        return check_config(cfg)
     with pytest.raises(ConfigError, match=message):
         check_config(cfg)
 

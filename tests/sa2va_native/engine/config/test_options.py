@@ -41,6 +41,12 @@ def test_entries_of_dicts_and_lists_are_set() -> None:
     assert cfg.to_dict() == {"a": {"b": [{"c": 1}, {"c": 3}], "new": {"key": 4}}}
 
 
+def test_a_launcher_is_not_an_option_of_the_config() -> None:
+    """Red when it is replaced in silence by that of --launcher."""
+    with pytest.raises(ConfigError, match=r"--cfg-options launcher=pytorch: .* is said with --launcher"):
+        merge_options(Config({"a": 1}), {"launcher": "pytorch"})
+
+
 @pytest.mark.parametrize(
     ("key", "reason"),
     [
