@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import runpy
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+from torch.distributed import TCPStore
 
 import tests.toy  # noqa: F401  both imported here, so that forks need not
+from sa2va_native.engine.run.launch import run_tool
 from tests.ranks import call_tool
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -153,3 +157,24 @@ def test_known_errors_are_one_line(
     output = capfd.readouterr().err
     assert message in output
     assert "Traceback" not in output
+
+
+def test_a_rank_that_meets_a_dead_one_says_no_more_than_that(capfd: pytest.CaptureFixture[str]) -> None:
+    """Killed while it kept the store by which ranks meet. Red when the other blames its settings: "Broken pipe"."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    heard, told = os.pipe()
+    if not (first := os.fork()):
+        store = TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False)
+        os.write(told, b"x")
+        signal.pause()
+    assert os.read(heard, 1)
+    store = TCPStore("127.0.0.1", port, is_master=False)
+    os.kill(first, signal.SIGKILL)
+    os.waitpid(first, 0)
+    if not (second := os.fork()):
+        run_tool(lambda: [store.set("a", "b") for _ in range(10)], debug=False, began=lambda: False)
+        os._exit(99)
+    assert os.waitstatus_to_exitcode(os.waitpid(second, 0)[1]) == 1
+    assert "stopped, because another rank did; its message says why" in capfd.readouterr().err

@@ -23,8 +23,8 @@ _WEIGHTS_VARIABLE = "SA2VA_WEIGHTS"
 _MMENGINE_HOOKS = {"runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint"}
 #: Messages of torch in a rank that cannot listen for the others.
 _PORT_IS_TAKEN = ("EADDRINUSE", "Address already in use")
-#: Messages of gloo in a rank that waits for one that has exited.
-_PEER_IS_GONE = ("Connection closed by peer", "Connection reset by peer")
+#: Messages of gloo, and of the store by which ranks meet, in a rank that waits for one that has exited.
+_PEER_IS_GONE = ("Connection closed by peer", "Connection reset by peer", "Connection was likely closed", "Broken pipe")
 
 
 def load_config(path: str, options: dict[str, Any] | None = None, work_dir: str | None = None) -> Any:
@@ -297,7 +297,7 @@ def _one_line(error: Exception, began: bool) -> str | None:
         told = text.rpartition(f".{name}: ")[2].rstrip()
         lines = [told] if isinstance(error, DataError) else told.splitlines()  # of weights, a report
         return f"{name}: " + "\n".join(map(printable, lines))
-    if any(sign in text for sign in _PEER_IS_GONE):
+    if any(sign in text for sign in _PEER_IS_GONE) and not isinstance(error, BrokenPipeError):  # of our own output
         return "stopped, because another rank did; its message says why"
     if any(sign in text for sign in _PORT_IS_TAKEN):
         return f"{name}: MASTER_PORT={os.environ.get('MASTER_PORT')} is in use. Choose another one."
