@@ -59,7 +59,8 @@ def convert(args: argparse.Namespace) -> None:
     import torch
 
     from pseudo_gumbel.hooks.ema_teacher_hook import EMATeacherHook
-    from sa2va_native.engine.checkpoints import conversion, hub, model_card
+    from sa2va_native.checkpoints import hub
+    from sa2va_native.engine.checkpoints import conversion, model_card
     from sa2va_native.engine.config.config_check import sa2va_config
     from sa2va_native.engine.run.launch import load_config
     from sa2va_native.errors import ConfigError

@@ -157,7 +157,7 @@ def load(args: argparse.Namespace) -> Any:
     from mmengine.logging import MMLogger
 
     from pseudo_gumbel.load_inference import load_inference
-    from sa2va_native.inference.words import unknown_words
+    from sa2va_native.models.unknown_words import unknown_words
 
     MMLogger.get_current_instance().setLevel("WARNING")
     sa2va = load_inference(args.model, args.checkpoint, args.weights, args.teacher, args.cfg_options)

@@ -9,7 +9,7 @@ import numpy as np
 
 from sa2va_native.evaluation.segmentation import intersection_union, iou
 from sa2va_native.inference.sa2va_inference import Sa2VAInference
-from sa2va_native.inference.words import unknown_words
+from sa2va_native.models.unknown_words import unknown_words
 
 
 class NamedModel(NamedTuple):

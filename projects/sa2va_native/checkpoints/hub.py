@@ -1,10 +1,11 @@
-"""Weights that are named as on the Hugging Face hub, and found in its cache or downloaded."""
+"""The Hugging Face hub: weights by their name there, and exports to it."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
-from sa2va_native.errors import CheckpointError
+from sa2va_native.errors import CheckpointError, ConfigError
 from sa2va_native.files.paths import resolve
 
 #: What a hub calls a repository: owner and name. A file of weights has an ending instead.
@@ -44,3 +45,41 @@ def local_weights(path: str, download: bool = True) -> str:
         f"weights {path!r}: no such file or directory, and as a name on the hub {why}. Where there is a network, run "
         f"`hf download {path} --local-dir {folder}`, and give --weights {folder}."
     )
+
+
+def require_repo(repo: str) -> None:
+    """Checks the name of a repository before hours are spent on what goes there.
+
+    Raises:
+        ConfigError: the hub does not take such a name.
+    """
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    try:
+        validate_repo_id(repo)
+    except HFValidationError as error:
+        raise ConfigError(f"--push {repo}: no name of a repository, such as you/my-sa2va ({error})") from error
+
+
+def push(folder: Path, repo: str) -> str:
+    """Uploads a directory, and makes a private repository for it if there is none.
+
+    Returns:
+        where it is.
+
+    Raises:
+        CheckpointError: the hub cannot be reached, or refuses; the directory stays.
+    """
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    try:
+        api.create_repo(repo, private=True, exist_ok=True)
+        api.upload_folder(repo_id=repo, folder_path=folder, commit_message="Export of pseudo-gumbel")
+    except Exception as error:  # of the hub's own kinds, those of its client for HTTP, and OSError
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(
+            f"{folder} is written, but not pushed to {repo} ({reason}). Log in with `hf auth login`, then: "
+            f"hf upload {repo} {folder}"
+        ) from error
+    return f"{api.endpoint}/{repo}"

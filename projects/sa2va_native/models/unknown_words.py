@@ -31,6 +31,12 @@ def unknown_words_of(tokenizer: PreTrainedTokenizerBase) -> UnknownWords | None:
     return find
 
 
+def unknown_words(tokenizer: PreTrainedTokenizerBase, text: str) -> list[str]:
+    """Those of one text, each once."""
+    find = unknown_words_of(tokenizer)
+    return list(dict.fromkeys(find(text))) if find else []
+
+
 def describe_unknown(find: UnknownWords, texts: Iterable[str]) -> str | None:
     """The unknown words of some texts in one line; None if there are none."""
     words: Counter[str] = Counter()

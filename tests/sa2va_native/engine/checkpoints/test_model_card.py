@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
+from sa2va_native.checkpoints import hub
 from sa2va_native.checkpoints.importing import open_source
-from sa2va_native.engine.checkpoints import hub
 from sa2va_native.engine.checkpoints.model_card import metrics_beside, model_card, read_metrics, write_card
 from sa2va_native.errors import CheckpointError, ConfigError, DataError
 from sa2va_native.files.paths import ROOT
