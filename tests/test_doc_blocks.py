@@ -40,16 +40,15 @@ class Parsed(Exception):
 @contextmanager
 def only_parsing() -> Iterator[None]:
     """Any parser ends its command as soon as it has understood the command line."""
-    parse = argparse.ArgumentParser.parse_args
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("parse_args", "parse_intermixed_args"):
+            parse = getattr(argparse.ArgumentParser, name)
 
-    def and_end(*args: Any, **kwargs: Any) -> None:
-        raise Parsed(parse(*args, **kwargs))
+            def and_end(*args: Any, parse: Any = parse, **kwargs: Any) -> None:
+                raise Parsed(parse(*args, **kwargs))
 
-    argparse.ArgumentParser.parse_args = and_end  # type: ignore[method-assign, assignment]
-    try:
+            patch.setattr(argparse.ArgumentParser, name, and_end)
         yield
-    finally:
-        argparse.ArgumentParser.parse_args = parse  # type: ignore[method-assign]
 
 
 def understand(words: list[str]) -> None:
@@ -122,6 +121,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("blocks")
     for name in ("assets", "configs", "projects", "tests", "tools"):
         (folder / name).symlink_to(ROOT / name)
+    shutil.copytree(ROOT / "docs/images", folder / "docs/images")  # some commands draw into it
     frame = make_scene(0, "test", 4).render()
     Image.fromarray(frame.image).save(folder / "scene.png")
     Image.fromarray(frame.masks[0]).save(folder / "region.png")
@@ -139,6 +139,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trial(words: list[str], place: Path) -> list[str]:
     """The command with the reader's names filled in, and with options that make it short."""
     names = {"/data/mine": str(place / "mine"), "CONFIG": "pseudo_gumbel_tiny"}
+    names |= {"PICTURE": "scene.png", "MASK.png": "region.png"}
     words = [names.get(word, word.replace("iter_200.pth", "iter_4.pth")) for word in words]
     name, options = TOOLS.get(words[0]), []
     if name in ("train", "dist-train"):
