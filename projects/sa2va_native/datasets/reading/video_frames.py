@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import bisect
 import itertools
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -37,21 +39,11 @@ def read_all_frames(path: Path, record: str, every: int = 1) -> list[np.ndarray]
         BadSample: missing, not a video, or damaged.
         ConfigError: see ``require_av``.
     """
-    av = require_av()
-    if not path.is_file():
-        raise BadSample(str(path), record, "missing: no such file")
-    frames = []
-    try:
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            if stream.width * stream.height > MAX_IMAGE_PIXELS:
-                raise ValueError(f"{stream.width} x {stream.height} px is above {MAX_IMAGE_PIXELS} px")
-            stream.codec_context.options = {"err_detect": "explode"}  # an error, not a guessed picture
-            for frame in itertools.islice(container.decode(stream), 0, None, every):
-                frames.append(np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)))
-    except Exception as error:  # of nearly any kind, as in read_frames
-        raise BadSample(str(path), record, f"unreadable video ({type(error).__name__}: {error})") from error
-    return frames
+    with _opened(path, record) as (container, stream):
+        return [
+            np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90))
+            for frame in itertools.islice(container.decode(stream), 0, None, every)
+        ]
 
 
 def read_frames(
@@ -72,41 +64,48 @@ def read_frames(
         BadSample: missing, not a video, damaged at these frames, or too short for them.
         ConfigError: see ``require_av``.
     """
+    frames: dict[int, np.ndarray] = {}
+    with _opened(path, record) as (container, stream):
+        packets = [packet for packet in container.demux(stream) if packet.pts is not None]
+        times = sorted(
+            packet.pts for packet in packets if not packet.is_discard
+        )  # discarded ones: the video was cut without re-encoding
+        keys = sorted(packet.pts for packet in packets if packet.is_keyframe)
+        here: int | None = None  # time of the last decoded frame
+        for number in sorted(numbers):
+            if number >= len(times):
+                raise ValueError(f"frame {number} of a video of {len(times)} frames")
+            wanted = times[number]
+            key = keys[max(bisect.bisect_right(keys, wanted) - 1, 0)]
+            if here is None or here < key:
+                container.seek(key, stream=stream)
+                decoded = container.decode(stream)
+            for frame in decoded:
+                here = frame.pts
+                if here is not None and here >= wanted:
+                    break
+            if here != wanted:
+                raise ValueError(f"frame {number} cannot be decoded")
+            frames[number] = _as_annotated(frame.to_ndarray(format="rgb24"), frame.rotation, expected_size)
+    return frames
+
+
+@contextmanager
+def _opened(path: Path, record: str) -> Iterator[tuple[Any, Any]]:
+    """A video and its first stream of pictures; whatever goes wrong inside makes a bad sample."""
     av = require_av()
     if not path.is_file():
         raise BadSample(str(path), record, "missing: no such file")
-    frames: dict[int, np.ndarray] = {}
     try:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
             if stream.width * stream.height > MAX_IMAGE_PIXELS:
                 raise ValueError(f"{stream.width} x {stream.height} px is above {MAX_IMAGE_PIXELS} px")
             stream.codec_context.options = {"err_detect": "explode"}  # an error, not a guessed picture
-            packets = [packet for packet in container.demux(stream) if packet.pts is not None]
-            times = sorted(
-                packet.pts for packet in packets if not packet.is_discard
-            )  # discarded ones: the video was cut without re-encoding
-            keys = sorted(packet.pts for packet in packets if packet.is_keyframe)
-            here: int | None = None  # time of the last decoded frame
-            for number in sorted(numbers):
-                if number >= len(times):
-                    raise ValueError(f"frame {number} of a video of {len(times)} frames")
-                wanted = times[number]
-                key = keys[max(bisect.bisect_right(keys, wanted) - 1, 0)]
-                if here is None or here < key:
-                    container.seek(key, stream=stream)
-                    decoded = container.decode(stream)
-                for frame in decoded:
-                    here = frame.pts
-                    if here is not None and here >= wanted:
-                        break
-                if here != wanted:
-                    raise ValueError(f"frame {number} cannot be decoded")
-                frames[number] = _as_annotated(frame.to_ndarray(format="rgb24"), frame.rotation, expected_size)
+            yield container, stream
     # on broken bytes PyAV raises FFmpegError, and nearly anything where a stream has no decoder, key frame or size
     except Exception as error:
         raise BadSample(str(path), record, f"unreadable video ({type(error).__name__}: {error})") from error
-    return frames
 
 
 def _as_annotated(pixels: np.ndarray, rotation: int, size: tuple[int, int] | None) -> np.ndarray:
