@@ -33,6 +33,7 @@ def load_config(path: str, options: dict[str, Any] | None = None, work_dir: str 
     Raises:
         ConfigError: the file is missing or cannot be read, or a key is unknown, or sizes of data and model differ.
     """
+    leave_deepspeed_out()  # before the config or its check imports MMEngine's runner
     cfg = read_config(path, options, work_dir)
     check_config(cfg)
     return cfg
@@ -50,7 +51,6 @@ def read_config(path: str, options: dict[str, Any] | None = None, work_dir: str 
     Raises:
         ConfigError: there is none, it cannot be read, or an option does not fit it.
     """
-    leave_deepspeed_out()  # before the config imports MMEngine's runner
     cfg = read_file(find_config(path))
     merge_options(cfg, options or {})
     require_sections(cfg)
