@@ -151,7 +151,8 @@ def _on_ranks() -> list[dict[str, float]]:
     for i in range(11):
         expression = sample(blob(i) if i % 4 else None, blob(i // 2) if i % 3 else EMPTY)
         described = dict(caption=f"a dog {i % 3}", stopped=i % 2 == 0, text=f"a dog {i % 4}", picture_id=str(i // 5))
-        clip = dict(kind="clip", pred_mask=np.stack([blob(i), blob(i + 1)]), gt_mask=np.stack([blob(i), blob(i + 2)]))
+        masks = dict(pred_mask=np.stack([blob(i), blob(i + 1)]), gt_mask=np.stack([blob(i), blob(i + 2)]))
+        clip = dict(kind="clip", text="it", **masks)
         cycle = dict(kind="cycle", cycle_mask=expression["pred_mask"])
         samples += [expression | more for more in ({}, clip, cycle, dict(kind="caption", **described))]
     mine = samples if world_size == 1 else samples[:9] if rank == 0 else samples[9:] if rank == 1 else []

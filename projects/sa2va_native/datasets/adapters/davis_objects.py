@@ -71,14 +71,13 @@ class DavisObjects:
         pictures, masks = [], []
         for frame in self._frames[name]:
             file = inside(self.image_root, f"{name}/{frame}.jpg", self.path, name)
-            pictures.append(read_picture(file, name, None, self.max_pixels))
-            masks.append(self._labels(name, frame) == value)
-            size = pictures[0].shape[:2]
-            if not pictures[-1].shape[:2] == masks[-1].shape == size:
-                raise BadSample(
-                    str(file), name,
-                    f"a frame of size {pictures[-1].shape[:2]} with a mask of {masks[-1].shape} in a clip of {size}",
-                )  # fmt: skip
+            picture, labels = read_picture(file, name, None, self.max_pixels), self._labels(name, frame)
+            if pictures and picture.shape != pictures[0].shape:
+                raise BadSample(str(file), name, "frames of several sizes")
+            if labels.shape != picture.shape[:2]:
+                raise BadSample(str(file), name, f"mask of size {labels.shape} on a frame of size {picture.shape[:2]}")
+            pictures.append(picture)
+            masks.append(labels == value)
         return Sample(f"{self.path.name}#{name} object {value}", np.stack(pictures), np.stack(masks))
 
     def _labels(self, name: str, frame: str) -> np.ndarray:
