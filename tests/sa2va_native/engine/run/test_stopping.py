@@ -77,15 +77,21 @@ def config(tmp_path: Path) -> Path:
     return tmp_path / "slow.py"
 
 
+def catches(process: int, number: signal.Signals) -> bool:
+    """Whether a process has a handler for a signal: one that has just begun has none, however long that takes."""
+    handled = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{process}/status").read_text())
+    return handled is not None and bool(int(handled[1], 16) >> (number - 1) & 1)
+
+
 class Send:
-    """Sends a signal to one rank, and to what it has forked, ``after`` seconds after some text was printed."""
+    """Sends a signal to a rank that handles it, and to what it has forked, ``after`` seconds after some text."""
 
     def __init__(self, number: signal.Signals, text: str, after: float = 0.0, rank: int = 0, times: int = 1) -> None:
         self.number, self.text, self.after, self.rank, self.times = number, text, after, rank, times
         self.seen: float | None = None
 
     def __call__(self, ranks: list[int], printed: list[str]) -> None:
-        if self.seen is None and self.text in printed[0]:
+        if self.seen is None and self.text in printed[0] and catches(ranks[self.rank], self.number):
             self.seen = time.monotonic()
         if self.times and self.seen is not None and time.monotonic() - self.seen >= self.after:
             self.times -= 1
