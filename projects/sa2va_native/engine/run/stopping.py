@@ -38,7 +38,7 @@ class StopSignals:
 
     def listen(self) -> None:
         """Takes over SIGINT, SIGTERM and SIGUSR1 for the rest of the process. In the main thread."""
-        self.listening = True
+        self.listening, self.received, self.can_finish = True, None, False  # whatever ran here before
         heard, told = os.pipe()
         os.set_blocking(told, False)
         signal.set_wakeup_fd(told, warn_on_full_buffer=False)
