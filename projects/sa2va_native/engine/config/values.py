@@ -26,7 +26,8 @@ class Range(NamedTuple):
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return f"expected {self}"
         fits = value > self.low if self.open else value >= self.low
-        return None if fits and value <= self.high and (not self.whole or value == int(value)) else f"expected {self}"
+        is_whole = isinstance(value, int) or value.is_integer()  # infinity is neither
+        return None if fits and value <= self.high and (is_whole or not self.whole) else f"expected {self}"
 
     def __str__(self) -> str:
         what = "a whole number" if self.whole else "a number"

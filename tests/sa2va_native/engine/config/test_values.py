@@ -19,7 +19,7 @@ NAN, INF = float("nan"), float("inf")
 @pytest.mark.parametrize(
     ("key", "values"),
     [
-        ("train_cfg.max_steps", (0, -1, 1.5, "ten", None, [1], True, NAN)),
+        ("train_cfg.max_steps", (0, -1, 1.5, "ten", None, [1], True, NAN, INF)),
         ("train_cfg.val_interval", (0,)),
         ("train_cfg.max_hours", (0, -1, NAN, "1h")),
         ("train_dataloader.batch_size", (0, -2, None, "4", 2.5)),
