@@ -68,7 +68,8 @@ class DavisObjects:
 
     def __getitem__(self, index: int) -> Sample:
         name, value = self._items[index]
-        pictures, masks = [], []
+        pictures: list[np.ndarray] = []
+        masks: list[np.ndarray] = []
         for frame in self._frames[name]:
             file = inside(self.image_root, f"{name}/{frame}.jpg", self.path, name)
             picture, labels = read_picture(file, name, None, self.max_pixels), self._labels(name, frame)
