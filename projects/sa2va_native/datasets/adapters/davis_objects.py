@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from mmengine.registry import DATASETS
 
-from sa2va_native.datasets.reading.files import MAX_IMAGE_PIXELS, inside, read_labels, read_picture, require_folder
+from sa2va_native.datasets.reading.clip_frames import read_clip, read_clip_labels
+from sa2va_native.datasets.reading.files import MAX_IMAGE_PIXELS, inside, read_labels, require_folder
 from sa2va_native.errors import BadSample, DataError
 from sa2va_native.structures import Sample
 
@@ -56,7 +57,8 @@ class DavisObjects:
         if not self._frames[name]:
             raise DataError(f"{self.image_root / name}: no frames, but {self.path} names this clip.")
         try:
-            values = np.unique(self._labels(name, self._frames[name][0]))
+            file = inside(self.mask_root, f"{name}/{self._frames[name][0]}.png", self.path, name)
+            values = np.unique(read_labels(file, name, self.max_pixels))
         except BadSample as error:
             raise DataError(f"{error}. Without its first mask no object of this clip can be followed.") from error
         if not (found := [int(value) for value in values if value not in _NO_OBJECT]):
@@ -68,18 +70,10 @@ class DavisObjects:
 
     def __getitem__(self, index: int) -> Sample:
         name, value = self._items[index]
-        pictures: list[np.ndarray] = []
-        masks: list[np.ndarray] = []
-        for frame in self._frames[name]:
-            file = inside(self.image_root, f"{name}/{frame}.jpg", self.path, name)
-            picture, labels = read_picture(file, name, None, self.max_pixels), self._labels(name, frame)
-            if pictures and picture.shape != pictures[0].shape:
-                raise BadSample(str(file), name, "frames of several sizes")
-            if labels.shape != picture.shape[:2]:
-                raise BadSample(str(file), name, f"mask of size {labels.shape} on a frame of size {picture.shape[:2]}")
-            pictures.append(picture)
-            masks.append(labels == value)
-        return Sample(f"{self.path.name}#{name} object {value}", np.stack(pictures), np.stack(masks))
-
-    def _labels(self, name: str, frame: str) -> np.ndarray:
-        return read_labels(inside(self.mask_root, f"{name}/{frame}.png", self.path, name), name, self.max_pixels)
+        frames = self._frames[name]
+        pictures = read_clip(
+            self.image_root, [f"{name}/{frame}.jpg" for frame in frames], self.path, name, self.max_pixels
+        )
+        files = [f"{name}/{frame}.png" for frame in frames]
+        labels = read_clip_labels(self.mask_root, files, pictures.shape[1:3], self.path, name, self.max_pixels)
+        return Sample(f"{self.path.name}#{name} object {value}", pictures, labels == value)

@@ -8,12 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from mmengine.registry import DATASETS
 
+from sa2va_native.datasets.reading.clip_frames import read_clip, read_clip_labels
 from sa2va_native.datasets.reading.files import (
     MAX_IMAGE_PIXELS,
-    inside,
     read_json,
-    read_labels,
-    read_picture,
     require_folder,
     usable_text,
 )
@@ -93,15 +91,11 @@ class VideoExpressions:
         if not isinstance(frames, list) or not frames or not all(isinstance(frame, str) for frame in frames):
             raise BadSample(str(self.path), record, "no list of frames")
         text = usable_text(entry.get("exp"), self.path, record)
-        pictures = [self._picture(f"{video}/{frame}.jpg", record) for frame in frames]
-        if len({picture.shape for picture in pictures}) > 1:
-            raise BadSample(str(self.path), record, "frames of several sizes")
+        files = [f"{video}/{frame}.jpg" for frame in frames]
+        pictures = read_clip(self.image_root, files, self.path, record, self.max_pixels)
         expression = _Expression(video, number, frames, entry)
-        mask = self._mask(expression, pictures[0].shape[:2], record)
-        return Sample(f"{self.path.name}#{record}", np.stack(pictures), mask, text)
-
-    def _picture(self, name: str, record: str) -> np.ndarray:
-        return read_picture(inside(self.image_root, name, self.path, record), record, None, self.max_pixels)
+        mask = self._mask(expression, pictures.shape[1:3], record)
+        return Sample(f"{self.path.name}#{record}", pictures, mask, text)
 
     def _mask(self, expression: _Expression, size: tuple[int, ...], record: str) -> np.ndarray:
         """bool (F, H, W)."""
@@ -157,14 +151,8 @@ class DavisExpressions(VideoExpressions):
             raise BadSample(
                 str(self.path), record, f"obj_id {expression.entry.get('obj_id')!r:.80}, expected 1 or more"
             )
-        masks = []
-        for frame in expression.frames:
-            file = inside(self.mask_root, f"{expression.video}/{frame}.png", self.path, record)
-            labels = read_labels(file, record, self.max_pixels)
-            if labels.shape != size:
-                raise BadSample(str(file), record, f"mask of size {labels.shape} on a frame of size {size}")
-            masks.append(labels == value)
-        mask = np.stack(masks)
+        files = [f"{expression.video}/{frame}.png" for frame in expression.frames]
+        mask = read_clip_labels(self.mask_root, files, size, self.path, record, self.max_pixels) == value
         if not mask.any():
             raise BadSample(str(self.path), record, f"obj_id {value} is not in its masks: empty mask")
         return mask
