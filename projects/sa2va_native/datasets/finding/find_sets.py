@@ -10,7 +10,7 @@ from pathlib import Path
 from mmengine.logging import print_log
 
 from sa2va_native.datasets.finding.coco_json import is_coco, may_be_coco, pictures_of
-from sa2va_native.datasets.finding.found_set import FoundSet
+from sa2va_native.datasets.finding.found_set import FoundSet, for_training
 from sa2va_native.datasets.finding.native import clip_sets, described_sets, reason_seg_sets, refer_sets
 from sa2va_native.datasets.finding.unread import unread_file, unread_files, unread_layouts
 from sa2va_native.datasets.indexing.file_parts import walk
@@ -121,11 +121,7 @@ def find_mask_sets(path: str | Path) -> list[FoundSet]:
             f"{path}: holds referring expressions, not a set of masks alone. Train on them with --kind refer, or "
             "with a source of kind 'refer' in the config; or give the folder of a COCO set."
         )
-    training = [one for one in masks if one.training] or masks
-    if left_out := [one.name for one in masks if one not in training]:
-        message = f"{path}: not trained on, for validation or test by its name: {', '.join(left_out)}"
-        print_log(printable(message), logger="current")
-    return training
+    return for_training(masks, path)
 
 
 def _of_folder(path: Path) -> list[FoundSet]:

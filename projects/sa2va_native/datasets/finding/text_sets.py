@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine.logging import print_log
-
 from sa2va_native.datasets.finding.find_sets import CLIPS, find_mask_sets, find_sets
-from sa2va_native.datasets.finding.found_set import FoundSet
+from sa2va_native.datasets.finding.found_set import FoundSet, for_training
 from sa2va_native.datasets.reading.coco_file import CocoFile
 from sa2va_native.datasets.reading.files import MAX_IMAGE_PIXELS
 from sa2va_native.datasets.reading.texts import USUAL, is_text
 from sa2va_native.datasets.reading.unchanged import shared
-from sa2va_native.errors import DataError, printable
+from sa2va_native.errors import DataError
 
 #: Adapters that read texts without being told to.
 _WITH_TEXTS = ("ReferExpressions", "GeneralizedReferExpressions", "ReasonSeg", "DescribeAnything")
@@ -32,12 +30,7 @@ def find_kind_sets(path: str | Path, kind: str) -> list[FoundSet]:
     """
     if kind == "cycle":
         return find_mask_sets(path)
-    found = _with_texts(path)
-    training = [one for one in found if one.training] or found
-    if left_out := [one.name for one in found if one not in training]:
-        message = f"{path}: not trained on, for validation or test by its name: {', '.join(left_out)}"
-        print_log(printable(message), logger="current")
-    return training
+    return for_training(_with_texts(path), path)
 
 
 def find_validation_sets(path: str | Path, kind: str) -> list[FoundSet]:
