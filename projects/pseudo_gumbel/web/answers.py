@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sa2va_native.evaluation.segmentation import intersection_union, iou
+from sa2va_native.inference.asking import look_for
 from sa2va_native.inference.sa2va_inference import Sa2VAInference
 from sa2va_native.models.unknown_words import unknown_words
 
@@ -69,7 +70,6 @@ def find(model: NamedModel, frames: Sequence[np.ndarray], expression: str) -> An
 
 
 def _find(sa2va: Sa2VAInference, frames: Sequence[np.ndarray], text: str) -> np.ndarray | None:
-    if len(frames) > 1:
-        return sa2va.segment_video(frames, text)
-    (mask,) = sa2va.segment_image(frames[0], [text])
-    return None if mask is None else mask[None]
+    is_clip = len(frames) > 1
+    mask = look_for(sa2va, frames, text, is_clip)
+    return mask if mask is None or is_clip else mask[None]

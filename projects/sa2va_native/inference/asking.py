@@ -68,6 +68,18 @@ def require_fitting(asked: Iterable[Question], picture: np.ndarray) -> None:
             point_pointing(*_places(question.points), picture)
 
 
+def look_for(sa2va: Sa2VAInference, frames: Sequence[np.ndarray], text: str, is_clip: bool) -> np.ndarray | None:
+    """The mask of a text, bool (H, W), in a clip (F, H, W); None if the model gave none.
+
+    Raises:
+        InputError: see :meth:`Sa2VAInference.segment_image`.
+    """
+    if is_clip:
+        return sa2va.segment_video(frames, text)
+    (mask,) = sa2va.segment_image(frames[0], text)
+    return mask
+
+
 def ask(
     sa2va: Sa2VAInference, frames: Sequence[np.ndarray], asked: Sequence[Question], cycle: bool, is_clip: bool
 ) -> list[Answer]:
@@ -82,12 +94,11 @@ def ask(
     Raises:
         InputError: as :func:`require_fitting`.
     """
-    picture = frames[0]
     texts = [question.expression for question in asked if question.expression is not None]
     if is_clip:
-        found = iter([sa2va.segment_video(frames, text) for text in texts])
-    else:
-        found = iter(sa2va.segment_image(picture, texts))
+        found = iter([look_for(sa2va, frames, text, is_clip) for text in texts])
+    else:  # one look for all
+        found = iter(sa2va.segment_image(frames[0], texts))
     return [
         Answer(question.asked(), mask=next(found))
         if question.is_expression
@@ -113,10 +124,7 @@ def _described(
         answer.note = "the region is too small to be described: it covers no cell of the model's grid"
         return answer
     if cycle and answer.caption:
-        if is_clip:
-            answer.mask = sa2va.segment_video(frames, answer.caption)
-        else:
-            (answer.mask,) = sa2va.segment_image(picture, answer.caption)
+        answer.mask = look_for(sa2va, frames, answer.caption, is_clip)
     if cycle:
         first = answer.mask[0] if is_clip and answer.mask is not None else answer.mask
         answer.iou = iou(intersection_union(first, answer.region))
