@@ -42,7 +42,7 @@ class Textbook:
     def losses(self, batch: Batch, part: Part) -> tuple[dict[str, Tensor], list[Tensor]]:
         """The losses of a cycle batch, and the teacher's captions."""
         model, student, side1 = self.model, self.student, batch.caption_side
-        side2 = batch.mask_side or side1
+        side2 = batch.side2
         step = CycleStep(batch, model.seed, 1, _NOTHING, _NOTHING, torch.zeros(0, dtype=torch.long), further=model)
         with part("captions"), torch.no_grad():
             step.captions = self._generate(side1)

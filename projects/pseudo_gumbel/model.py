@@ -151,7 +151,7 @@ class PseudoGumbel(BaseModel):
 
     def begin(self, batch: Batch) -> CycleStep:
         """Before step 1: the frozen towers run, once per picture."""
-        side1, side2 = batch.caption_side, batch.mask_side or batch.caption_side
+        side1, side2 = batch.caption_side, batch.side2
         # Still pictures are encoded once, unless ranks run each tower together and others may have a second frame.
         one_look = side2 is side1 and not self.student.is_partitioned
         pictures1 = self.student.encode_pictures(side1, grounding=one_look, looks=batch.looks)

@@ -103,7 +103,7 @@ class CycleStep:
     @property
     def side2(self) -> Side:
         """The mask side; for still pictures the same as side 1."""
-        return self.batch.mask_side or self.batch.caption_side
+        return self.batch.side2
 
     @property
     def masks(self) -> Tensor:

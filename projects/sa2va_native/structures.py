@@ -96,3 +96,8 @@ class Batch(NamedTuple):
     others: torch.Tensor | None = None
     #: B numbers; samples with the same one show the same pictures, on both sides. None: drawn one by one.
     looks: list[int] | None = None
+
+    @property
+    def side2(self) -> Side:
+        """The mask side; of still pictures the caption side."""
+        return self.mask_side or self.caption_side

@@ -63,5 +63,5 @@ def _of_sources(data: MixtureDataset, sources: list[Source], count: int, seed: i
 
 
 def _is_usable(item: Item) -> bool:
-    side1, side2 = item.sides.caption_side, item.sides.mask_side or item.sides.caption_side
+    side1, side2 = item.sides.caption_side, item.sides.side2
     return bool(side1.region.any() and side2.mask.any())

@@ -35,7 +35,7 @@ def collate_batch(items: Sequence[Item]) -> dict[str, Batch]:
         raise DataError(f"one batch holds {len(items)} clips, which differ in length. Evaluate one at a time.")
     sides = [item.sides for item in items]
     two_frames = any(pair.mask_side is not None for pair in sides)
-    mask_sides = [pair.mask_side or pair.caption_side for pair in sides]
+    mask_sides = [pair.side2 for pair in sides]
     batch = Batch(
         kind=items[0].kind,
         caption_side=sides[0].caption_side if kinds == ["clip"] else _stack([pair.caption_side for pair in sides]),

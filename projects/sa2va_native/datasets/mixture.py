@@ -266,7 +266,7 @@ class MixtureDataset:
             return _FEW_CELLS
         if kind == "refer" and not sample.mask.any():
             return None
-        if kind != "caption" and not (sides.mask_side or sides.caption_side).mask.any():
+        if kind != "caption" and not sides.side2.mask.any():
             return _NO_PIXEL
         return None
 

@@ -25,6 +25,11 @@ class Sides(NamedTuple):
     caption_side: Side
     mask_side: Side | None
 
+    @property
+    def side2(self) -> Side:
+        """The mask side; of a still picture the caption side."""
+        return self.mask_side or self.caption_side
+
 
 @TRANSFORMS.register_module()
 class SampleTransform:

@@ -43,7 +43,7 @@ class OverlayWriter(BaseMetric):
         if data_batch is None:
             return
         batch = data_batch["batch"]
-        side = batch.mask_side or batch.caption_side
+        side = batch.side2
         for row, sample in enumerate(data_samples):
             source = sample["source"], sample["kind"]
             self.seen[source] += 1

@@ -45,7 +45,7 @@ class PredictionWriter(BaseMetric):
     def process(self, data_batch: Any, data_samples: list[dict[str, Any]]) -> None:
         """Writes the results of a batch; without ``data_batch`` those of an evaluation that was killed."""
         batch = data_batch and data_batch["batch"]
-        side = batch and (batch.mask_side or batch.caption_side)
+        side = batch and batch.side2
         with self.path.open("a", encoding="utf-8") as file:
             for row, sample in enumerate(data_samples):
                 pixels = side and side.pixel_values[row]

@@ -50,13 +50,13 @@ class Sa2VA(JoinedModel):
         if batch.kind == "caption":
             return {"loss_lm": self.caption_loss(batch)}
         prediction, loss_lm = self.refer(batch)
-        side = batch.mask_side or batch.caption_side
+        side = batch.side2
         points = generators(self.seed, batch.keys, "points")
         return {**mask_losses(prediction.mask_logits, side.mask, points, **self.mask_loss), "loss_lm": loss_lm}
 
     def refer(self, batch: Batch) -> tuple[MaskPrediction, Tensor]:
         """Expression -> mask with the answer given (teacher forcing), and the language loss on that answer."""
-        pictures = self.encode_pictures(batch.mask_side or batch.caption_side)
+        pictures = self.encode_pictures(batch.side2)
         asked, answers = [], []
         for text, key in zip(batch.text, batch.keys, strict=True):
             question, answer = self.choose_wording(key)
@@ -178,7 +178,7 @@ class Sa2VA(JoinedModel):
         in the first frame. ``picture_id`` is the same for all samples of a picture (of a clip, its first), and for no
         other one; ``item`` is its position in the data set.
         """
-        side2, shown = batch.mask_side or batch.caption_side, batch.caption_side.pixel_values
+        side2, shown = batch.side2, batch.caption_side.pixel_values
         results: list[dict[str, Any]] = [
             dict(
                 kind=batch.kind, source=source, sample_id=sample_id, picture_id=picture_id, attributes=attributes,

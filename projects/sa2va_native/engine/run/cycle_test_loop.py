@@ -193,7 +193,7 @@ class CycleTestLoop(TestLoop):
         exchanged: dict[int, str | None],
     ) -> None:
         """Reads what ``described.controls`` name and notes how many pixels are right."""
-        results, side = described.results, batch.mask_side or batch.caption_side
+        results, side = described.results, batch.side2
         texts = {
             "floor": [exchanged[item] for item in described.items],
             "ceiling": [true_caption(result["attributes"], result["text"]) for result in results],
