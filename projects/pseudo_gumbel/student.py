@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from torch import Tensor, nn
 
 from sa2va_native.models.context import Context
+from sa2va_native.models.decoding import Decoding, growing
 from sa2va_native.models.pictures import Pictures
 from sa2va_native.models.prompts import EmbeddedPrompts
 from sa2va_native.models.protocols import MaskPrediction
@@ -97,8 +98,11 @@ class Student(Protocol):
         """
         ...
 
-    def caption(self, pictures: Pictures, region: Tensor) -> list[tuple[Tensor, bool]]:
-        """Greedy captions of regions [B, g, g]: B pairs of ids [T_i], words only, and "did it stop". No gradient."""
+    def caption(self, pictures: Pictures, region: Tensor, decoding: Decoding = growing) -> list[tuple[Tensor, bool]]:
+        """Greedy captions of regions [B, g, g]: B pairs of ids [T_i], words only, and "did it stop". No gradient.
+
+        ``decoding`` is how the next token is found.
+        """
         ...
 
     def caption_prompts(self, region: Tensor) -> list[Tensor]:

@@ -11,6 +11,7 @@ from pseudo_gumbel.captioners.teacher_captioner import TeacherCaptioner
 from pseudo_gumbel.registry import CAPTIONERS
 from pseudo_gumbel.step import Captions
 from sa2va_native.models.adapters import lora_merged
+from sa2va_native.models.decoding import Decoding, growing
 from sa2va_native.models.pictures import Pictures
 
 
@@ -27,11 +28,11 @@ class MergedTeacherCaptioner(TeacherCaptioner):
     def __init__(self) -> None:
         self._told = False
 
-    def captions(self, student: Any, pictures: Pictures, region: Tensor) -> Captions:
+    def captions(self, student: Any, pictures: Pictures, region: Tensor, decoding: Decoding = growing) -> Captions:
         if not student.is_partitioned:
             with lora_merged(student):
-                return super().captions(student, pictures, region)
+                return super().captions(student, pictures, region, decoding)
         if not self._told:
-            print_log("MergedTeacherCaptioner: ZeRO-3 splits the weights, so LoRA stays unmerged", "current")
+            print_log(f"{type(self).__name__}: ZeRO-3 splits the weights, so TeacherCaptioner captions", "current")
             self._told = True
         return super().captions(student, pictures, region)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pseudo_gumbel.registry import CAPTIONERS
 from pseudo_gumbel.step import Captions
+from sa2va_native.models.decoding import Decoding, growing
 from sa2va_native.models.pictures import Pictures
 
 
@@ -29,7 +30,7 @@ class TeacherCaptioner:
         with model.teacher.applied_to(model) if model.teacher else nullcontext():
             return self.captions(model.student, pictures, region)
 
-    def captions(self, student: Any, pictures: Pictures, region: Tensor) -> Captions:
+    def captions(self, student: Any, pictures: Pictures, region: Tensor, decoding: Decoding = growing) -> Captions:
         """The same with whatever weights ``student`` has at the moment."""
-        ids, stopped = zip(*student.caption(pictures, region), strict=True)
+        ids, stopped = zip(*student.caption(pictures, region, decoding), strict=True)
         return Captions(list(ids), list(stopped))

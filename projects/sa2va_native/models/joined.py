@@ -20,6 +20,7 @@ from sa2va_native.checkpoints.loading import LoadReport
 from sa2va_native.errors import ConfigError, did_you_mean
 from sa2va_native.models import prompts as P
 from sa2va_native.models.context import Context
+from sa2va_native.models.decoding import Decoding, growing
 from sa2va_native.models.evaluating import evaluating
 from sa2va_native.models.feature_cache import FeatureCache, Features
 from sa2va_native.models.normalisation import normalise
@@ -284,18 +285,18 @@ class JoinedModel(BaseModel):
         return self.grounding(pictures.maps, prompts, shown)
 
     @torch.no_grad()
-    def generate(self, prompts: P.EmbeddedPrompts, suppress: Sequence[int] = ()) -> list[tuple[Tensor, bool]]:
+    def generate(
+        self, prompts: P.EmbeddedPrompts, suppress: Sequence[int] = (), decoding: Decoding = growing
+    ) -> list[tuple[Tensor, bool]]:
         """Greedy continuation of each prompt, cut before the stop word: B pairs of ids [T_i] and "did it stop".
 
         ``suppress`` are ids that are never generated.
         """
-        embeds, mask, context, new_ids = prompts.inputs_embeds, prompts.attention_mask, Context(), list[Tensor]()
-        never = torch.tensor(list(suppress), dtype=torch.long, device=embeds.device)
+        never = torch.tensor(list(suppress), dtype=torch.long, device=prompts.ids.device)
+        following, new_ids = decoding(self, prompts, never), list[Tensor]()
         with evaluating(self.language_model):  # nothing else has dropout, and a walk over the towers takes its time
             while len(new_ids) < self.max_new_tokens and not self._all_stopped(new_ids):
-                hidden = self.mllm.hidden_states(embeds, context.extend(mask), context.cache)
-                new_ids.append(self.mllm.logits(hidden[:, -1]).index_fill(-1, never, -torch.inf).argmax(-1))
-                embeds, mask = self.embedding(new_ids[-1])[:, None], torch.ones_like(mask[:, :1])
+                new_ids.append(next(following))
         return [self.prompts.until_stop(row) for row in torch.stack(new_ids, 1).cpu()]
 
     def _all_stopped(self, new_ids: Sequence[Tensor]) -> bool:

@@ -110,10 +110,17 @@ class MultimodalLanguageModel(Protocol):
         """Visual tokens [B, g * g, D] of the features of :meth:`encode`; trained, so with gradient."""
         ...
 
-    def hidden_states(self, inputs_embeds: Tensor, attention_mask: Tensor, cache: Cache | None = None) -> Tensor:
+    def hidden_states(
+        self,
+        inputs_embeds: Tensor,
+        attention_mask: Tensor,
+        cache: Cache | None = None,
+        cache_position: Tensor | None = None,
+    ) -> Tensor:
         """Last hidden states [B, L, D] of left-padded embeddings [B, L, D] with a mask [B, L], 0 at pads.
 
-        With a ``cache`` they go on from the P tokens that it holds, and the mask is [B, P + L]; it is extended.
+        With a ``cache`` they go on from the P tokens that it holds, and the mask is [B, P + L]; it is extended. A
+        static cache has places for more, for which the mask is 0; ``cache_position`` [1] is that of the one new token.
         """
         ...
 

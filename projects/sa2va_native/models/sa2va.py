@@ -17,6 +17,7 @@ from torch import Tensor
 
 from sa2va_native.errors import ConfigError
 from sa2va_native.models import prompts as P
+from sa2va_native.models.decoding import Decoding, growing
 from sa2va_native.models.joined import JoinedModel
 from sa2va_native.models.losses import language_loss, mask_losses
 from sa2va_native.models.normalisation import normalise
@@ -95,14 +96,15 @@ class Sa2VA(JoinedModel):
 
     # -- inference ---------------------------------------------------------------------------------------------
 
-    def caption(self, pictures: Pictures, region: Tensor) -> list[tuple[Tensor, bool]]:
+    def caption(self, pictures: Pictures, region: Tensor, decoding: Decoding = growing) -> list[tuple[Tensor, bool]]:
         """Greedy captions of regions [B, g, g]: B pairs of ids [T_i] and "did it stop".
 
         Captions hold words only: a visual slot or a ``[SEG]`` inside would break the prompts that they become part of.
         """
         tokens = self.visual_tokens(pictures.vision, region, pictures.shown)
         no_words = [i for i in self.prompts.special_ids if i not in (self.tokenizer.eos_token_id, self.prompts.pad_id)]
-        return self.generate(self.prompts.embed(self.embedding, self.caption_prompts(region), tokens), no_words)
+        asked = self.prompts.embed(self.embedding, self.caption_prompts(region), tokens)
+        return self.generate(asked, no_words, decoding)
 
     @torch.no_grad()
     def answer_prompts(self, asked: Sequence[Tensor], tokens: Sequence[Tensor]) -> list[Tensor | None]:

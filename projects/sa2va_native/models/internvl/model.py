@@ -146,8 +146,15 @@ class InternVL(InternVLForConditionalGeneration):
         """Visual tokens [B, g * g, D] of features [B, g * g, 4 C]."""
         return self.model.multi_modal_projector(vision)
 
-    def hidden_states(self, inputs_embeds: Tensor, attention_mask: Tensor, cache: Cache | None = None) -> Tensor:
+    def hidden_states(
+        self,
+        inputs_embeds: Tensor,
+        attention_mask: Tensor,
+        cache: Cache | None = None,
+        cache_position: Tensor | None = None,
+    ) -> Tensor:
         """Last hidden states [B, L, D] of a left-padded batch, which goes on from what ``cache`` holds."""
+        # Of one token also where places of a static cache follow it: they add nothing to the sum.
         positions = (attention_mask.cumsum(1) - 1).clamp(min=0)[:, -inputs_embeds.shape[1] :]
         return self.language_model(
             inputs_embeds=inputs_embeds,
@@ -155,6 +162,7 @@ class InternVL(InternVLForConditionalGeneration):
             position_ids=positions,
             past_key_values=cache,
             use_cache=cache is not None,
+            cache_position=cache_position,
         ).last_hidden_state
 
     def logits(self, hidden: Tensor) -> Tensor:
