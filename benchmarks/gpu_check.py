@@ -3,6 +3,7 @@
 
 - the GPU tests, among them a tiny step that must equal the CPU's
 - a cycle micro-batch, part by part; arithmetic, its share of what the card can do, and kernel launches
+- the captions of each captioner: their time, and the share of them that equals the method's
 - a run of two optimizer steps in bf16 with ZeRO-2 on one rank, and the second one again from the first one's
   checkpoint; its peak memory against the plan
 
@@ -53,7 +54,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.device == "cuda" and not torch.cuda.is_available():
         sys.exit("gpu-check: no CUDA device here. Without one: --device cpu --config tiny")
-    checks: list[Callable[[argparse.Namespace], str]] = [step_by_part, train_and_resume]
+    checks: list[Callable[[argparse.Namespace], str]] = [step_by_part, captioners, train_and_resume]
     if args.device == "cuda":
         checks.insert(0, gpu_tests)
     failed, start = [], time.perf_counter()
@@ -125,6 +126,16 @@ def take_step(model: Any, batch: Batch) -> None:
     losses = model(batch, mode="loss")
     torch.stack([value for name, value in losses.items() if "loss" in name]).sum().backward()
     model.zero_grad(set_to_none=True)
+
+
+def captioners(args: argparse.Namespace) -> str:
+    """Seconds of each captioner, and the share of equal captions.
+
+    Whether they are right, the GPU tests tell: random weights find many words nearly as likely, and rounding decides.
+    """
+    options = ["--device", args.device, "--dtype", "bfloat16", "--batch", "1", "--repeats", "2"]
+    output = call(["benchmarks/captioners.py", CONFIGS[args.config], *options])
+    return "\n".join(output.splitlines()[-5:])  # above it is the log
 
 
 def train_and_resume(args: argparse.Namespace) -> str:
