@@ -35,8 +35,8 @@ class StaticDecoding:
     """Each token is the same step on the same tensors, so that a GPU can repeat it without the host.
 
     Keys and values lie in memory for the longest text. On a CUDA device the step is recorded once for each batch, as
-    its weights and its length are others each time. Ids are those of :func:`growing` but for ties: pads come into the
-    sums of attention as zeros.
+    its weights and its length are others each time. Ids are those of :func:`growing` but for ties: attention also
+    sums the places that are still empty, as zeros.
 
     Args:
         record: takes a step and returns what repeats it. None: a CUDA graph on a CUDA device, elsewhere the step.
@@ -53,7 +53,8 @@ class StaticDecoding:
         """
         if (attention := model.language_model.config._attn_implementation) != "sdpa":
             raise ConfigError(
-                f"mllm.attention = {attention!r}: static decoding needs 'sdpa'. Or take TeacherCaptioner."
+                f"mllm.attention = {attention!r} waits for the host at each token: static decoding needs 'sdpa'. "
+                "Set it, or decode without a static cache."
             )
         embeds, mask, context = prompts.inputs_embeds, prompts.attention_mask, Context()
         ids = _likeliest(model, model.mllm.hidden_states(embeds, context.extend(mask), context.cache), never)
