@@ -183,8 +183,9 @@ def report(args: argparse.Namespace) -> int:
     from pseudo_gumbel.experiment.results import merged, publish_runs, read_published, read_runs
 
     docs = _docs(args)
-    results = merged(read_published(docs / "results.json"), read_runs(args.work_dir))
-    publish_runs(docs / "results.json", results.runs)
+    published = docs / "results.json"
+    publish_runs(published, merged(read_published(published), read_runs(args.work_dir)).runs)
+    results = merged(read_published(published))  # as it was rounded, so that the file alone gives the same page
     pictures = [picture for group in ("core", "ablations") for picture in draw(results, docs / "images", group)]
     write_sections(docs / "results.md", sections(results, [f"images/{picture.name}" for picture in pictures]))
     print(verdict_lines(results))

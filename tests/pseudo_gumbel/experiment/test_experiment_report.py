@@ -18,6 +18,7 @@ from pseudo_gumbel.experiment.check import check
 from pseudo_gumbel.experiment.choose import choose, freeze
 from pseudo_gumbel.experiment.report import sections, write_sections
 from pseudo_gumbel.experiment.results import Results, merged, publish_runs, read_published
+from pseudo_gumbel.experiment.runs import RESULT, Run
 from pseudo_gumbel.experiment.verdicts import plain, points, referring_verdicts, verdicts
 from sa2va_native.errors import ConfigError, DataError
 from sa2va_native.evaluation.seed_intervals import apart, interval, paired, student_t
@@ -203,6 +204,26 @@ def test_tables_need_the_published_file_alone(tmp_path: Path) -> None:
     assert "![Mean and 95 % interval of each arm](images/results_shipped_core.png)" in text
     with Image.open(tmp_path / "images/results_shipped_core.png") as picture:
         assert np.asarray(picture.convert("L")).std() > 5
+
+
+def test_the_published_file_gives_the_same_page_again(tmp_path: Path) -> None:
+    """Red when a page shows digits of a work dir that others do not have."""
+    (tmp_path / "images").mkdir()
+    page = tmp_path / "results.md"
+    page.write_text((ROOT / "docs/results.md").read_text())
+    arm = next(arm for arm in GROUPS["core"] if arm.name == "labelled")
+    for seed in range(2):
+        folder = tmp_path / "runs" / str(seed)
+        folder.mkdir(parents=True)
+        run = result("labelled", seed, caption_colour=0.12546)  # .125; with the file's four digits .126
+        run["definition"] = Run(arm, "shipped", seed, (), folder).definition
+        (folder / RESULT).write_text(json.dumps(run))
+    pages = []
+    for work_dir in ("runs", "nothing"):
+        arguments = ["--report", "--docs", str(tmp_path), "--work-dir", str(tmp_path / work_dir)]
+        assert command.report(command.parse_args(arguments, "x")) == 0
+        pages.append(page.read_text())
+    assert pages[0] == pages[1]
 
 
 def test_publishing_keeps_what_it_needs(tmp_path: Path) -> None:
