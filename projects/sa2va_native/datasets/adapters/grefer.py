@@ -16,6 +16,8 @@ from sa2va_native.datasets.reading.unchanged import shared
 from sa2va_native.errors import BadSample, DataError
 from sa2va_native.structures import Sample
 
+#: Names of its refs file; as in the authors' code, a pickle goes before a json beside it.
+GREFS = ("grefs({}).json", "grefs({}).p")
 _REMEDY = "Expected gRefCOCO's layout: instances.json and grefs(unc).json in one folder."
 #: ``ann_id`` of an expression without a target.
 _NONE: tuple[list[int], list[int]] = ([], [-1])
@@ -33,7 +35,7 @@ class GeneralizedReferExpressions:
     ``ReferExpressions`` refuses.
 
     Args:
-        root: folder with ``instances.json`` and ``grefs(*).json``.
+        root: folder with ``instances.json`` and ``grefs(*).json`` or ``grefs(*).p``.
         split: ``train``, ``val``, ``testA`` or ``testB``, as named in the refs file.
         image_root: folder of the pictures (``coco2014/train2014``); ``{root}/images`` when None.
         split_by: which refs file, e.g. ``"unc"`` for ``grefs(unc).json``; only needed if there are several.
@@ -53,7 +55,7 @@ class GeneralizedReferExpressions:
         max_pixels: int = MAX_IMAGE_PIXELS,
     ) -> None:
         folder = require_folder(Path(root), _REMEDY)
-        self.refs_file = find_refs(folder, "grefs({}).json", split_by, _REMEDY)
+        self.refs_file = find_refs(folder, GREFS, split_by, _REMEDY)
         self.file = shared(CocoFile, folder / "instances.json", Path(image_root or folder / "images"), max_pixels)
         self._refs = shared(read_refs, self.refs_file)
         same_id = self.file.places()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from sa2va_native.errors import BadSample, DataError, printable
 from sa2va_native.files.bounded_json import machine_memory, read_bounded
 from sa2va_native.structures import Sample
 
+#: Names of its refs file.
+REFS = ("refs({}).p",)
 _REMEDY = "Expected the REFER layout: instances.json and refs(unc).p (or umd, google) in one folder."
 
 
@@ -49,7 +52,7 @@ class ReferExpressions:
         max_pixels: int = MAX_IMAGE_PIXELS,
     ) -> None:
         folder = require_folder(Path(root), _REMEDY)
-        self.refs_file = find_refs(folder, "refs({}).p", split_by, _REMEDY)
+        self.refs_file = find_refs(folder, REFS, split_by, _REMEDY)
         self.file = shared(CocoFile, folder / "instances.json", Path(image_root or folder / "images"), max_pixels)
         self._refs = shared(read_refs, self.refs_file)
         same_id = self.file.places()
@@ -132,26 +135,31 @@ def splits_of(refs_file: Path) -> list[str]:
     return sorted(map(printable, splits))
 
 
-def find_refs(folder: Path, named: str, split_by: str | None, remedy: str) -> Path:
+def find_refs(folder: Path, named: Sequence[str], split_by: str | None, remedy: str) -> Path:
     """The refs file of a folder.
 
     Args:
-        named: of such a file, with ``{}`` for ``split_by``.
+        named: of such a file, with ``{}`` for ``split_by``; a later name goes before an earlier one of the same stem.
         split_by: None if there is only one.
         remedy: ends the error if there is none.
 
     Raises:
         DataError: there is none, or several of which one must be chosen.
     """
-    pattern = named.format(split_by or "*")
-    found = sorted(folder.glob(pattern))
+    found = list(refs_files(folder, named, split_by).values())
     if len(found) == 1:
         return found[0]
     if not found:
-        raise DataError(f"{folder}: no {pattern}. {remedy}")
+        patterns = " or ".join(name.format(split_by or "*") for name in named)
+        raise DataError(f"{folder}: no {patterns}. {remedy}")
     raise DataError(
         f"{folder}: several refs files ({', '.join(path.name for path in found)}). Choose one with split_by."
     )
+
+
+def refs_files(folder: Path, named: Sequence[str], split_by: str | None = None) -> dict[str, Path]:
+    """The refs files of a folder by their stems, see :func:`find_refs`."""
+    return {file.stem: file for name in named for file in sorted(folder.glob(name.format(split_by or "*")))}
 
 
 def sentences_of(ref: dict[str, Any]) -> list[Any]:

@@ -53,7 +53,7 @@ def find_sets(path: str | Path) -> list[FoundSet]:
       ``NAME/_annotations.coco.json``: COCO, one set per file. The pictures of ``NAME`` are in ``NAME/``,
       ``images/NAME/``, ``images/``, the folder itself or next to the json, whichever has the first of them;
     * a folder with ``instances.json``, or that file: COCO;
-    * a folder that also has ``refs(*).p``: REFER, one set per split; ``grefs(*).json``: gRefCOCO, the same;
+    * a folder that also has ``refs(*).p``: REFER, one set per split; ``grefs(*).json`` or ``.p``: gRefCOCO, the same;
     * a folder with ``meta_expressions*.json`` and ``mask_dict.json``, or with ``meta_expressions/SPLIT/`` and
       ``SPLIT/Annotations/``: clips with expressions, for evaluation;
     * a folder with ``SPLIT/NAME.json`` that have ``text`` and ``shapes``, or such a ``SPLIT``: ReasonSeg, one set per

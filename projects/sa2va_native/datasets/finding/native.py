@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sa2va_native.datasets.adapters.grefer import GeneralizedReferExpressions
+from sa2va_native.datasets.adapters.grefer import GREFS, GeneralizedReferExpressions
 from sa2va_native.datasets.adapters.reason_seg import ReasonSeg
-from sa2va_native.datasets.adapters.refer import ReferExpressions, splits_of
+from sa2va_native.datasets.adapters.refer import REFS, ReferExpressions, refs_files, splits_of
 from sa2va_native.datasets.adapters.video_expressions import DavisExpressions, VideoExpressions
 from sa2va_native.datasets.finding.coco_json import pictures_of
 from sa2va_native.datasets.finding.found_set import FoundSet
@@ -15,12 +15,12 @@ from sa2va_native.datasets.finding.json_layouts import REASON_SEG, json_layout
 
 def refer_sets(path: Path) -> list[FoundSet]:
     """REFER and gRefCOCO: one set for each split of each refs file."""
-    refs = [*sorted(path.glob("refs(*).p")), *sorted(path.glob("grefs(*).json"))]
+    refs = [*refs_files(path, REFS).values(), *refs_files(path, GREFS).values()]
     return [found for file in refs for found in _refer(path, file)]
 
 
 def _refer(root: Path, file: Path) -> list[FoundSet]:
-    adapter = ReferExpressions if file.suffix == ".p" else GeneralizedReferExpressions
+    adapter = GeneralizedReferExpressions if file.name.startswith("grefs") else ReferExpressions
     split_by = file.stem.partition("(")[2].removesuffix(")")
     folders = [root / name for name in ("images", "../coco2014/train2014", "../train2014", "train2014")]
     pictures = pictures_of(root / "instances.json", folders, [root])

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from mmengine.registry import DATASETS
 
 from sa2va_native.datasets.adapters.grefer import GeneralizedReferExpressions
 from sa2va_native.datasets.check import Region, check_set, format_report
+from sa2va_native.datasets.finding.find_sets import find_sets
 from sa2va_native.datasets.mixture import MixtureDataset
 from sa2va_native.datasets.transforms import SampleTransform
 from sa2va_native.errors import BadSample, DataError
@@ -30,7 +33,7 @@ def gref(number: int, ann_id: Any, *sentences: str, image_id: int = 1, split: st
 def make(folder: Path, refs: list[dict], name: str = "grefs(unc).json") -> Path:
     if not folder.exists():
         write(folder, [annotation(1), annotation(2, segmentation=OTHER), annotation(3, image_id=4)])
-    (folder / name).write_text(json.dumps(refs))
+    (folder / name).write_bytes(pickle.dumps(refs, protocol=2) if name.endswith(".p") else json.dumps(refs).encode())
     return folder
 
 
@@ -81,8 +84,20 @@ def test_files_and_splits_are_chosen_by_name(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="Choose one with split_by"):
         GeneralizedReferExpressions(root, "val")
     assert GeneralizedReferExpressions(root, "val", split_by="umd")[0].text == "other"
-    with pytest.raises(DataError, match=r"no grefs\(x\).json.*gRefCOCO's layout"):
+    with pytest.raises(DataError, match=r"no grefs\(x\).json or grefs\(x\).p\. .*gRefCOCO's layout"):
         GeneralizedReferExpressions(root, "val", split_by="x")
+
+
+def test_a_pickle_goes_before_the_json(tmp_path: Path) -> None:
+    """The authors' code looks for it first. Red when it is not seen, and its folder is read as COCO without texts."""
+    root = make(tmp_path / "set", [gref(1, [1, 2], "both"), gref(2, [-1], "the dog")], "grefs(unc).p")
+    for _ in range(2):
+        (found,) = find_sets(root)
+        assert found.config["type"] == "GeneralizedReferExpressions"
+        data = DATASETS.build(found.config)
+        assert [sample.text for sample in data] == ["both", "the dog"]
+        assert [sample.mask.any() for sample in data] == [True, False]
+        make(root, [gref(1, [1], "of the json")])
 
 
 def test_expressions_without_a_target_are_samples(tmp_path: Path) -> None:
