@@ -99,9 +99,14 @@ def clip_masks(frames: int) -> list[np.ndarray]:
 
 
 def write_video_expressions(data: Path, root: str, images: str, expressions: str, fault: bool, davis: bool) -> None:
-    """Two videos of seven and two frames; each has an expression for one object, the first also one for another."""
+    """Two videos of seven and two frames; each has an expression for one object, the first also one for another.
+
+    Their ``type_id`` is 0 and 1, as in ReVOS, which has one without a target too, and videos in folders of folders.
+    """
+    revos = "revos" in root
+    first_name = "UVO/all/-a" if revos else "a"
     videos, masks = {}, {}
-    for name, count in (("a", 7), ("b", 2)):
+    for name, count in ((first_name, 7), ("b", 2)):
         frames = [f"{number:05d}" for number in range(count)]
         moving, still = clip_masks(count), [box(14, 20, 6, 8)] * count
         for frame, first, second in zip(frames, moving, still, strict=True):
@@ -112,12 +117,14 @@ def write_video_expressions(data: Path, root: str, images: str, expressions: str
         number = len(masks)
         masks[str(number)] = [encode_mask(mask) if mask.any() else None for mask in moving]
         masks[str(number + 1)] = [encode_mask(mask) for mask in still]
-        said = {"0": {"exp": "the one that moves", "anno_id": [number], "obj_id": "1"}}
-        if name == "a":
-            said["1"] = {"exp": "both", "anno_id": [number, number + 1], "obj_id": "2"}
+        said = {"0": {"exp": "the one that moves", "anno_id": [number], "obj_id": "1", "type_id": 0}}
+        if name == first_name:
+            said["1"] = {"exp": "both", "anno_id": [number, number + 1], "obj_id": "2", "type_id": 1}
+        elif revos:
+            said["1"] = {"exp": "the dog", "anno_id": [], "obj_id": [], "type_id": 2}
         videos[name] = {"frames": frames, "expressions": said}
     if fault:
-        videos["b"]["expressions"]["9"] = {"exp": "the one that is gone", "anno_id": [99], "obj_id": "9"}
+        videos["b"]["expressions"]["9"] = {"exp": "the one that is gone", "anno_id": [99], "obj_id": "9", "type_id": 0}
     (data / root / expressions).parent.mkdir(parents=True, exist_ok=True)
     (data / root / expressions).write_text(json.dumps({"videos": videos}))
     if not davis:

@@ -22,7 +22,7 @@ from sa2va_native.engine.config.benchmarks import benchmark_file, limit_samples,
 from sa2va_native.engine.config.find_config import find_config, shipped_configs
 from sa2va_native.engine.config.source_metrics import require_metrics
 from sa2va_native.engine.run import launch
-from sa2va_native.errors import ConfigError, DataError
+from sa2va_native.errors import BadSample, ConfigError, DataError
 from sa2va_native.evaluation.caption_file import CaptionFile
 from sa2va_native.evaluation.clips import clip_scores
 from sa2va_native.evaluation.predictions import read_predictions
@@ -123,10 +123,13 @@ def test_clips_have_a_mask_for_each_frame(name: str, tmp_path: Path) -> None:
     use_benchmarks(cfg, [name], str(tmp_path / "sets"))
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     items = [dataset[item] for item in range(len(dataset))]
-    assert [item.text for item in items] == ["the one that moves", "both", "the one that moves"]
     moving, still = np.stack(clip_masks(7)), np.stack([box(14, 20, 6, 8)] * 7)
-    second = still if name == "ref_davis" else moving | still
-    for item, mask in zip(items, (moving, second, np.stack(clip_masks(2))), strict=True):
+    both = ("both", still if name == "ref_davis" else moving | still)
+    expected = [("the one that moves", moving), both, ("the one that moves", np.stack(clip_masks(2)))]
+    if name == "revos":  # the one that needs reasoning is in a source of its own
+        expected.append(expected.pop(1))
+    for item, (text, mask) in zip(items, expected, strict=True):
+        assert item.text == text
         np.testing.assert_array_equal(item.gt_mask, mask)
         assert item.sides.caption_side.pixel_values.shape == (len(mask), 3, 128, 128)
     sampler = EvaluationBatchSampler(SimpleNamespace(dataset=dataset), 4, rank=0, world_size=1)
@@ -135,6 +138,30 @@ def test_clips_have_a_mask_for_each_frame(name: str, tmp_path: Path) -> None:
         collate_batch(items[:2])
     with pytest.raises(ConfigError, match="is for evaluation"):
         DATASETS.build({**cfg.test_dataloader.dataset.to_dict(), "keep_gt_masks": False})
+
+
+def test_revos_is_scored_in_two_halves(tmp_path: Path) -> None:
+    """Red when an expression is in the other half, one without a target in either, or one of no type in none."""
+    write_benchmark("revos", tmp_path / "sets")
+    cfg = config(tmp_path)
+    use_benchmarks(cfg, ["revos"], str(tmp_path / "sets"))
+    sources = {source.name: source.dataset for source in cfg.test_dataloader.dataset.sources}
+    texts = {name: [sample.text for sample in DATASETS.build(source)] for name, source in sources.items()}
+    assert texts == {"revos/referring": ["the one that moves"] * 2, "revos/reasoning": ["both"]}
+    file = Path(sources["revos/reasoning"].expressions)
+    content = json.loads(file.read_text())
+    content["videos"]["b"]["expressions"]["1"]["type_id"] = "?"
+    file.write_text(json.dumps(content))
+    for source in sources.values():
+        data = DATASETS.build(source)
+        with pytest.raises(BadSample, match=r"video b expression 1: type_id '\?', expected a whole number"):
+            data[len(data) - 1]
+    content["videos"] = {"b": {**content["videos"]["b"], "expressions": {}}}
+    content["videos"]["b"]["expressions"]["0"] = {"exp": "it", "anno_id": [], "type_id": 1.0}
+    file.write_text(json.dumps(content))
+    assert len(DATASETS.build(sources["revos/reasoning"])) == 1
+    with pytest.raises(DataError, match="no expressions of type_id 0"):
+        DATASETS.build(sources["revos/referring"])
 
 
 def test_no_judge_is_called_unless_named(tmp_path: Path) -> None:

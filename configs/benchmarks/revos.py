@@ -1,7 +1,8 @@
-"""ReVOS: valid; expressions that refer or need reasoning, some without a target.
+"""ReVOS: valid; expressions that refer to an object, and those that need reasoning, apart.
 
-Layout: the authors' download (docs/evaluation.md). Protocol: J, F and J&F, means over a clip's frames, then over all
-expressions. The authors also report referring and reasoning apart, and robustness, which are not here.
+Layout: Sa2VA's download (docs/evaluation.md), whose frames are where the authors' ``JPEGImages`` would be. Protocol: J,
+F and J&F, means over a clip's frames, then over the expressions of a source. The authors' overall figures are the means
+of both sources'. Expressions without a target (type_id 2) are in none of these; robustness is not here.
 """
 
 from mmengine.config import read_base
@@ -9,8 +10,20 @@ from mmengine.config import read_base
 with read_base():
     from .mevis import *
 
-test_dataloader["dataset"]["sources"][0]["dataset"].update(
-    expressions="data/video_datas/revos/meta_expressions_valid_.json",
-    image_root="data/video_datas/revos",
-    masks="data/video_datas/revos/mask_dict.json",
-)
+_types = dict(referring=0, reasoning=1)
+
+test_dataloader["dataset"]["sources"] = [
+    dict(
+        kind="clip",
+        name=name,
+        dataset=dict(
+            type=VideoExpressions,
+            expressions="data/video_datas/revos/meta_expressions_valid_.json",
+            image_root="data/video_datas/revos",
+            masks="data/video_datas/revos/mask_dict.json",
+            type_id=type_id,
+        ),
+    )
+    for name, type_id in _types.items()
+]
+test_evaluator = [dict(type=ClipMetric, source=name) for name in _types]

@@ -154,9 +154,9 @@ ADVICE = (
         "correct its ann_id (a list; [-1] without a target), image_id or no_target",
     ),
     Advice(
-        r"^no list of frames|^frames of several|^not one mask or null|^(anno_id|obj_id) .* expected",
+        r"^no list of frames|^frames of several|^not one mask or null|^(anno_id|obj_id|type_id) .* expected",
         "broken entry of a clip",
-        "download it again: frames of one size, ids of masks, and for each of those one RLE or null a frame",
+        "download it again: frames of one size, ids of masks, one RLE or null a frame for each, ReVOS's type_id",
     ),
     Advice(r"^no target", "expression without a target", "use the set in a source of kind 'refer'"),
     Advice(r"is not in|not among", "reference to a missing entry", "add the missing entry, or remove the record"),

@@ -129,6 +129,7 @@ def test_a_reason_gets_the_advice_for_it():
         "no_target is True and ann_id [3]": "ref that contradicts itself",
         "frames of several sizes": "broken entry of a clip",
         "anno_id 3, expected a list": "broken entry of a clip",
+        "type_id 'a', expected a whole number": "broken entry of a clip",
         "no target, which a 'cycle' source describes": "expression without a target",
         "its name is not UTF-8; rename it": "name that is not UTF-8",
         "unreadable ([Errno 13] Permission denied)": "unreadable file",

@@ -40,13 +40,16 @@ class VideoExpressions:
     A sample's ``image`` is uint8 (F, H, W, 3) and its ``mask`` bool (F, H, W): the union of the masks that the
     expression's ``anno_id`` names, empty where none is to be seen.
 
-    These are bad samples: an expression that is no object, without usable text, or with ids that are not among the
-    masks; a missing or broken frame, or one of another size; a mask that cannot be decoded or of another size.
+    These are bad samples: an expression that is no object, without usable text, without the ``type_id`` that is asked
+    for, or with ids that are not among the masks; a missing or broken frame, or one of another size; a mask that cannot
+    be decoded or of another size.
 
     Args:
         expressions: the json, ``{"videos": {NAME: {"frames": [...], "expressions": {N: {"exp", "anno_id"}}}}}``.
         image_root: folder with ``NAME/FRAME.jpg``.
         masks: the json, ``{anno_id: [RLE or null for each frame]}``.
+        type_id: only expressions whose ``type_id`` is this; ReVOS has 0 (referring), 1 (reasoning) and 2 (without a
+            target). None: all of them.
         max_pixels: largest picture that is decoded.
 
     Raises:
@@ -58,16 +61,17 @@ class VideoExpressions:
         expressions: str | Path,
         image_root: str | Path,
         masks: str | Path,
+        type_id: int | None = None,
         max_pixels: int = MAX_IMAGE_PIXELS,
     ) -> None:
-        self._open(Path(expressions), Path(image_root), max_pixels)
+        self._open(Path(expressions), Path(image_root), max_pixels, type_id)
         self.mask_file = Path(masks)
         content = read_json(self.mask_file, "Expected mask_dict.json: anno_id -> one RLE or null for each frame.")
         self._place = {number: place for place, number in enumerate(content)}
         self._masks = PackedRecords(content.values())
 
-    def _open(self, expressions: Path, image_root: Path, max_pixels: int) -> None:
-        self.path, self.max_pixels = expressions, max_pixels
+    def _open(self, expressions: Path, image_root: Path, max_pixels: int, type_id: int | None = None) -> None:
+        self.path, self.max_pixels, self.type_id = expressions, max_pixels, type_id
         videos = read_json(self.path, _REMEDY).get("videos")
         self.image_root = require_folder(image_root, f"Give the folder with the frames of {self.path}.")
         items = [
@@ -75,9 +79,11 @@ class VideoExpressions:
             for name, video in (videos.items() if isinstance(videos, dict) else ())
             if isinstance(video, dict) and isinstance(video.get("expressions"), dict)
             for number, entry in video["expressions"].items()
+            if type_id is None or _type_of(entry) in (type_id, None)
         ]
         if not items:
-            raise DataError(f"{self.path}: no expressions. {_REMEDY}")
+            of_type = "" if type_id is None else f" of type_id {type_id}"
+            raise DataError(f"{self.path}: no expressions{of_type}. {_REMEDY}")
         self._items = PackedRecords(items)
 
     def __len__(self) -> int:
@@ -88,6 +94,8 @@ class VideoExpressions:
         record = f"video {video} expression {number}"
         if not isinstance(entry, dict):
             raise BadSample(str(self.path), record, f"a {type(entry).__name__}, expected an object")
+        if self.type_id is not None and _type_of(entry) is None:
+            raise BadSample(str(self.path), record, f"type_id {entry.get('type_id')!r:.80}, expected a whole number")
         if not isinstance(frames, list) or not frames or not all(isinstance(frame, str) for frame in frames):
             raise BadSample(str(self.path), record, "no list of frames")
         text = usable_text(entry.get("exp"), self.path, record)
@@ -119,6 +127,11 @@ class VideoExpressions:
                 except MaskError as error:
                     raise BadSample(str(self.mask_file), f"{number} frame {frame}", str(error)) from error
         return mask
+
+
+def _type_of(entry: Any) -> int | None:
+    """``type_id`` of an expression; None if it has none, which is a bad sample wherever it is asked for."""
+    return as_whole(entry.get("type_id")) if isinstance(entry, dict) else None
 
 
 @DATASETS.register_module()

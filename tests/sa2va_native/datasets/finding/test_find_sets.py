@@ -330,7 +330,7 @@ def test_a_layout_without_masks_is_named_before_its_pictures_are_missed(
         ("reason_seg", "ReasonSeg/val", "ReasonSeg", {"val": 1}),
         ("mevis", "video_datas/mevis", "VideoExpressions", {"valid_u": 3}),
         ("mevis", "video_datas/mevis/valid_u", "VideoExpressions", {"valid_u": 3}),
-        ("revos", "video_datas/revos", "VideoExpressions", {"valid": 3}),
+        ("revos", "video_datas/revos", "VideoExpressions", {"valid": 4}),
         ("ref_davis", "video_datas/davis17", "DavisExpressions", {"valid": 3}),
     ],
 )
