@@ -44,6 +44,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "pseudo-gumbel dist
         fail(prog, f"{launch.ranks} ranks were requested but only {gpus} GPU(s) are visible")
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // launch.ranks)))
     port = machines.port or free_port()
+    if machines.total > 1:  # torch says nothing while it waits, for up to half an hour
+        where = f"{machines.address}:{port}"
+        print(f"machine {machines.number} of {machines.total} waits for the others at {where}", flush=True)
     sys.exit(start_ranks(train_command(launch, "pytorch"), launch.ranks, port, STOPPED, machines))
 
 

@@ -48,10 +48,14 @@ def two_machines(work_dirs: tuple[Path, Path], cache: Path) -> list[subprocess.P
 
 
 def test_two_machines_of_a_rank_train_what_one_of_two_ranks_does(tmp_path: Path) -> None:
-    """Bit for bit. Red when each trains alone, both are rank 0, or a checkpoint lacks the other one's part."""
+    """Bit for bit. Red when each trains alone, both are rank 0, or a checkpoint lacks the other one's part.
+
+    Red, too, when one that waits for the other does not say so.
+    """
     cache = tmp_path / "cache"
     end(start(tmp_path / "one", cache, 2))
-    end(*two_machines((tmp_path / "two", tmp_path / "two"), cache))
+    printed = end(*two_machines((tmp_path / "two", tmp_path / "two"), cache))
+    assert all(f"machine {number} of 2 waits for the others at 127.0.0.1:" in printed for number in (0, 1))
     one, two = (read_weights(str(tmp_path / name / "iter_4.pth")) for name in ("one", "two"))
     assert one.keys() == two.keys()
     assert all(torch.equal(one[name], two[name]) for name in one)
