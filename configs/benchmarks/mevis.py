@@ -1,7 +1,8 @@
 """MeViS: valid_u, the part of the validation set whose masks are public; expressions for what moves, several at a time.
 
-Layout: the authors' download (docs/evaluation.md). Protocol: J, F and J&F, means over a clip's frames, then over all
-expressions. The whole validation set and the test set are scored by the authors' server and are not here.
+Layout: the authors' download, of either version (docs/evaluation.md). Protocol: J, F and J&F, means over a clip's
+frames, then over all expressions. The whole validation set and the test set are scored by the authors' server and are
+not here.
 """
 
 from sa2va_native.datasets.adapters.video_expressions import VideoExpressions

@@ -1,8 +1,9 @@
 """ReVOS: valid; expressions that refer to an object, and those that need reasoning, apart.
 
-Layout: Sa2VA's download (docs/evaluation.md), whose frames are where the authors' ``JPEGImages`` would be. Protocol: J,
-F and J&F, means over a clip's frames, then over the expressions of a source. The authors' overall figures are the means
-of both sources'. Expressions without a target (type_id 2) are in none of these; robustness is not here.
+Layout: Sa2VA's download, which is the authors' without their folder ``JPEGImages`` around the frames
+(docs/evaluation.md). Protocol: J, F and J&F, means over a clip's frames, then over the expressions of a source. The
+authors' overall figures are the means of both sources'. Expressions without a target (type_id 2) are in neither;
+robustness is not here.
 """
 
 from mmengine.config import read_base
