@@ -58,12 +58,14 @@ def diagnose(args: argparse.Namespace) -> None:
     from pseudo_gumbel.diagnosis.rules import recommend
     from sa2va_native.engine.checkpoints.weights import load_weights, require_path
     from sa2va_native.engine.config.config_check import resolve_type
+    from sa2va_native.engine.config.values import require_parts
     from sa2va_native.engine.run import launch
     from sa2va_native.engine.run.use_engine import without_deepspeed
     from sa2va_native.parallel.process_group import has_cuda
 
     path = None if args.checkpoint is None else require_path(args.checkpoint)
     cfg = launch.load_config(args.config, args.cfg_options)
+    require_parts(cfg)
     launch.use_weights(cfg, args.weights)
     without_deepspeed(cfg)
     data = dict(cfg.train_dataloader.dataset, report_file=None, flip_share=0.0)

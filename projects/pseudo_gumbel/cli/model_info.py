@@ -34,6 +34,7 @@ def parse_args(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace
 
 def show(args: argparse.Namespace) -> None:
     with redirect_stdout(sys.stderr):  # libraries print too, and stdout must hold the JSON only
+        from sa2va_native.engine.config.values import require_parts
         from sa2va_native.engine.plan.dry_run import describe_memory
         from sa2va_native.engine.plan.memory_plan import CARDS, GIB
         from sa2va_native.engine.plan.model_info import components, counts, memory_plan
@@ -42,6 +43,7 @@ def show(args: argparse.Namespace) -> None:
         from sa2va_native.engine.run.use_engine import use_engine
 
         cfg = launch.load_config(args.config, args.cfg_options)
+        require_parts(cfg)
         if args.batch_size is not None:
             cfg.train_dataloader.batch_size = args.batch_size
         engine = use_engine(cfg, args.deepspeed, args.precision, default="zero2")

@@ -86,6 +86,7 @@ def evaluate(args: argparse.Namespace) -> None:
     from pseudo_gumbel.hooks.ema_teacher_hook import EMATeacherHook
     from sa2va_native.engine.checkpoints.weights import load_weights, require_path
     from sa2va_native.engine.config.source_metrics import require_metrics
+    from sa2va_native.engine.config.values import require_parts
     from sa2va_native.engine.run import launch
     from sa2va_native.engine.run.use_engine import without_deepspeed
     from sa2va_native.parallel.launchers import require_launcher
@@ -93,6 +94,7 @@ def evaluate(args: argparse.Namespace) -> None:
     require_launcher(args.launcher)
     path = None if args.checkpoint is None else require_path(args.checkpoint)
     cfg = launch.load_config(args.config, args.cfg_options, args.work_dir)
+    require_parts(cfg, "model", "test_dataloader", "test_cfg", "test_evaluator")
     use_test_set(cfg, args)
     require_metrics(cfg, "test")
     launch.use_weights(cfg, args.weights, download=not args.dry_run)

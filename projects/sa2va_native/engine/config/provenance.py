@@ -34,7 +34,8 @@ def provenance(path: str | Path) -> dict[Place, Path]:
     """
     origins = _Origins()
     names = _run(find_config(path), origins)
-    return {place: origins.of(names, place) for place, _ in leaves(names)}
+    places = [place for name, value in names.items() for place, _ in leaves(value, (name,))]
+    return {place: origins.of(names, place) for place in places}
 
 
 def run_config(path: str | Path) -> dict[str, Any]:

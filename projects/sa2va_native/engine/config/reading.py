@@ -37,7 +37,7 @@ def read_file(path: str | Path) -> Any:
     try:
         with _packages_without_pkg_resources(path):
             cfg = Config.fromfile(str(path), import_custom_modules=False)
-    except Exception as error:  # a config is code and can fail in any way
+    except (Exception, SystemExit) as error:  # a config is code and can fail in any way
         raise ConfigError(_located(error, path, set(files))) from error
     import_custom(cfg, path)
     for name in [name for name in cfg if name.startswith("_")]:
@@ -195,7 +195,7 @@ def import_custom(cfg: Any, path: str | Path) -> None:
         ) from error
 
 
-def _located(error: Exception, path: Path, files: set[Path]) -> str:
+def _located(error: BaseException, path: Path, files: set[Path]) -> str:
     """An error inside a config, with its line; an error inside MMEngine alone, with the config."""
     frames = list(_frames(error))
     inside = [i for i, (frame, _) in enumerate(frames) if Path(frame.f_code.co_filename).resolve() in files]
@@ -208,7 +208,7 @@ def _located(error: Exception, path: Path, files: set[Path]) -> str:
     return f"{shown(file)}, line {line}: `{source}`: {_reason(error, frame, below)}"
 
 
-def _reason(error: Exception, frame: FrameType, below: list[Any]) -> str:
+def _reason(error: BaseException, frame: FrameType, below: list[Any]) -> str:
     if isinstance(error, NameError) and error.name:
         private = error.name.startswith("_")
         names = [name for name in frame.f_globals if name.startswith("_") == private and not name.startswith("__")]
@@ -231,6 +231,6 @@ def _frames(error: BaseException) -> Iterator[tuple[FrameType, int]]:
         trace = trace.tb_next
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     text = str(error).splitlines()
     return f"{type(error).__name__}: {text[0] if text else 'no message'}"

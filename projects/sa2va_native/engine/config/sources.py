@@ -11,6 +11,7 @@ from sa2va_native.datasets.finding.find_sets import find_sets
 from sa2va_native.datasets.indexing.indexed_set import IndexedSet
 from sa2va_native.engine.config.config_check import sa2va_config
 from sa2va_native.engine.config.find_config import is_config
+from sa2va_native.engine.config.values import require_parts
 from sa2va_native.engine.run.launch import load_config
 from sa2va_native.models.tokenizer import load_tokenizer
 from sa2va_native.models.unknown_words import UnknownWords, unknown_words_of
@@ -29,7 +30,7 @@ def sources_of(what: str, index_dir: str | None = None) -> list[tuple[str, dict[
     if not is_config(what):
         sources = [(found.name, dict(found.config)) for found in find_sets(what)]
     else:
-        dataset = load_config(what).train_dataloader.dataset
+        dataset = _training_data(what)
         sources = [(source["kind"], dict(source["dataset"])) for source in dataset.sources]
     for _, config in sources:
         use_index_dir(config, index_dir)
@@ -60,10 +61,16 @@ def region_of(what: str) -> Region:
     """The region grid of a config, with the fewest cells that it accepts; for a path, the usual one."""
     if not is_config(what):
         return Region()
-    dataset = load_config(what).train_dataloader.dataset
+    dataset = _training_data(what)
     return Region(
         dataset.transform.grid_size,
         dataset.transform.get("region_pooling", "any"),
         dataset.transform.get("region_min_share", 0.05),
         dataset.get("min_region_cells", 1),
     )
+
+
+def _training_data(config: str) -> Any:
+    cfg = load_config(config)
+    require_parts(cfg, "train_dataloader")
+    return cfg.train_dataloader.dataset

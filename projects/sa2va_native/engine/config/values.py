@@ -70,9 +70,10 @@ _PACKAGES = ("pseudo_gumbel", "sa2va_native", "mmengine", "torch")
 _SECTIONS = ("model", "train_dataloader", "test_dataloader", "train_cfg", "test_cfg", "optim_wrapper", "default_hooks")
 #: Parts for which the runner has no other value than a dict, if they are there.
 _NEVER_NONE = ("randomness", "env_cfg")
+#: Parts that every run needs.
+_OF_A_RUN = ("model", "train_dataloader", "train_cfg", "optim_wrapper")
 #: Parts that MMEngine's runner takes all together, or none of them.
-_PHASES = (
-    ("train_dataloader", "train_cfg", "optim_wrapper"),
+_EVALUATIONS = (
     ("val_dataloader", "val_cfg", "val_evaluator"),
     ("test_dataloader", "test_cfg", "test_evaluator"),
 )
@@ -103,10 +104,30 @@ def require_complete(cfg: Mapping[str, Any]) -> None:
         raise ConfigError(problem)
 
 
+def require_parts(cfg: Mapping[str, Any], *names: str) -> None:
+    """Checks that a config has the parts that a command needs.
+
+    Raises:
+        ConfigError: it lacks some.
+    """
+    for problem in part_problems(cfg, *names):
+        raise ConfigError(problem)
+
+
+def part_problems(cfg: Mapping[str, Any], *names: str) -> Iterator[str]:
+    """That parts are missing, if some are; without names those of a run."""
+    if missing := [name for name in names or _OF_A_RUN if cfg.get(name) is None]:
+        yield (
+            f"config key {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing. Inherit them: "
+            "`with read_base(): from pseudo_gumbel.configs.pseudo_gumbel_tiny import *`."
+        )
+
+
 def completeness_problems(cfg: Mapping[str, Any]) -> Iterator[str]:
-    """What the runner would refuse when it is made: a part of a phase without the others, backends or a level that are
-    none."""
-    for phase in _PHASES:
+    """What the runner would refuse when it is made: a part that a run needs is missing, or a part of an evaluation
+    without the others; backends or a level that are none."""
+    yield from part_problems(cfg)
+    for phase in _EVALUATIONS:
         missing = [name for name in phase if cfg.get(name) is None]
         if missing and len(missing) < len(phase):
             yield f"config key {missing[0]} is missing, which goes with {', '.join(sorted({*phase} - {*missing}))}."

@@ -30,7 +30,7 @@ from sa2va_native.engine.checkpoints.fitting import require_weights
 from sa2va_native.engine.checkpoints.weights import read_weights
 from sa2va_native.engine.config.config_check import config_problems, parameters_of, resolve_type, sa2va_config
 from sa2va_native.engine.config.source_metrics import require_metrics
-from sa2va_native.engine.config.values import completeness_problems
+from sa2va_native.engine.config.values import completeness_problems, part_problems
 from sa2va_native.engine.plan.memory_plan import CARDS, GIB, WHILE, MemoryPlan, checkpoint_size, sized, table
 from sa2va_native.engine.plan.model_info import counts, hook_settings, memory_plan, shadows, sharding
 from sa2va_native.engine.plan.skeleton import build_skeleton, find_sa2va, try_import
@@ -105,6 +105,8 @@ def dry_run(cfg: Any, settings: Settings, ranks: int) -> DryRun:
     report = DryRun()
     sections = report.sections
     sections["config"] = check_config_and_options(cfg, settings)
+    if any(part_problems(cfg)):
+        return report  # nothing else can be looked at
     sections["steps"] = _complete(describe_steps, cfg, ranks)
     sections["data"] = _complete(check_data, cfg, ranks)
     model, sections["model"] = check_model(cfg)

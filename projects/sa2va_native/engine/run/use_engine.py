@@ -146,7 +146,7 @@ def settle_runner(runner: Any) -> None:
 
 def is_settled(cfg: Any) -> bool:
     """Whether DeepSpeed's optimizer wrapper has already replaced the config's own."""
-    wrapper = cfg.optim_wrapper.get("type")
+    wrapper = (cfg.get("optim_wrapper") or {}).get("type")  # a config for evaluation alone has none
     return bool(cfg.get("strategy")) and getattr(wrapper, "__name__", wrapper) == "DeepSpeedOptimWrapper"
 
 

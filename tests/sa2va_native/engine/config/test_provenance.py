@@ -47,6 +47,12 @@ def test_every_value_has_an_origin(path: Path) -> None:
     assert {place for place, _ in leaves(cfg)} <= provenance(path).keys()
 
 
+def test_a_config_that_sets_nothing_has_no_origins(tmp_path: Path) -> None:
+    """Red when showing it ends in a traceback."""
+    (tmp_path / "empty.py").touch()
+    assert provenance(tmp_path / "empty.py") == {}
+
+
 def test_the_tool_shows_values_and_their_files() -> None:
     """Child, base and command line in one picture. Red when an override is shown as the file's, or not at all."""
     tool, only = (

@@ -38,6 +38,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (BASE.format("base") + "env_cgf['a'] = 1\n", 6, r"name 'env_cgf' is not defined. Did you mean 'env_cfg'\?"),
         (BASE.format("base") + "env_cfg['mp_cgf']['a'] = 1\n", 6, r"no key 'mp_cgf'. Did you mean 'mp_cfg'\?"),
         (BASE.format("base") + "env_cfg['a'] = 1 / 0\n", 6, "ZeroDivisionError: division by zero"),
+        (BASE.format("base") + "raise SystemExit(3)\n", 6, "SystemExit: 3. Correct the line"),
         pytest.param(
             "import os\n" + BASE.format("base") + "_a = os.environ.get('A')\n",
             7,

@@ -11,6 +11,8 @@ from sa2va_native.engine.config.config_check import check_config, config_problem
 from sa2va_native.engine.config.packages import package_problems
 from sa2va_native.engine.config.values import require_sections, value_problems
 from sa2va_native.errors import ConfigError
+from sa2va_native.files.paths import ROOT
+from tests.ranks import call_tool
 from tests.toy import toy_config
 
 NAN, INF = float("nan"), float("inf")
@@ -96,3 +98,27 @@ def test_a_part_that_is_no_dict_is_named(tmp_path: Path, key: str, value: Any) -
     cfg[key] = value
     with pytest.raises(ConfigError, match=f"config key {key} = .*: expected a dict"):
         require_sections(cfg)
+
+
+@pytest.mark.parametrize(
+    ("tool", "missing"),
+    [
+        (("train.py", "CONFIG", "--work-dir", "FOLDER"), "model, train_dataloader, train_cfg, optim_wrapper are"),
+        (("train.py", "CONFIG", "--dry-run"), "model, train_dataloader, train_cfg, optim_wrapper are"),
+        (("model_info.py", "CONFIG"), "model, train_dataloader, train_cfg, optim_wrapper are"),
+        (("diagnose_cycle.py", "CONFIG"), "model, train_dataloader, train_cfg, optim_wrapper are"),
+        (("test.py", "CONFIG"), "model, test_dataloader, test_cfg, test_evaluator are"),
+        (("check_data.py", "CONFIG"), "train_dataloader is"),
+        (("browse_data.py", "CONFIG", "--out", "FOLDER/a.png"), "train_dataloader is"),
+    ],
+)
+def test_a_config_without_a_base_is_told_what_it_lacks(tmp_path: Path, tool: tuple[str, ...], missing: str) -> None:
+    """Red when it ends in a KeyError or an AttributeError, in the dry run in one for each check."""
+    config = tmp_path / "mine.py"
+    config.write_text("log_level = 'INFO'\nmodel = None\n")
+    named = [part.replace("CONFIG", str(config)).replace("FOLDER", str(tmp_path / "w")) for part in tool[1:]]
+    (ended,) = call_tool(ROOT / "tools" / tool[0], *named)
+    assert ended.status == 1, ended.output
+    assert f"config key {missing} missing. Inherit" in ended.output
+    assert "Error: '" not in ended.output
+    assert "Traceback" not in ended.output
