@@ -58,7 +58,7 @@ class DavisConverter:
             try:
                 picture = twin(self.root, record, "Annotations", "JPEGImages")
                 require_own(self.root, labels, record)
-                frames.append((picture, dict(label_masks(labels, record))))
+                frames.append((picture, dict(label_masks(labels, record, self.root / picture))))
             except BadSample as error:
                 bad.append(error)
                 frames.append(("", {}))

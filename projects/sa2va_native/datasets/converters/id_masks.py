@@ -48,7 +48,7 @@ class IdMaskConverter:
         try:
             picture = twin(self.root, source, "masks", "images")
             require_own(self.root, labels, source)
-            masks = list(label_masks(labels, source, lone_void=True))
+            masks = list(label_masks(labels, source, self.root / picture, lone_void=True))
             if not masks:
                 raise BadSample(str(labels), source, "empty mask: no object in it")
         except BadSample as bad:

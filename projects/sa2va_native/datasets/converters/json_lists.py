@@ -23,7 +23,8 @@ class JsonListConverter:
     Texts that cannot be used, and masks or pieces of masks that are no masks, are reported.
 
     Args:
-        root: the json, or the folder that contains it. Afterwards, the folder.
+        root: the json, whose records are reported if they are of another layout; or the folder that contains one of the
+            layout. Afterwards, the folder.
 
     Raises:
         DataError: no such json, or several.
@@ -35,8 +36,9 @@ class JsonListConverter:
     parallel = False  # the list would have to be sent to each process
 
     def __post_init__(self) -> None:
-        files = [self.root] if self.root.is_file() else sorted(self.root.glob("*.json"))
-        found = [file for file in files if json_layout(file) == self.layout]
+        found = [self.root]
+        if not self.root.is_file():
+            found = [file for file in sorted(self.root.glob("*.json")) if json_layout(file) == self.layout]
         if len(found) != 1:
             names = ", ".join(file.name for file in found[:5]) or "none"
             raise DataError(f"{self.root}: expected one json of {self.layout}, found {names}. Give the path of one.")

@@ -48,7 +48,7 @@ class VocConverter:
             picture = picture_named(self.root, (folder / "JPEGImages" / name).as_posix(), source)
             labels = self.root / folder / "SegmentationObject" / f"{name}.png"
             require_own(self.root, labels, source)
-            masks = list(label_masks(labels, source))
+            masks = list(label_masks(labels, source, self.root / picture))
         except BadSample as bad:
             return Converted([], [bad])
         records = [

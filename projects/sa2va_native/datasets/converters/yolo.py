@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,10 +90,11 @@ def _outline(line: str) -> tuple[str, list[tuple[float, float]]]:
         raise MaskError("a box (class, x, y, width, height), which has no mask: label for segmentation")
     if len(values) < 6 or len(values) % 2:
         raise MaskError(f"polygon of {len(values)} numbers, expected x, y of at least 3 points")
+    if any(map(math.isnan, values)):
+        raise MaskError("polygon with a coordinate that is not a number (nan)")
     if not all(-_SLACK <= value <= 1 + _SLACK for value in values):
-        raise MaskError(
-            f"polygon with the coordinate {max(values, key=abs):g}; they are fractions of the picture, 0..1"
-        )
+        farthest = max(values, key=lambda value: max(-value, value - 1))
+        raise MaskError(f"polygon with the coordinate {farthest:g}; they are fractions of the picture, 0..1")
     return name, list(zip(values[::2], values[1::2], strict=True))
 
 

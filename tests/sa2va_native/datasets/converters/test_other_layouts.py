@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from mmengine.registry import DATASETS
-from PIL import Image
+from PIL import ExifTags, Image
 
 from pseudo_gumbel.cli import convert_data
 from sa2va_native.datasets.adapters.own_data import OwnData
@@ -159,6 +159,47 @@ def test_yolo_as_roboflow_has_it_and_what_is_no_mask(tmp_path: Path) -> None:
         run("yolo", str(tmp_path), "--split", "test")
 
 
+def test_the_coordinate_that_lies_outside_is_told(tmp_path: Path) -> None:
+    """Red when another one is named, because it is the largest."""
+    yolo(tmp_path)
+    (tmp_path / "labels/train/a.txt").write_text("0 -.2 .1 .9 .1 .9 .9\n0 .1 .1 1.2 .1 .9 .9\n0 nan .1 .9 .1 .9 .9\n")
+    with pytest.raises(DataError, match="none of 3 objects"):
+        run("yolo", str(tmp_path), "--out", str(tmp_path / "out.jsonl"))
+    lines = (tmp_path / "out.jsonl.bad.jsonl").read_text().splitlines()
+    assert [json.loads(line)["reason"].split(";")[0] for line in lines] == [
+        "polygon with the coordinate -0.2", "polygon with the coordinate 1.2",
+        "polygon with a coordinate that is not a number (nan)",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("layout", "pictures", "folder"),
+    [
+        ("id-masks", "images", "masks"),
+        ("davis", "JPEGImages/clip", "Annotations/clip"),
+        ("voc", "JPEGImages", "SegmentationObject"),
+    ],
+)
+def test_labels_of_another_size_than_their_picture_are_told(
+    tmp_path: Path, layout: str, pictures: str, folder: str
+) -> None:
+    """Red when they become masks that no training can use, or those of a picture that is shown turned are lost."""
+    for name in ("a", "b", "c"):
+        write_photo(tmp_path / pictures / f"{name}.jpg")
+    write_labels(tmp_path / folder / "a.png", labels(1, 0))
+    write_labels(tmp_path / folder / "b.png", labels(1, 0)[::2, ::2])
+    write_labels(tmp_path / folder / "c.png", np.rot90(labels(1, 0)))
+    with Image.open(tmp_path / pictures / "c.jpg") as photo:
+        exif = photo.getexif()
+        exif[ExifTags.Base.Orientation] = 8
+        photo.save(tmp_path / pictures / "c.jpg", exif=exif)
+    records, reasons = converted(layout, tmp_path)
+    assert reasons == [f"mask of size ({HEIGHT // 2}, {WIDTH // 2}) on a picture of size {SIZE}"]
+    assert [record["image"][-5:] for record in records] == ["a.jpg", "c.jpg"]
+    for sample, mask in zip(OwnData(tmp_path / "out.jsonl"), (LEFT, np.rot90(LEFT)), strict=True):
+        np.testing.assert_array_equal(sample.mask, mask)
+
+
 def test_a_mask_of_black_and_white_is_one_object(tmp_path: Path) -> None:
     """Red when white is taken for a border, the border for an object, or a number above 255 is lost."""
     id_masks(tmp_path)
@@ -226,6 +267,17 @@ def test_lists_tell_what_they_leave_out(tmp_path: Path) -> None:
         "empty text", "polygon of 2 numbers, ex", "piece left out: polygon ", "mask 2 and text 1: expec",
         "missing: no such file", "a int, expected a JSON o",
     ]  # fmt: skip
+
+
+def test_a_json_that_is_named_is_converted_whatever_it_begins_with(tmp_path: Path) -> None:
+    """Red when a fault in its first record has it said that there is no such json."""
+    sa2va(tmp_path)
+    (record,) = json.loads((tmp_path / "annotations.json").read_text())
+    (tmp_path / "annotations.json").write_text(json.dumps([{**record, "text": "one"}, record]))
+    run("sa2va", str(tmp_path / "annotations.json"), "--out", str(tmp_path / "out.jsonl"))
+    assert [sample.text for sample in OwnData(tmp_path / "out.jsonl")] == ["one", "two"]
+    (bad,) = (tmp_path / "out.jsonl.bad.jsonl").read_text().splitlines()
+    assert json.loads(bad)["reason"] == "mask 2 and text str: expected a list of each, as long"
 
 
 def test_jsons_without_their_pictures_are_told(tmp_path: Path) -> None:
