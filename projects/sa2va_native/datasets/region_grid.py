@@ -31,7 +31,7 @@ def region_grid(mask: np.ndarray, grid_size: int, pooling: Pooling = "any", min_
         bool (g, g); it may have no cell at all, and such a region cannot be described.
     """
     cells = (grid_size, grid_size)
-    plane = torch.from_numpy(np.ascontiguousarray(mask)).float()[None, None]
+    plane = torch.from_numpy(np.asarray(mask, np.float32, order="C"))[None, None]
     if pooling == "nearest":
         return F.interpolate(plane, cells, mode="nearest-exact")[0, 0] > 0.5
     share = F.adaptive_avg_pool2d(plane, cells)[0, 0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from sa2va_native.datasets.region_grid import region_grid
 from sa2va_native.errors import ConfigError
@@ -47,6 +48,18 @@ def test_average_wants_more_than_half():
 def test_any_without_a_share_keeps_one_pixel_and_never_selects_empty_cells():
     """Red when min_share=0 selects the whole picture."""
     assert region_grid(box(448, 447, 0, 1, 1), 16, "any", min_share=0).nonzero().tolist() == [[15, 0]]
+
+
+def test_a_read_only_mask_is_read_without_a_warning(recwarn: pytest.WarningsRecorder):
+    """As Pillow gives it. Red when torch is handed the mask itself, and warns that it must not be written to."""
+    mask = box(16, 0, 0, 16, 16)
+    mask.setflags(write=False)
+    torch.set_warn_always(True)
+    try:
+        assert region_grid(mask, 2, "any").all()
+    finally:
+        torch.set_warn_always(False)
+    assert not recwarn.list
 
 
 def test_unknown_pooling_names_the_known_one():
