@@ -201,7 +201,8 @@ def work(name: str, rank: int, args: argparse.Namespace, folder: str, pipe: Conn
     parts.around("vision tower", model.student.mllm.tower)
     parts.around("mask tower", model.student.grounding.tower)
     loop = Ours(model) if name == "ours" else Textbook(model)
-    optimizer = torch.optim.AdamW(trained, lr=1e-5)
+    fused = read_file(find_config(args.config)).optim_wrapper.optimizer.get("fused") if name == "ours" else None
+    optimizer = torch.optim.AdamW(trained, lr=1e-5, fused=fused)
     for turn in iter(pipe.recv, None):
         seed = (0 if args.features else turn) * args.ranks + rank
         batch = noise(model.student, args.batch, args.device, args.frames, args.regions, seed)

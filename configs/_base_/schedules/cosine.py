@@ -14,7 +14,7 @@ test_cfg = dict(type=CycleTestLoop)
 optim_wrapper = dict(
     type=OptimWrapper,
     constructor=QuietOptimWrapperConstructor,
-    optimizer=dict(type=AdamW, lr=1e-5, betas=(0.9, 0.999), weight_decay=0.05),
+    optimizer=dict(type=AdamW, lr=1e-5, betas=(0.9, 0.999), weight_decay=0.05, fused=True),
     clip_grad=dict(max_norm=1.0),
     accumulative_counts=4,
 )

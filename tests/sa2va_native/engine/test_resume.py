@@ -11,20 +11,27 @@ import torch
 from sa2va_native.engine.checkpoints.checkpointing import find_latest_checkpoint
 from sa2va_native.engine.checkpoints.weights import load_weights
 from sa2va_native.engine.run import launch
+from sa2va_native.engine.run.quiet_constructor import QuietOptimWrapperConstructor
 from sa2va_native.engine.run.use_engine import use_deepspeed
 from sa2va_native.errors import CheckpointError
 from tests.ranks import run_ranks
 from tests.toy import ToyModel, toy_config, whole_weights
 
 
-def train(work_dir: Path, stage: int, steps: int, resume: str | None) -> tuple[dict[str, torch.Tensor], list[int]]:
+def make_runner(work_dir: Path, stage: int, steps: int, resume: str | None, fused: bool | None = None) -> Any:
     cfg = toy_config(work_dir, steps, batch_size=2, accumulation=2, model={"dropout": 0.5}, checkpoint_interval=2)
     cfg.launcher = "pytorch"
+    cfg.optim_wrapper.constructor = QuietOptimWrapperConstructor.__name__
+    cfg.optim_wrapper.optimizer.fused = fused
     cfg.randomness.diff_rank_seed = True  # each rank drops out other things, and must get its own state back
     launch.use_checkpoint(cfg, resume, None)
     if stage:
         use_deepspeed(cfg, f"zero{stage}", "fp32")
-    runner = launch.build_runner(cfg)
+    return launch.build_runner(cfg)
+
+
+def train(*args: Any) -> tuple[dict[str, torch.Tensor], list[int]]:
+    runner = make_runner(*args)
     runner.train()
     return whole_weights(runner), runner.train_dataloader.dataset.read
 
@@ -38,6 +45,33 @@ def test_resume_is_bitwise_equal(tmp_path: Path, stage: int, ranks: int) -> None
     for (expected, _), (got, read) in zip(whole, resumed, strict=True):
         assert all(torch.equal(expected[name], got[name]) for name in expected)
         assert len(read) <= 4 * 2, "data of finished steps was read again"
+
+
+@pytest.mark.parametrize(("stage", "ranks"), [(0, 1), (2, 1), pytest.param(3, 2, marks=pytest.mark.slow)])
+def test_resume_with_a_fused_optimizer_is_bitwise_equal(tmp_path: Path, stage: int, ranks: int) -> None:
+    """Red when DeepSpeed refuses a fused optimizer, or its count of steps, which is a tensor, is not restored."""
+    whole = run_ranks(ranks, train, tmp_path / "whole", stage, 4, None, True)
+    run_ranks(ranks, train, tmp_path / "cut", stage, 2, None, True)
+    resumed = run_ranks(ranks, train, tmp_path / "cut", stage, 4, "", True)
+    for (expected, _), (got, _) in zip(whole, resumed, strict=True):
+        assert all(torch.equal(expected[name], got[name]) for name in expected)
+
+
+def _train_in_form(*args: Any) -> tuple[dict[str, torch.Tensor], set[bool]]:
+    runner = make_runner(*args)
+    runner.train()
+    groups = runner.optim_wrapper.optimizer.param_groups
+    return whole_weights(runner), {group["fused"] for group in groups}
+
+
+@pytest.mark.parametrize(("stage", "fused"), [(0, False), (0, True), (2, True)])
+def test_the_config_says_whether_a_resumed_optimizer_is_fused(tmp_path: Path, stage: int, fused: bool) -> None:
+    """Red when the checkpoint of an older run turns it off again, as torch would have it, or moments are lost."""
+    whole, _ = run_ranks(1, _train_in_form, tmp_path / "whole", stage, 4, None, fused)[0]
+    run_ranks(1, train, tmp_path / "cut", stage, 2, None, not fused)
+    resumed, forms = run_ranks(1, _train_in_form, tmp_path / "cut", stage, 4, "", fused)[0]
+    assert forms == {fused}
+    torch.testing.assert_close(resumed, whole, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(("wrote", "reads"), [(0, 2), (2, 0)])

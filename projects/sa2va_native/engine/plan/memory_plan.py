@@ -68,6 +68,7 @@ class Sharding:
     overlap_comm: bool = False  #: ZeRO-1 and 2 keep two buckets then
     sub_group: int = 1_000_000_000  #: elements that ZeRO-3 steps on at a time
     max_live: int = 1_000_000_000  #: parameters that ZeRO-3 may keep whole
+    fused: bool = False  #: the optimizer's step is one kernel, which needs no memory of its own
 
     @property
     def weight_bytes(self) -> int:
@@ -174,7 +175,7 @@ def buffers(counts: Counts, sharding: Sharding) -> list[Item]:
     if stage == 3:
         live = w * min(sharding.max_live, counts.total)
         items += [Item("layers kept gathered", live, phase, exact=False) for phase in ("captioning", "backward")]
-    if not (stage and sharding.offload_optimizer):
+    if not (sharding.fused or (stage and sharding.offload_optimizer)):
         own = per_rank(counts.trained, sharding.ranks if stage else 1)
         items.append(Item("temporaries of AdamW", 4 * own, "step", exact=False))
     return items

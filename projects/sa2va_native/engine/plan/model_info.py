@@ -87,9 +87,9 @@ def shapes(model: nn.Module, batch: int) -> Shapes:
 
 def sharding(cfg: Any, ranks: int) -> Sharding:
     """How a run keeps its states, from its config after ``use_engine``, or without DeepSpeed."""
-    settings = (cfg.get("strategy") or {}).get("config")
+    settings, fused = (cfg.get("strategy") or {}).get("config"), bool(cfg.optim_wrapper.optimizer.get("fused"))
     if settings is None:
-        return Sharding(stage=0, ranks=ranks, bf16=False)
+        return Sharding(stage=0, ranks=ranks, bf16=False, fused=fused)
     from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
 
     given = settings.get("zero_optimization", {})
@@ -104,6 +104,7 @@ def sharding(cfg: Any, ranks: int) -> Sharding:
         overlap_comm=bool(zero.overlap_comm),
         sub_group=zero.sub_group_size,
         max_live=zero.max_live_parameters,
+        fused=fused,
     )
 
 

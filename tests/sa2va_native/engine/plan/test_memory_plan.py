@@ -95,6 +95,12 @@ def test_buckets_follow_deepspeeds_settings() -> None:
     assert on_gpu(two) - on_gpu(one) == 2000
 
 
+def test_a_fused_optimizer_needs_no_temporaries() -> None:
+    """Red when a plan asks for a fifth float32 copy of what is trained that a fused step never makes, or forgets it."""
+    each, fused = (buffers(PARTLY, Sharding(stage=2, ranks=4, fused=fused)) for fused in (False, True))
+    assert on_gpu(each) - on_gpu(fused) == 4 * 250
+
+
 def test_phases_do_not_add_up() -> None:
     """Red when what is never on the GPU at once is summed, or the machine's memory counts for the GPU's."""
     items = [

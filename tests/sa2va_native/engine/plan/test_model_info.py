@@ -16,7 +16,7 @@ from sa2va_native.engine.plan.memory_plan import Sharding
 from sa2va_native.engine.plan.model_info import components, counts, memory_plan, shadows, shapes, sharding
 from sa2va_native.engine.plan.skeleton import build_skeleton, find_sa2va
 from sa2va_native.engine.run import launch
-from sa2va_native.engine.run.use_engine import use_deepspeed
+from sa2va_native.engine.run.use_engine import use_deepspeed, use_engine
 from sa2va_native.files.paths import ROOT
 from tests.tiny import tiny_pseudo_gumbel
 
@@ -94,6 +94,15 @@ def test_sharding_is_what_deepspeed_would_do(name: str, expected: Sharding) -> N
     cfg = launch.read_config(TINY)
     use_deepspeed(cfg, name)
     assert sharding(cfg, 4) == expected
+
+
+@pytest.mark.parametrize(("name", "fused"), [("tiny", False), ("mid", True), ("4b", True)])
+def test_whether_the_optimizer_is_fused_is_read_from_the_config(name: str, fused: bool) -> None:
+    """Red when it is fused where published figures were made without, or the plan does not know of it."""
+    cfg = launch.read_config(f"configs/pseudo_gumbel_{name}.py")
+    for engine in ("none", "zero2"):
+        use_engine(cfg, engine)
+        assert sharding(cfg, 2).fused == fused
 
 
 def test_offload_and_buckets_are_read_from_the_json(tmp_path: Path) -> None:
