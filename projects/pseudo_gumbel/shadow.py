@@ -11,22 +11,21 @@ from torch import nn
 from sa2va_native.errors import CheckpointError, ConfigError, did_you_mean
 from sa2va_native.parallel.parameters import (
     full_shape,
-    gather_slices,
     is_finite,
     is_partitioned,
     local_tensor,
     release_gathered,
     stop_fetching_ahead,
-    take_slice,
     trainable_parameters,
 )
+from sa2va_native.parallel.shares import gather_shares, is_shared_out, own_share, replacement, take_share
 
 
 class Shadow:
     """The trained parameters in float32, by name.
 
-    Frozen parameters are shared with the student, so the copy costs 4 bytes per *trained* parameter. Under ZeRO-3 each
-    rank keeps the copy of its own slices.
+    Frozen parameters are shared with the student, so the copy costs 4 bytes per *trained* parameter. Under ZeRO each
+    rank keeps a share of it. Under ZeRO-1 and 2, whose parameters are whole, it is gathered when it is used.
 
     Args:
         student: the bare model; its trained parameters are copied.
@@ -36,7 +35,7 @@ class Shadow:
 
     def __init__(self, student: nn.Module) -> None:
         self.params = trainable_parameters(student)
-        self.shadow = {name: local_tensor(param).detach().float().clone() for name, param in self.params.items()}
+        self.shadow = {name: own_share(param).detach().float().clone() for name, param in self.params.items()}
 
     @contextmanager
     def applied_to(self, model: nn.Module) -> Iterator[None]:
@@ -54,7 +53,7 @@ class Shadow:
         student = {name: local_tensor(param).data for name, param in self.params.items()}
         try:
             for name, param in self.params.items():
-                _owner(param).data = self.shadow[name].to(student[name].dtype)
+                _owner(param).data = replacement(param, self.shadow[name].to(student[name].dtype))
             torch.clear_autocast_cache()  # its casts belong to a parameter, whatever tensor that holds by now
             yield
         finally:
@@ -64,7 +63,7 @@ class Shadow:
             torch.clear_autocast_cache()
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """The copy's tensors in the student's type, by name.
+        """The copy's tensors in the student's type, by name. A collective under ZeRO-1 and 2.
 
         Raises:
             ConfigError: under ZeRO-3, where no rank has whole tensors.
@@ -73,16 +72,21 @@ class Shadow:
             raise ConfigError(
                 f"whole tensors of the {self.role} are needed, but ZeRO-3 splits them: use ZeRO-1 or ZeRO-2"
             )
-        return {name: self.shadow[name].to(param.dtype) for name, param in self.params.items()}
+        return {name: replacement(param, self.shadow[name].to(param.dtype)) for name, param in self.params.items()}
 
     @property
     def is_partitioned(self) -> bool:
-        """Whether ranks hold slices (ZeRO-3) instead of all holding everything."""
+        """Whether the student's parameters are slices too (ZeRO-3)."""
         return any(is_partitioned(param) for param in self.params.values())
 
+    @property
+    def is_shared_out(self) -> bool:
+        """Whether ranks hold different parts of the copy (ZeRO) instead of all holding everything."""
+        return any(is_shared_out(param) for param in self.params.values())
+
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """Whole float32 tensors on the CPU, by name; the same for every sharding. A collective under ZeRO-3."""
-        return {name: gather_slices(param, self.shadow[name]).cpu().clone() for name, param in self.params.items()}
+        """Whole float32 tensors on the CPU, by name; the same for every sharding. A collective under ZeRO."""
+        return {name: gather_shares(param, self.shadow[name]).cpu().clone() for name, param in self.params.items()}
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
         """Restores :meth:`state_dict`.
@@ -121,7 +125,7 @@ class Shadow:
                     f"{self.role} tensor {name} is not finite in the checkpoint. Take a checkpoint from before."
                 )
         for name, param in self.params.items():
-            self.shadow[name].copy_(take_slice(param, state[name].to(self.shadow[name].device, torch.float32)))
+            self.shadow[name].copy_(take_share(param, state[name].to(self.shadow[name].device, torch.float32)))
 
 
 def _owner(param: nn.Parameter) -> torch.Tensor:

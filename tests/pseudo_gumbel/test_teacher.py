@@ -221,3 +221,33 @@ def test_exchange_inside_the_step_under_sharding(tmp_path: Path, stage: int, pre
         for shown, reference in got["seen"]:
             torch.testing.assert_close(shown, reference, rtol=tolerance, atol=tolerance)
         assert all(torch.equal(got["student"][name], value) for name, value in expected["student"].items())
+
+
+def _share_out(work_dir: Path, stage: int) -> dict[str, Any]:
+    cfg = toy_config(work_dir, steps=1, batch_size=2)
+    cfg.launcher = "pytorch"
+    if stage:
+        use_deepspeed(cfg, f"zero{stage}", "bf16")
+    runner = launch.build_runner(cfg)
+    runner.train()
+    teacher = EMATeacher(unwrap_model(runner.model))
+    for index, shadow in enumerate(teacher.shadow.values()):
+        shadow.add_(1e-4 * index)  # lost, if it passes through bfloat16
+    held, state = sum(shadow.numel() for shadow in teacher.shadow.values()), teacher.state_dict()
+    state = {name: tensor + 1e-5 for name, tensor in state.items()}
+    teacher.load_state_dict(state)
+    return {"held": held, "state": state, "again": teacher.state_dict(), "weights": teacher.weights()}
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2])
+def test_ranks_share_the_copy_under_zero(tmp_path: Path, stage: int) -> None:
+    """Red when each rank keeps everything under ZeRO, a share is another rank's, or a checkpoint holds bfloat16."""
+    results = run_ranks(2, _share_out, tmp_path, stage)
+    for result in results:
+        sizes = [tensor.numel() for tensor in result["state"].values()]
+        assert result["held"] <= (sum(-(-size // 2) for size in sizes) if stage else sum(sizes))
+        for name, tensor in result["state"].items():
+            assert torch.equal(result["again"][name], tensor)
+            assert torch.equal(result["weights"][name], tensor.to(result["weights"][name].dtype))
+            assert torch.equal(tensor, results[0]["state"][name])
+    assert sum(result["held"] for result in results) == sum(sizes) * (1 if stage else 2)

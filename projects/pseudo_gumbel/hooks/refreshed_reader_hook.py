@@ -12,7 +12,7 @@ from pseudo_gumbel.readers.refreshed_reader import RefreshedReader
 from pseudo_gumbel.shadow import Shadow
 from sa2va_native.engine.run.optimizer_steps import just_stepped, optimizer_steps
 from sa2va_native.errors import ConfigError
-from sa2va_native.parallel.parameters import local_tensor
+from sa2va_native.parallel.shares import own_share
 from sa2va_native.parallel.unwrap import unwrap_model
 
 
@@ -25,7 +25,7 @@ class RefreshedCopy(Shadow):
     def refresh(self, source: Shadow | None) -> None:
         """Become a copy of ``source``, or of the student. Local to the rank, no collective."""
         for name, param in self.params.items():
-            self.shadow[name].copy_(local_tensor(param) if source is None else source.shadow[name])
+            self.shadow[name].copy_(own_share(param) if source is None else source.shadow[name])
 
 
 @HOOKS.register_module()

@@ -46,8 +46,8 @@ class ShadowHook(Hook, Generic[Kind]):
             self._restore()
 
     def before_checkpoint(self, runner: Any) -> None:
-        """On all ranks: under ZeRO-3 the slices are gathered."""
-        if self.shadow.is_partitioned or is_main_process():
+        """On all ranks: under ZeRO the shares are gathered."""
+        if self.shadow.is_shared_out or is_main_process():
             state = self.shadow.state_dict()
             self.to_save = state if is_main_process() else {}
 

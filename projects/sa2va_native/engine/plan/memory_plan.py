@@ -13,7 +13,7 @@ weights               w P             w P             w P             w P / N
 gradients             w T             w T             w T / N         w T / N
 float32 masters       0               4 T / N         4 T / N         4 T / N
 two moments of Adam   8 T             8 T / N         8 T / N         8 T / N
-EMA shadow            4 T             4 T             4 T             4 T / N
+EMA shadow            4 T             4 T / N         4 T / N         4 T / N
 ====================  ==============  ==============  ==============  ==============
 
 Float32 gradients (4 T / N) are there while the optimizer steps on bfloat16 weights. DeepSpeed keeps masters of float32
@@ -147,18 +147,18 @@ def model_states(counts: Counts, sharding: Sharding) -> list[Item]:
 
 
 def shadow_states(counts: Counts, sharding: Sharding, shadows: int = 1) -> list[Item]:
-    """The EMA teacher: a float32 shadow of what is trained, cast to the weights' type while it captions.
+    """The EMA teacher: a float32 shadow of what is trained. While it captions, it is in the weights' type and place.
 
     Args:
         shadows: copies that are kept; a frozen reader is one more. One at a time is in use.
     """
     if not shadows:
         return []
-    split = sharding.ranks if sharding.stage == 3 else 1
+    shares, slices = (sharding.ranks if sharding.stage >= least else 1 for least in (1, 3))
     name = "EMA shadow" if shadows == 1 else f"{shadows} shadows"
-    items = [Item(name, shadows * per_rank(4 * counts.trained, split))]
-    if sharding.bf16:
-        items.append(Item("teacher's weights", per_rank(2 * counts.trained, split), "captioning"))
+    items = [Item(name, shadows * per_rank(4 * counts.trained, shares))]
+    if sharding.bf16 or shares > slices:  # else the shadow itself takes the weights' place
+        items.append(Item("teacher's weights", per_rank(sharding.weight_bytes * counts.trained, slices), "captioning"))
     return items
 
 

@@ -82,11 +82,13 @@ def test_frozen_parameters_have_weights_and_nothing_else(stage: int, bf16: bool,
     assert on_gpu(model_states(PARTLY, sharding)) == expected
 
 
-@pytest.mark.parametrize(("stage", "shadow", "teacher"), [(0, 4000, 2000), (2, 4000, 2000), (3, 1000, 500)])
-def test_the_shadow_is_whole_unless_zero3_slices_it(stage: int, shadow: int, teacher: int) -> None:
+@pytest.mark.parametrize(("stage", "shadow", "teacher"), [(0, 4000, 2000), (2, 1000, 2000), (3, 1000, 500)])
+def test_zero_shares_the_shadow_out_and_only_zero3_the_weights_in_use(stage: int, shadow: int, teacher: int) -> None:
     items = shadow_states(PARTLY, Sharding(stage=stage, ranks=4))  # type: ignore[arg-type]
     assert [item.size for item in items] == [shadow, teacher]
     assert len(shadow_states(PARTLY, Sharding(bf16=False))) == 1, "a float32 shadow is exchanged, not cast"
+    whole = shadow_states(PARTLY, Sharding(bf16=False, ranks=4))
+    assert [item.size for item in whole] == [1000, 4000], "but gathered, where it is shared out"
 
 
 def test_buckets_follow_deepspeeds_settings() -> None:
