@@ -2,8 +2,8 @@
 
 The teacher is a copy of the whole model. Each of the three passes runs the ViT for itself. Every forward pass of the
 language model rates the whole vocabulary at every position. Captions are generated to the length limit by transformers'
-own loop. SAM 2's encoder is part of the graph, with gradients of its weights that nobody uses. Each region is a sample
-with pictures of its own.
+own loop. SAM 2's encoder is part of the graph, with gradients of its weights that nobody uses. Each lookup of
+embeddings has a gradient as large as the table. Each region is a sample with pictures of its own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pseudo_gumbel.corruption import corrupt
 from pseudo_gumbel.readers.reader import embed_words
@@ -38,6 +38,8 @@ class Textbook:
         self.model, self.student = model, model.student
         self.teacher = copy.deepcopy(model.student).requires_grad_(False).eval()
         self.student.grounding.tower.requires_grad_(True)
+        for table in (self.student.embedding, self.teacher.embedding):
+            table.__class__ = nn.Embedding
 
     def losses(self, batch: Batch, part: Part) -> tuple[dict[str, Tensor], list[Tensor]]:
         """The losses of a cycle batch, and the teacher's captions."""

@@ -88,12 +88,12 @@ def mixture_bytes(shapes: Shapes, width: int) -> int:
 
 
 def table_bytes(shapes: Shapes, width: int, accumulating: bool) -> int:
-    """Gradients of a trained embedding table besides the one that is kept.
+    """The gradient of a trained embedding table, where that of other micro-batches is kept, or split over ranks.
 
-    Every use of the table makes a dense one, which is added to the sum of those before; where gradients of other
-    micro-batches are kept, or split over ranks, that sum is one more.
+    All lookups of a backward pass make one (:class:`sa2va_native.models.row_embedding.RowEmbedding`). Alone, it is
+    itself the one that is kept.
     """
-    return (2 if accumulating else 1) * shapes.tables * shapes.vocabulary * shapes.hidden * width
+    return shapes.tables * shapes.vocabulary * shapes.hidden * width if accumulating else 0
 
 
 def activations(shapes: Shapes, kind: Kind, width: int, checkpointing: bool, accumulating: bool = True) -> list[Item]:

@@ -21,6 +21,7 @@ from transformers import (
 from sa2va_native.models.internvl import key_maps
 from sa2va_native.models.internvl.tokens import PICTURE_TOKENS
 from sa2va_native.models.protocols import LanguageSizes, MultimodalLanguageModel, PictureTokens
+from sa2va_native.models.row_embedding import RowEmbedding
 from sa2va_native.parallel.parameters import is_partitioned
 
 
@@ -79,6 +80,7 @@ class InternVL(InternVLForConditionalGeneration):
         config.image_seq_length = int(side * downsample_ratio) ** 2
         config._attn_implementation = attention
         super().__init__(config)
+        RowEmbedding.take_over(self.get_input_embeddings())
 
     @classmethod
     def data_sizes(cls, config: Mapping[str, Any]) -> dict[str, int]:
