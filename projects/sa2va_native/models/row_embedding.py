@@ -49,7 +49,7 @@ class _Meeting(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return gradient.to_dense()
+        return gradient.coalesce().to_dense()  # in a fixed order, on a GPU too
 
 
 class _Lookup(torch.autograd.Function):
