@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator, Mapping
+from multiprocessing import get_all_start_methods
 from typing import Any, NamedTuple
 
 from sa2va_native.errors import ConfigError
@@ -59,6 +60,8 @@ _RANGES: dict[str, Range] = {
     "gradient_clipping": _NOT_NEGATIVE,
     "max_hours": Range(0, open=True, optional=True),
     "minutes": _POSITIVE,
+    "opencv_num_threads": Range(0, whole=True),
+    "resource_limit": _COUNT,
     "prefetch_factor": Range(1, whole=True, optional=True),
     "seed": Range(0, 2**32 - 1, whole=True, optional=True),
 }
@@ -125,18 +128,31 @@ def part_problems(cfg: Mapping[str, Any], *names: str) -> Iterator[str]:
 
 def completeness_problems(cfg: Mapping[str, Any]) -> Iterator[str]:
     """What the runner would refuse when it is made: a part that a run needs is missing, or a part of an evaluation
-    without the others; backends or a level that are none."""
+    without the others; hooks, backends, a level or a way to start processes that are none."""
     yield from part_problems(cfg)
     for phase in _EVALUATIONS:
         missing = [name for name in phase if cfg.get(name) is None]
         if missing and len(missing) < len(phase):
             yield f"config key {missing[0]} is missing, which goes with {', '.join(sorted({*phase} - {*missing}))}."
-    backends = (cfg.get("visualizer") or {}).get("vis_backends")
-    if backends is not None and not (isinstance(backends, list) and all(isinstance(one, dict) for one in backends)):
-        yield f"config key visualizer.vis_backends = {backends!r}: expected a list of dicts, each with a type."
+    lists = {"custom_hooks": cfg.get("custom_hooks")}
+    lists["visualizer.vis_backends"] = (cfg.get("visualizer") or {}).get("vis_backends")
+    for name, given in lists.items():
+        if given is not None and not (isinstance(given, list) and all(isinstance(one, dict) for one in given)):
+            yield f"config key {name} = {given!r}: expected a list of dicts, each with a type."
+    yield from _environment_problems(cfg.get("env_cfg") or {})
     level = cfg.get("log_level", "INFO")
     if level not in logging.getLevelNamesMapping() and not isinstance(level, int):
         yield f"config key log_level = {level!r}: expected one of {', '.join(logging.getLevelNamesMapping())}."
+
+
+def _environment_problems(env_cfg: Mapping[str, Any]) -> Iterator[str]:
+    for name in ("mp_cfg", "dist_cfg"):
+        if not isinstance(part := env_cfg.get(name, {}), dict):
+            yield f"config key env_cfg.{name} = {part!r}: expected a dict, as in configs/_base_."
+            return
+    known = get_all_start_methods()
+    if (method := env_cfg.get("mp_cfg", {}).get("mp_start_method", known[0])) not in known:
+        yield f"config key env_cfg.mp_cfg.mp_start_method = {method!r}: expected one of {', '.join(known)}."
 
 
 def value_problems(value: Any, path: str = "", ours: bool = True) -> Iterator[str]:

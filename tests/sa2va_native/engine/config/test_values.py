@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 
 from sa2va_native.engine.config.config_check import check_config, config_problems
 from sa2va_native.engine.config.packages import package_problems
-from sa2va_native.engine.config.values import require_sections, value_problems
+from sa2va_native.engine.config.reading import read_file
+from sa2va_native.engine.config.values import completeness_problems, require_sections, value_problems
 from sa2va_native.errors import ConfigError
 from sa2va_native.files.paths import ROOT
 from tests.ranks import call_tool
@@ -38,6 +40,8 @@ NAN, INF = float("nan"), float("inf")
         ("default_hooks.hang_watch.minutes", (0, -1, "a")),
         ("randomness.seed", (-1, 2**32, 0.5, "one")),
         ("optim_wrapper.optimizer.eps", (-1e-8, NAN)),
+        ("env_cfg.mp_cfg.opencv_num_threads", (-1, [1, 2], "abc")),
+        ("env_cfg.resource_limit", (0, None, "abc")),
         ("_helper.anything", (NAN,)),
     ],
 )
@@ -98,6 +102,29 @@ def test_a_part_that_is_no_dict_is_named(tmp_path: Path, key: str, value: Any) -
     cfg[key] = value
     with pytest.raises(ConfigError, match=f"config key {key} = .*: expected a dict"):
         require_sections(cfg)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("custom_hooks", 0),
+        ("custom_hooks", [5]),
+        ("visualizer.vis_backends", "abc"),
+        ("env_cfg.mp_cfg", 5),
+        ("env_cfg.dist_cfg", [1, 2]),
+        ("env_cfg.mp_cfg.mp_start_method", [1, 2]),
+        ("env_cfg.mp_cfg.mp_start_method", "forks"),
+        ("log_level", "LOUD"),
+    ],
+)
+def test_what_a_runner_cannot_be_made_of_is_named(key: str, value: Any) -> None:
+    """Red when the start ends in MMEngine's TypeError, which names no place, and the dry run takes it."""
+    cfg = read_file(ROOT / "configs/pseudo_gumbel_tiny.py")
+    assert not list(completeness_problems(cfg))
+    *parts, name = key.split(".")
+    functools.reduce(lambda part, one: part[one], parts, cfg)[name] = value
+    (problem,) = completeness_problems(cfg)
+    assert problem.startswith(f"config key {key} = {value!r}: expected ")
 
 
 @pytest.mark.parametrize(
