@@ -136,10 +136,10 @@ class OwnData:
         number, place = self._record_of(index)
         record, line = self.records[number], self.records.name(number)
         self._check_keys(record, line)
-        text = record.get("text")
+        text, required = record.get("text"), self.text_required
         if isinstance(text, list) and text:
-            text, line = text[place], f"{line} text {place + 1}"
-        if text is not None or self.text_required:
+            text, line, required = text[place], f"{line} text {place + 1}", True
+        if text is not None or required:
             text = usable_text(text, self.path, line)
         if text is not None and record.get("mask", ...) is None and "bbox" not in record:
             return self._without_target(record, line, text)

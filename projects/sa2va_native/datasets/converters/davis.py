@@ -42,7 +42,7 @@ class DavisConverter:
 
     def sources(self) -> Sequence[str]:
         """The folders of the clips, relative to the root."""
-        files = label_files(self.root, "Annotations", ".png", self.split)
+        files = label_files(self.root, "Annotations", (".png",), self.split)
         if clips := sorted({PurePosixPath(file).parent.as_posix() for file in files}):
             return clips
         raise DataError(

@@ -13,6 +13,8 @@ from sa2va_native.datasets.reading.files import require_own
 from sa2va_native.datasets.reading.mask_codec import encode_mask
 from sa2va_native.errors import BadSample, DataError
 
+_LOSSY = (".jpg", ".jpeg")
+
 
 @dataclass
 class IdMaskConverter:
@@ -20,7 +22,7 @@ class IdMaskConverter:
 
     Both folders may have subfolders, or be subfolders: ``masks/train/1.png``, ``train/masks/1.png``. A pixel of the PNG
     is the number or the colour of its object; 0 and black are the background. Of 8 bits, 255 beside other numbers is a
-    border; alone, it is the object. A PNG of the background alone is reported.
+    border; alone, it is the object. A PNG of the background alone is reported, and so is a JPEG.
 
     Args:
         root: contains both folders.
@@ -36,7 +38,7 @@ class IdMaskConverter:
 
     def sources(self) -> Sequence[str]:
         """The label pictures, relative to the root."""
-        if names := label_files(self.root, "masks", ".png", self.split):
+        if names := label_files(self.root, "masks", (".png", *_LOSSY), self.split):
             return names
         raise DataError(
             f"{self.root}: nothing to convert: no PNG in a folder masks/. Give the folder that contains images/ and "
@@ -46,6 +48,8 @@ class IdMaskConverter:
     def convert(self, source: str) -> Converted:
         labels = self.root / source
         try:
+            if labels.suffix.lower() in _LOSSY:
+                raise BadSample(str(labels), source, "a JPEG blurs the numbers at the objects' edges. Save it as PNG")
             picture = twin(self.root, source, "masks", "images")
             require_own(self.root, labels, source)
             masks = list(label_masks(labels, source, self.root / picture, lone_void=True))

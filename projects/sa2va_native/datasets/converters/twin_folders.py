@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from mmengine.logging import print_log
@@ -15,12 +16,12 @@ _SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG", ".webp", ".bmp")
 _LYING = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 
 
-def label_files(root: Path, folder: str, suffix: str, split: str | None) -> list[str]:
+def label_files(root: Path, folder: str, suffixes: Sequence[str], split: str | None) -> list[str]:
     """The files of folders of a name, at any depth below ``root``: ``labels/train/1.txt``, ``train/labels/1.txt``.
 
     Args:
         folder: their name.
-        suffix: of the files.
+        suffixes: of the files, in any case of letters.
         split: only files with this word among the folders of their path; None for all but those for validation or
             test by the name of a folder, which are logged, unless there are no others.
 
@@ -31,12 +32,14 @@ def label_files(root: Path, folder: str, suffix: str, split: str | None) -> list
         DataError: there are no files in the split.
     """
     found = sorted(
-        path.relative_to(root) for path in root.rglob(f"*{suffix}") if folder in path.relative_to(root).parts
+        path.relative_to(root)
+        for path in root.rglob("*")
+        if path.suffix.lower() in suffixes and folder in path.relative_to(root).parts
     )
     if split is not None:
         chosen = [path for path in found if split in path.parts[:-1]]
         if found and not chosen:
-            raise DataError(f"{root}: no {folder}/**/*{suffix} in a folder {split!r}. Give another --split.")
+            raise DataError(f"{root}: no {folder}/**/*{suffixes[0]} in a folder {split!r}. Give another --split.")
         return [path.as_posix() for path in chosen]
     others = {path: part for path in found for part in path.parts[:-1] if not is_for_training(part)}
     training = [path for path in found if path not in others]

@@ -46,7 +46,7 @@ class YoloConverter:
 
     def sources(self) -> Sequence[str]:
         """The label files, relative to the root."""
-        if names := label_files(self.root, "labels", ".txt", self.split):
+        if names := label_files(self.root, "labels", (".txt",), self.split):
             return names
         raise DataError(
             f"{self.root}: nothing to convert: no text file in a folder labels/. Give the folder that contains "

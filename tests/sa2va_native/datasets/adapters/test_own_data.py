@@ -173,18 +173,20 @@ def test_a_text_under_another_key_is_counted(tmp_path: Path):
 
 
 def test_a_list_of_texts_is_an_item_each(tmp_path: Path):
-    """Red when several expressions of one object need several lines, or shift the records after them."""
+    """Red when several expressions of one object need several lines, shift later records, or one is nothing."""
     mug = {"image": "a.png", "mask": SQUARE, "text": ["the mug", "the left one"]}
-    data = OwnData(make(tmp_path, mug, {"image": "b.png", "mask": SQUARE}, [1], {**mug, "text": [" ", 7]}, mug))
-    assert len(data) == 8
-    texts = [data[0].text, data[1].text, data[2].text, data[6].text, data[7].text]
+    data = OwnData(make(tmp_path, mug, {"image": "b.png", "mask": SQUARE}, [1], {**mug, "text": [" ", 7, None]}, mug))
+    assert len(data) == 9
+    texts = [data[0].text, data[1].text, data[2].text, data[7].text, data[8].text]
     assert texts == ["the mug", "the left one", None, "the mug", "the left one"]
-    assert [data[index].sample_id for index in (1, 2, 7)] == [
+    assert [data[index].sample_id for index in (1, 2, 8)] == [
         f"data.jsonl#{name}" for name in ("line 1 text 2", "line 2", "line 5 text 2")
     ]
     assert data.pictures([0, 1, 2]) == [("a.png", None), ("a.png", None), ("b.png", None)]
     assert [data.picture_name(index) for index in (1, 2, 3)] == ["a.png", "b.png", None]
-    for index, reason in ((3, "line 3: a list, expected"), (4, "line 4 text 1: empty text"), (5, "text 2: text is a")):
+    for index, reason in enumerate(
+        ("line 3: a list", "text 1: empty text", "text 2: text is a", "text 3: text is a"), 3
+    ):
         with pytest.raises(BadSample, match=reason):
             data[index]
     for texts in ([], {}):

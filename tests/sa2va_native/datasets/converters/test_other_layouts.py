@@ -201,8 +201,10 @@ def test_labels_of_another_size_than_their_picture_are_told(
 
 
 def test_a_mask_of_black_and_white_is_one_object(tmp_path: Path) -> None:
-    """Red when white is taken for a border, the border for an object, or a number above 255 is lost."""
+    """Red when white is taken for a border, the border for an object, a number above 255 is lost, or a JPEG's blur is
+    read as numbers or left out without a word."""
     id_masks(tmp_path)
+    write_photo(tmp_path / "masks/b_blurred.jpg")
     write_photo(tmp_path / "images/b.jpg")
     write_photo(tmp_path / "images/c.jpg")
     write_photo(tmp_path / "images/d.jpg")
@@ -220,7 +222,9 @@ def test_a_mask_of_black_and_white_is_one_object(tmp_path: Path) -> None:
     masks = [sample.mask for sample in OwnData(tmp_path / "out.jsonl")]
     for mask, truth in zip(masks, (LEFT, RIGHT, LEFT | RIGHT, LEFT, LEFT, RIGHT), strict=True):
         np.testing.assert_array_equal(mask, truth)
-    assert reasons == ["missing: no such file", "empty mask: no object in it"]
+    blurred, *others = reasons
+    assert blurred == "a JPEG blurs the numbers at the objects' edges. Save it as PNG"
+    assert others == ["missing: no such file", "empty mask: no object in it"]
 
 
 def test_an_object_of_a_clip_has_its_later_frame(tmp_path: Path) -> None:
