@@ -66,8 +66,9 @@ def compare(args: argparse.Namespace) -> None:
 
 
 def named(paths: Sequence[Path]) -> dict[str, Path]:
-    """A name for each path: that of the file or folder, of a ``predictions.jsonl`` that of its folder; the path if
-    several have the same.
+    """A name for each path: that of the file or folder, of a ``predictions.jsonl`` that of its folder.
+
+    If several have the same, the folders above it go before it, as many as tell them apart: ``trials/seed_0``.
 
     Raises:
         ConfigError: a path is given twice.
@@ -75,10 +76,11 @@ def named(paths: Sequence[Path]) -> dict[str, Path]:
     from sa2va_native.errors import ConfigError
 
     whole = [path.resolve().parent if path.name == "predictions.jsonl" else path.resolve() for path in paths]
-    names = [path.name if path.is_dir() else path.stem for path in whole]
+    parts = [(path if path.is_dir() else path.with_suffix("")).parts for path in whole]
+    ends = [["/".join(one[-count:]) for count in range(1, len(one) + 1)] for one in parts]
     found: dict[str, Path] = {}
-    for path, name in zip(paths, names, strict=True):
-        name = name if names.count(name) == 1 else str(path)
+    for path, own, others in zip(paths, ends, (ends[:n] + ends[n + 1 :] for n in range(len(ends))), strict=True):
+        name = next((end for end in own if not any(end in other for other in others)), str(path))
         if name in found:
             raise ConfigError(f"{path} is given twice. Give each run once.")
         found[name] = path

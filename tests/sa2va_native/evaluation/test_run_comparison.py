@@ -201,7 +201,11 @@ def test_runs_are_named_by_what_tells_them_apart(tmp_path: Path) -> None:
     one, other, file = tmp_path / "one/predictions.jsonl", tmp_path / "other/predictions.jsonl", tmp_path / "base.jsonl"
     assert named([one, other, file]) == {"one": one, "other": other, "base": file}
     alike = tmp_path / "x/base.jsonl"
-    assert named([file, alike]) == {str(file): file, str(alike): alike}
+    assert named([file, alike]) == {f"{tmp_path.name}/base": file, "x/base": alike}
+    seeds = [tmp_path / f"{base}/{arm}/seed_0" for base, arm in (("a", "labelled"), ("a", "trials"), ("b", "trials"))]
+    for folder in seeds:
+        folder.mkdir(parents=True)
+    assert list(named(seeds)) == ["labelled/seed_0", "a/trials/seed_0", "b/trials/seed_0"]
     with pytest.raises(ConfigError, match="given twice"):
         named([file, file])
 
