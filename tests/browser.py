@@ -80,7 +80,7 @@ def opened(url: str, width: int, height: int) -> Iterator[tuple[Any, list[str]]]
         page = browser.new_page(viewport={"width": width, "height": height})
         page.set_default_timeout(120_000)
         page.on("pageerror", lambda error: faults.append(f"script: {error}"))
-        page.on("console", lambda line: faults.append(line.text) if line.type == "error" else None)
+        page.on("console", lambda line: faults.append(line.text) if _is_fault(line) else None)
         page.on(
             "request",
             lambda request: (
@@ -93,6 +93,11 @@ def opened(url: str, width: int, height: int) -> Iterator[tuple[Any, list[str]]]
         page.wait_for_selector(".pg-stage img")
         yield page, faults
         browser.close()
+
+
+def _is_fault(line: Any) -> bool:
+    """Whether a line of the console is an error. Gradio also logs the requests that it has given up itself."""
+    return line.type == "error" and not line.text.startswith("AbortError")
 
 
 def place_of(example: Example, number: int) -> tuple[float, float]:
