@@ -91,6 +91,12 @@ _BACK = Arm(
     "word_trials_refer_back_tiny",
     RECIPE,
 )
+_MASKS = Arm(
+    "word_trials_masks",
+    "Word trials and ReferBack from masks alone, without a human expression.",
+    "word_trials_masks_tiny",
+    RECIPE,
+)
 _SOFT = Arm(
     "soft_gumbel", "Soft Gumbel words, temperature 2, four draws a caption.", "soft_gumbel_tiny", bases=("partner",)
 )
@@ -108,6 +114,12 @@ CORE = (
     _TRIALS,
     _SOFT,
     Arm("labelled_recipe", "Labelled only, at the recipe's schedule.", "sa2va_tiny", RECIPE),
+    Arm(
+        "labelled_uniform",
+        "Labelled only, mask loss on points drawn uniformly instead of where the mask is undecided.",
+        "sa2va_tiny",
+        {"model.mask_loss": {"num_points": 4096, "oversample": 1.0, "importance": 0.0}},
+    ),
     Arm("self_training", "Self-training on the teacher's hard captions.", "ablations/self_training"),
     Arm("another_mask", "Control: the specified cycle, held against another sample's masks.", "ablations/another_mask"),
     _TRIALS.differing(
@@ -120,6 +132,7 @@ CORE = (
     Arm("self_training_recipe", "Self-training, at the recipe's schedule.", "ablations/self_training", RECIPE),
     Arm("score_function", "Score function with leave-one-out, in the recipe.", "score_function_tiny", _PROTECTED),
     _BACK,
+    _MASKS,
     Arm(
         "oracle",
         "Not a method: true captions of the labelled scenes, by language loss, at the recipe's schedule.",
@@ -243,6 +256,7 @@ _BACK_CHANGES: tuple[_Change, ...] = (
 ABLATIONS = (
     *_changed(_LABELLED, "Labelled only", [_LONG]),
     *_changed(_BACK, "ReferBack", _BACK_CHANGES),
+    *_changed(_MASKS, "Masks alone", _BACK_CHANGES),
     *_changed(_TRIALS, "Word trials", _TRIALS_CHANGES),
     *_changed(_SOFT, "Soft Gumbel words", _SOFT_CHANGES),
 )

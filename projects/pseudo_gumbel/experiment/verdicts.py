@@ -9,8 +9,12 @@ from pseudo_gumbel.experiment.results import FIGURES, Results
 from sa2va_native.evaluation.seed_intervals import Interval, apart
 
 TEST_SPLITS = {"test": "held-out scenes", "test_heldout": "held-out combinations"}
-#: Labelled only, at its own schedule and at that of the recommended recipe.
-CONTROLS = {"labelled": "labelled only", "labelled_recipe": "labelled only at the recipe's schedule"}
+#: Labelled only: at its own schedule, at that of the recommended recipe, and with the recipe's loss on all of the mask.
+CONTROLS = {
+    "labelled": "labelled only",
+    "labelled_recipe": "labelled only at the recipe's schedule",
+    "labelled_uniform": "labelled only with its loss on uniform points",
+}
 SPECIFIED = "specified"
 #: Figures of the differences, the plots and the check.
 COMPARED = ("caption_colour", "cycle_iou", "refer_ciou")
@@ -18,6 +22,7 @@ COMPARED = ("caption_colour", "cycle_iou", "refer_ciou")
 CLAIMS = {
     "word_trials": ("shipped", "partner"),
     "word_trials_refer_back": ("shipped", "partner"),
+    "word_trials_masks": ("shipped", "partner"),
     "soft_gumbel": ("partner",),
 }
 #: The arm that should raise referring, and what takes as many steps without its filtered captions.
