@@ -44,6 +44,7 @@ ROWS = {
     "word trials": ("word_trials", 1, False),
     "word trials, plain": ("word_trials", 1, True),
     "word trials, 2 positions": ("word_trials", 2, False),
+    "word trials, masks alone": ("word_trials_masks", 1, False),
 }
 
 

@@ -29,8 +29,8 @@ ESTIMATORS: list[tuple[str, int]] = [
     ("word_trials_contrast_tiny", 2),
     ("word_trials_refer_back_tiny", 3),
 ]
-#: The specified method, and the recipe with words that are read without gradient.
-RECIPES = ["pseudo_gumbel_tiny", "word_trials_tiny"]
+#: The specified method, and the recipes: words that are read without gradient, and learning to refer from masks alone.
+RECIPES = ["pseudo_gumbel_tiny", "word_trials_tiny", "word_trials_masks_tiny"]
 ABLATIONS = sorted(path.stem for path in (ROOT / "configs/ablations").glob("*.py") if not path.stem.endswith("_4b"))
 
 

@@ -100,6 +100,12 @@ _MASKS = Arm(
 _SOFT = Arm(
     "soft_gumbel", "Soft Gumbel words, temperature 2, four draws a caption.", "soft_gumbel_tiny", bases=("partner",)
 )
+_SOFT_MASKS = Arm(
+    "soft_gumbel_masks",
+    "Soft words and ReferBack from masks alone, without a human expression.",
+    "soft_gumbel_masks_tiny",
+    bases=("partner",),
+)
 
 
 def _trials_with(name: str, says: str, estimator: str) -> Arm:
@@ -133,6 +139,7 @@ CORE = (
     Arm("score_function", "Score function with leave-one-out, in the recipe.", "score_function_tiny", _PROTECTED),
     _BACK,
     _MASKS,
+    _SOFT_MASKS,
     Arm(
         "oracle",
         "Not a method: true captions of the labelled scenes, by language loss, at the recipe's schedule.",

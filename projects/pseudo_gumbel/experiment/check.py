@@ -8,7 +8,7 @@ from typing import NamedTuple
 from pseudo_gumbel.experiment.results import FIGURES, Results
 from pseudo_gumbel.experiment.verdicts import COMPARED, TEST_SPLITS
 
-ARMS = ("labelled", "specified", "word_trials", "soft_gumbel")
+ARMS = ("labelled", "specified", "word_trials", "word_trials_masks", "soft_gumbel")
 
 
 class Checked(NamedTuple):

@@ -24,10 +24,11 @@ CLAIMS = {
     "word_trials_refer_back": ("shipped", "partner"),
     "word_trials_masks": ("shipped", "partner"),
     "soft_gumbel": ("partner",),
+    "soft_gumbel_masks": ("partner",),
 }
 #: The arm that should raise referring, and what takes as many steps without its filtered captions.
-REFERRING = "word_trials_refer_back/steps_300"
-WITHOUT = {"labelled/steps_300": "labelled only", "word_trials_refer_back/unfiltered_300": "unfiltered self-training"}
+REFERRING = "word_trials_masks/steps_300"
+WITHOUT = {"labelled/steps_300": "labelled only", "word_trials_masks/unfiltered_300": "unfiltered self-training"}
 
 NOT_MEASURED = "not measured"
 

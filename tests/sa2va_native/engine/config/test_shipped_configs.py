@@ -86,6 +86,27 @@ def test_word_trials_differ_from_the_specified_method_in_what_they_state(size: s
     assert {name for name in public if trials[name] != base[name]} == {"model", *scheduled}
 
 
+@pytest.mark.parametrize(
+    "name", ["word_trials_masks_tiny", "word_trials_masks_mid", "word_trials_masks_4b", "soft_gumbel_masks_tiny"]
+)
+def test_masks_alone_differ_in_what_they_state(name: str) -> None:
+    """Red when a size has another recipe than its parent beside ReferBack, or an expression slips back in."""
+    masks, parent = (Config.fromfile(CONFIGS / f"{one}.py").to_dict() for one in (name, name.replace("_masks", "")))
+    public = {key for key in parent if not key.startswith("_")}
+    assert {key for key in public if masks[key] != parent[key]} == {"model", "train_dataloader"}
+    *others, refer_back = masks["model"].pop("regularizers")
+    assert others == parent["model"].pop("regularizers", [])
+    assert [refer_back] == Config.fromfile(CONFIGS / "word_trials_refer_back_tiny.py").to_dict()["model"][
+        "regularizers"
+    ]
+    assert masks["model"] == parent["model"]
+    ours, theirs = masks["train_dataloader"], parent["train_dataloader"]
+    cycle = [source for source in theirs["dataset"].pop("sources") if source["kind"] == "cycle"]
+    assert ours["dataset"].pop("sources") == cycle != []
+    assert (ours["batch_sampler"].pop("pattern"), theirs["batch_sampler"].pop("pattern")[0]) == (("cycle",), "cycle")
+    assert ours == theirs
+
+
 def test_the_mask_side_is_slower_where_the_schedule_says_so() -> None:
     """Red when a rate's multiplier names no parameter, and so has no effect."""
     wrapper = Config.fromfile(CONFIGS / "word_trials_tiny.py").optim_wrapper
