@@ -84,6 +84,11 @@ _TRUE_CAPTIONS = {
 _ANOTHER_MASK = {"type": "pseudo_gumbel.costs.AnotherMask"}
 
 _LABELLED = Arm("labelled", "Labelled only, lr 1e-4, constant.", "sa2va_tiny")
+_UNIFORM = _LABELLED.differing(
+    "labelled_uniform",
+    "Labelled only, mask loss on points drawn uniformly instead of where the mask is undecided.",
+    {"model.mask_loss": {"num_points": 4096, "oversample": 1.0, "importance": 0.0}},
+)
 _TRIALS = Arm("word_trials", "Word trials, the recommended recipe.", "word_trials_tiny", RECIPE)
 _BACK = Arm(
     "word_trials_refer_back",
@@ -120,12 +125,7 @@ CORE = (
     _TRIALS,
     _SOFT,
     Arm("labelled_recipe", "Labelled only, at the recipe's schedule.", "sa2va_tiny", RECIPE),
-    Arm(
-        "labelled_uniform",
-        "Labelled only, mask loss on points drawn uniformly instead of where the mask is undecided.",
-        "sa2va_tiny",
-        {"model.mask_loss": {"num_points": 4096, "oversample": 1.0, "importance": 0.0}},
-    ),
+    _UNIFORM,
     Arm("self_training", "Self-training on the teacher's hard captions.", "ablations/self_training"),
     Arm("another_mask", "Control: the specified cycle, held against another sample's masks.", "ablations/another_mask"),
     _TRIALS.differing(
@@ -145,6 +145,16 @@ CORE = (
         "Not a method: true captions of the labelled scenes, by language loss, at the recipe's schedule.",
         "sa2va_tiny",
         {**RECIPE, **_TRUE_CAPTIONS},
+    ),
+    _UNIFORM.differing(
+        "oracle_refer",
+        "Not a method: labelled_uniform, with the true expressions of 1,500 more scenes, of all combinations.",
+        {
+            "train_dataloader.dataset.sources": [
+                {"kind": "refer", "dataset": {"type": f"{_SCENES}.SceneExpressions", "split": split}}
+                for split in ("labelled", "pretrain")
+            ]
+        },
     ),
     _trials_with("expected_cost", "The expected cost of the tried words, in the recipe.", "ExpectedCost"),
     _trials_with("best_of_n", "The cheapest of 4 sampled captions as the target, in the recipe.", "BestOfN"),
@@ -262,6 +272,7 @@ _BACK_CHANGES: tuple[_Change, ...] = (
 
 ABLATIONS = (
     *_changed(_LABELLED, "Labelled only", [_LONG]),
+    *_changed(_UNIFORM, "Labelled only, uniform points", [_LONG]),
     *_changed(_BACK, "ReferBack", _BACK_CHANGES),
     *_changed(_MASKS, "Masks alone", _BACK_CHANGES),
     *_changed(_TRIALS, "Word trials", _TRIALS_CHANGES),
@@ -270,7 +281,7 @@ ABLATIONS = (
 
 
 #: The same arms at another schedule, and what is no method.
-NO_GRID = ("labelled_recipe", "self_training_recipe", "oracle")
+NO_GRID = ("labelled_recipe", "self_training_recipe", "oracle", "oracle_refer")
 
 
 def _at(arm: Arm, name: str, lr: float, shape: str) -> Arm:

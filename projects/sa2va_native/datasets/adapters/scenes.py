@@ -20,8 +20,8 @@ class SceneMasks(CocoInstances):
     Where the attributes are known, ``scene_colours`` among them lists the colours of all objects of the picture.
 
     Args:
-        split: ``labelled``, ``mask_only``, ``test``, ``test_heldout``, ``val`` or ``val_heldout``.
-        root: folder of the whole set (default: see :func:`write_scene_set`); for ``val``, see :func:`split_folder`.
+        split: ``labelled``, ``mask_only``, ``test``, ``test_heldout``, ``val``, ``val_heldout`` or ``pretrain``.
+        root: folder of the whole set (default: see :func:`write_scene_set`); for others, see :func:`split_folder`.
         settings: further keywords of :func:`write_scene_set`.
         text_key, min_area: see :class:`CocoInstances`.
     """
@@ -51,7 +51,7 @@ class SceneExpressions(ReferExpressions):
     """Referring expressions of one split; every sentence is an item.
 
     Args:
-        split: ``labelled``, ``test``, ``test_heldout``, ``val`` or ``val_heldout``.
+        split: ``labelled``, ``test``, ``test_heldout``, ``val``, ``val_heldout`` or ``pretrain``.
         root: folder of the whole set, as in :class:`SceneMasks`.
         settings: further keywords of :func:`write_scene_set`.
     """

@@ -30,6 +30,8 @@ from sa2va_native.files.paths import cache_folder
 
 DEFAULT_SIZES = {"labelled": 500, "mask_only": 1500, "test": 100, "test_heldout": 100}
 VALIDATION_SIZES = {"val": 100, "val_heldout": 100}
+#: Sets beside the usual one, by the ending of their folder.
+_FURTHER_SETS = {"val": VALIDATION_SIZES, "pretrain": {"pretrain": 1500}}
 
 #: Increase it when the drawing changes, so that old sets are not mistaken for new ones.
 _FORMAT = 1
@@ -55,6 +57,7 @@ def write_scene_set(
     * ``test``: as labelled (refs split ``test``), with true captions.
     * ``test_heldout``: only objects of held-out pairs are annotated; their distractors may be anything.
     * ``val``, ``val_heldout``: as the two test splits, other scenes (refs split ``val``); see :func:`split_folder`.
+    * ``pretrain``: as labelled (refs split ``pretrain``), but of all pairs: for an oracle, never for a method.
 
     Args:
         root: folder to write to (default: ``scenes`` in the cache folder, see :func:`cache_folder`).
@@ -100,8 +103,8 @@ def write_scene_set(
 def split_folder(split: str, root: str | Path | None = None, **settings: Any) -> Path:
     """The folder of one split; its set is written unless it exists.
 
-    The validation splits are a set of their own, ``{root}_val``: sets written without them stay valid, and runs that do
-    not validate do not wait for them. A set whose ``sizes`` name them holds them itself.
+    The validation splits are a set of their own, ``{root}_val``, and so is ``pretrain``: sets written without them stay
+    valid, and runs that do not read them do not wait for them. A set whose ``sizes`` name them holds them itself.
 
     Args:
         split: one of ``SPLITS``.
@@ -111,8 +114,9 @@ def split_folder(split: str, root: str | Path | None = None, **settings: Any) ->
         ConfigError, DataError: see :func:`write_scene_set`.
     """
     root = Path(root or cache_folder() / "scenes")
-    if split in VALIDATION_SIZES and split not in settings.get("sizes", ()):
-        root, settings = root.with_name(f"{root.name}_val"), {**settings, "sizes": VALIDATION_SIZES}
+    for ending, sizes in _FURTHER_SETS.items():
+        if split in sizes and split not in settings.get("sizes", ()):
+            root, settings = root.with_name(f"{root.name}_{ending}"), {**settings, "sizes": sizes}
     return write_scene_set(root, **settings) / split
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from sa2va_native.datasets.adapters.scenes import SceneExpressions, SceneMasks
 from sa2va_native.datasets.marked_folder import MARKER, write_once
+from sa2va_native.datasets.scenes import scene_set
 from sa2va_native.datasets.scenes.language import HELD_OUT_PAIRS, caption_of, parse_caption
 from sa2va_native.datasets.scenes.scene import make_scene
 from sa2va_native.datasets.scenes.scene_set import split_folder, write_scene_set
@@ -58,6 +59,19 @@ def test_validation_splits_are_a_set_of_their_own_with_other_scenes(tmp_path: Pa
     assert HELD_OUT_PAIRS.isdisjoint(shown)
     own = {"val": 1}
     assert split_folder("val", tmp_path / "own", sizes=own, side=48) == tmp_path / "own" / "val"
+
+
+def test_what_an_oracle_is_told_is_a_set_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Red when the oracle's expressions leave out held-out pairs, or make an existing set unusable."""
+    monkeypatch.setitem(scene_set._FURTHER_SETS, "pretrain", {"pretrain": 40})
+    told = SceneExpressions("pretrain", tmp_path / "set", dict(side=32))
+    assert not (tmp_path / "set").exists()
+    shown = {
+        (one["attributes"]["colour"], one["attributes"]["shape"])
+        for one in annotations(tmp_path / "set_pretrain", "pretrain")
+    }
+    assert HELD_OUT_PAIRS & shown
+    assert str(told[0].text).startswith("the ")
 
 
 @pytest.mark.parametrize(("noise", "low", "high"), [(0.0, 0, 0), (0.5, 0.25, 0.62), (1.0, 0.7, 0.98)])
