@@ -66,7 +66,7 @@ def schedule(lr: float, shape: str) -> dict[str, Any]:
 
 
 RECIPE = schedule(1e-3, "cosine")
-#: What protects the reader and the language in the recommended recipe, for estimators whose config does not say it.
+#: What protects the reader and the language in word trials, for estimators whose config does not say it.
 _PROTECTED = {
     **RECIPE,
     "model.reader": {"type": "pseudo_gumbel.readers.TeacherReader"},
@@ -89,7 +89,7 @@ _UNIFORM = _LABELLED.differing(
     "Labelled only, mask loss on points drawn uniformly instead of where the mask is undecided.",
     {"model.mask_loss": {"num_points": 4096, "oversample": 1.0, "importance": 0.0}},
 )
-_TRIALS = Arm("word_trials", "Word trials, the recommended recipe.", "word_trials_tiny", RECIPE)
+_TRIALS = Arm("word_trials", "Word trials beside human expressions.", "word_trials_tiny", RECIPE)
 _BACK = Arm(
     "word_trials_refer_back",
     "Word trials, and captions that lead back become referring expressions.",
@@ -98,7 +98,7 @@ _BACK = Arm(
 )
 _MASKS = Arm(
     "word_trials_masks",
-    "Word trials and ReferBack from masks alone, without a human expression.",
+    "Word trials and ReferBack from masks alone, without a human expression: the recommended recipe.",
     "word_trials_masks_tiny",
     RECIPE,
 )
@@ -272,9 +272,7 @@ _BACK_CHANGES: tuple[_Change, ...] = (
 
 ABLATIONS = (
     *_changed(_LABELLED, "Labelled only", [_LONG]),
-    *_changed(_UNIFORM, "Labelled only, uniform points", [_LONG]),
     *_changed(_BACK, "ReferBack", _BACK_CHANGES),
-    *_changed(_MASKS, "Masks alone", _BACK_CHANGES),
     *_changed(_TRIALS, "Word trials", _TRIALS_CHANGES),
     *_changed(_SOFT, "Soft Gumbel words", _SOFT_CHANGES),
 )

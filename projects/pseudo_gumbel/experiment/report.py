@@ -67,7 +67,9 @@ def verdict_lines(results: Results) -> str:
         for base in bases
         for split, title in TEST_SPLITS.items()
     ]
-    parts += [_listed(f"{REFERRING}, {base} base", referring_verdicts(results, base)) for base in BASES]
+    parts += [
+        _listed(f"{REFERRING} raises referring, {base} base", referring_verdicts(results, base)) for base in BASES
+    ]
     return "\n\n".join(parts)
 
 

@@ -9,7 +9,7 @@ from pseudo_gumbel.experiment.results import FIGURES, Results
 from sa2va_native.evaluation.seed_intervals import Interval, apart
 
 TEST_SPLITS = {"test": "held-out scenes", "test_heldout": "held-out combinations"}
-#: Labelled only: at its own schedule, at that of the recommended recipe, and with the recipe's loss on all of the mask.
+#: Labelled only: at its own schedule, at that of word trials, and with its loss taken evenly over the mask.
 CONTROLS = {
     "labelled": "labelled only",
     "labelled_recipe": "labelled only at the recipe's schedule",
@@ -26,9 +26,9 @@ CLAIMS = {
     "soft_gumbel": ("partner",),
     "soft_gumbel_masks": ("partner",),
 }
-#: The arm that should raise referring, and what takes as many steps without its filtered captions.
-REFERRING = "word_trials_masks/steps_300"
-WITHOUT = {"labelled/steps_300": "labelled only", "word_trials_masks/unfiltered_300": "unfiltered self-training"}
+#: The arm that should raise referring, and what takes as many steps without captions that lead back.
+REFERRING = "word_trials_masks"
+WITHOUT = {"labelled": "labelled only", "self_training": "unfiltered self-training"}
 
 NOT_MEASURED = "not measured"
 
