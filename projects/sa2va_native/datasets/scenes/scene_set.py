@@ -116,7 +116,7 @@ def split_folder(split: str, root: str | Path | None = None, **settings: Any) ->
     root = Path(root or cache_folder() / "scenes")
     for ending, sizes in _FURTHER_SETS.items():
         if split in sizes and split not in settings.get("sizes", ()):
-            root, settings = root.with_name(f"{root.name}_{ending}"), {**settings, "sizes": sizes}
+            return write_scene_set(root.with_name(f"{root.name}_{ending}"), **{**settings, "sizes": sizes}) / split
     return write_scene_set(root, **settings) / split
 
 

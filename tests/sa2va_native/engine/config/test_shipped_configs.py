@@ -96,9 +96,8 @@ def test_masks_alone_differ_in_what_they_state(name: str) -> None:
     assert {key for key in public if masks[key] != parent[key]} == {"model", "train_dataloader"}
     *others, refer_back = masks["model"].pop("regularizers")
     assert others == parent["model"].pop("regularizers", [])
-    assert [refer_back] == Config.fromfile(CONFIGS / "word_trials_refer_back_tiny.py").to_dict()["model"][
-        "regularizers"
-    ]
+    beside_expressions = Config.fromfile(CONFIGS / "word_trials_refer_back_tiny.py").to_dict()["model"]
+    assert [refer_back] == beside_expressions["regularizers"]
     assert masks["model"] == parent["model"]
     ours, theirs = masks["train_dataloader"], parent["train_dataloader"]
     cycle = [source for source in theirs["dataset"].pop("sources") if source["kind"] == "cycle"]
