@@ -1,4 +1,4 @@
-"""Word trials, and the captions that lead back become referring expressions: both directions learn from masks alone."""
+"""Word trials beside human expressions, to which captions that lead back are added as referring expressions."""
 
 from mmengine.config import read_base
 

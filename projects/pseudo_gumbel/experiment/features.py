@@ -22,7 +22,7 @@ from sa2va_native.models.normalisation import normalise
 from sa2va_native.structures import Side
 
 Features = tuple[Tensor, ...]
-#: A config that trains on every picture that some arm trains on.
+#: A config that trains on every picture that some method trains on; what an oracle is told besides, its run stores.
 CONFIG = "pseudo_gumbel_tiny"
 
 
